@@ -1,0 +1,38 @@
+"""Ids derived from what they stand for: doing a thing twice gives the same id, and is seen.
+
+An id is 16 bytes: the four bytes that place its contact, then twelve of a BLAKE2b hash over all that it stands for, each
+part preceded by its length, so that no two different lists of parts hash alike. No id contains an address.
+"""
+
+from __future__ import annotations
+
+__all__ = ("ID_BYTES", "derive", "journey_id", "message_id", "row_input_id")
+
+from hashlib import blake2b
+
+ID_BYTES = 16
+
+
+def derive(place: bytes, *parts: bytes | str) -> bytes:
+    """Derive 16 bytes from parts; the first four are those of `place` (a key or an id of the same contact)."""
+    digest = blake2b(digest_size=12)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(4))
+        digest.update(raw)
+    return place[:4] + digest.digest()
+
+
+def journey_id(contact: bytes, scenario: str, instance: str, opened_by: bytes) -> bytes:
+    """Derive the id of a journey: H(contact's key, scenario, instance key, id of the input that opened it)."""
+    return derive(contact, b"journey", contact, scenario, instance, opened_by)
+
+
+def message_id(journey: bytes, step: str, visit: int, item: str = "") -> bytes:
+    """Derive the id of a message: H(journey, step, visit, item)."""
+    return derive(journey, b"message", journey, step, str(visit), item)
+
+
+def row_input_id(file_digest: bytes, row: int) -> bytes:
+    """Derive the input id of a row that brings none: two equal rows are two events."""
+    return blake2b(file_digest + row.to_bytes(8), digest_size=16).digest()
