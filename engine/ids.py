@@ -1,6 +1,6 @@
 """Ids derived from what they stand for: doing a thing twice gives the same id, and is seen.
 
-An id is 16 bytes: the four bytes that place its contact, then twelve of a BLAKE2b hash over all that it stands for, each
+An id is 16 bytes: the four bytes that place its contact, then twelve of a BLAKE2b hash over all it stands for, each
 part preceded by its length, so that no two different lists of parts hash alike. No id contains an address.
 """
 
