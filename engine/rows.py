@@ -1,8 +1,8 @@
-"""How rows lie in the store: index bytes, key layouts, the envelope of a record.
+r"""How rows lie in the store: index bytes, key layouts, the envelope of a record.
 
     partition (2 bytes) + index (1 byte) + what orders the index
 
-    \\0  stand     -                               (epoch, seq), written by the store
+    \0  stand     -                               (epoch, seq), written by the store
     M   meta      -                               last now, low-water marks, told and applied numbers
     C   tally     -                               counters of the conservation law
     e   entity    entity key                      envelope + state

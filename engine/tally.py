@@ -1,6 +1,7 @@
 """The conservation law as counters: each counted entity is in exactly one bucket, at every instant.
 
-    accepted = delivered + bounced + expired + suppressed + cancelled + skipped + erased + quarantined + in_doubt + queued
+    accepted = delivered + bounced + expired + suppressed + cancelled + skipped + erased
+               + quarantined + in_doubt + queued
 
 Counters move in the same batch as the states they count, by (tenant, stream). The law holds by construction as long as
 nobody moves a counter without an entity; the audit counts everything anew and compares.
@@ -49,7 +50,7 @@ class Tally:
         self.changed = False
 
     def move(self, owner: str, old: str | None, new: str | None) -> None:
-        """Move one entity of `owner` ("tenant\\0stream") from bucket to bucket; None: it came, or was dropped."""
+        r"""Move one entity of `owner` ("tenant\0stream") from bucket to bucket; None: it came, or was dropped."""
         self.changed = True
         counts = self.counts.get(owner)
         if counts is None:

@@ -1,8 +1,8 @@
 """A window over the head of an ordered index: what is due next, without loading what isn't.
 
 An index (the agenda, a ready queue) may hold millions of rows. A window keeps those below its edge in a heap; the rest
-stays on disk until the heap is empty. Leaving an index isn't told to the window: whoever pops an entry looks whether the
-entity still stands there, so an entry may be stale, but none is ever missing.
+stays on disk until the heap is empty. Leaving an index isn't told to the window: whoever pops an entry looks whether
+the entity still stands there, so an entry may be stale, but none is ever missing.
 
 The low-water mark says that no row on disk lies below it; a scan starts there, past what was drained and not yet
 compacted away (600,000 such rows cost a scan from the start 72 ms, one from the mark 0.2 ms).
@@ -16,8 +16,8 @@ from heapq import heapify, heappop, heappush
 
 from engine.store.protocol import Store
 
-HELD_MAX = 8192  # entries in the heap before the tail is left to the disk
-LOAD = 1024  # rows that one refill reads
+HELD_MAX = 1024  # entries in the heap before the tail is left to the disk
+LOAD = 512  # rows that one refill reads
 
 
 class Window:

@@ -1,8 +1,8 @@
 """What every store promises, and the batch that one partition writes in one tick.
 
 A commit is one write and one sync for all partitions of a worker. Each member is atomic and carries the (epoch, seq)
-that it makes: the store takes it only if seq follows the one it holds and the epoch isn't lower. So neither a former owner
-nor a late retry of the same owner can write.
+that it makes: the store takes it only if seq follows the one it holds and the epoch isn't lower. So neither a
+former owner nor a late retry of the same owner can write.
 """
 
 from __future__ import annotations

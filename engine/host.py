@@ -1,0 +1,422 @@
+"""The host: all partitions of one worker, decided tick by tick, one commit and one sync a tick.
+
+    take inputs -> read the touched states in one go -> decide -> one commit -> acknowledge and release
+
+Outcomes come first and are never refused. Then Tells of other partitions, then due timers and intake, neither below a
+quarter of the batch; hand-over comes last, since it uses what the tick made ready. The host is pure but for the store
+it is given: time and credits come in with each tick, effects go out with its result.
+
+After a failed or unknown commit nothing is released: `tick` raises, and `recover` forgets all that was decided and
+reads again how far each partition came.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "Answer",
+    "CreditOffer",
+    "FeedEntry",
+    "Host",
+    "HostSettings",
+    "Released",
+    "TickInputs",
+    "lane_of",
+)
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heapreplace
+from typing import Any
+
+import msgspec
+
+from engine.keyspace import EntityKey, Keyspace
+from engine.machine import CatalogView, Context, Credit, Release
+from engine.partition import (
+    Arrival,
+    EntityCache,
+    Entry,
+    Machines,
+    Partition,
+    PartitionSettings,
+    TellOut,
+    Verdict,
+)
+from engine.rows import ENTITY, FEED_INDEX
+from engine.store.protocol import FEED, Batch, Stand, Store, partition_prefix
+from engine.tally import Counts, merged
+
+DROP_PER_TICK = (
+    200  # finished entities dropped in one tick, so that cleaning never stands in the way
+)
+
+
+class HostSettings(msgspec.Struct, frozen=True):
+    """Bounds of a tick and of what is kept in memory."""
+
+    batch_max: int = 1000  # inputs decided in one tick; bounds the p99 of intake
+    grants_max: int = 1000  # hand-overs in one tick
+    cache_entities: int = 20_000
+    partition: PartitionSettings = PartitionSettings()
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What a holder says of an entity. `touches` names other entities that the unit will read."""
+
+    key: EntityKey
+    body: Any
+    touches: tuple[EntityKey, ...] = ()
+
+
+class CreditOffer(msgspec.Struct, frozen=True, gc=False):
+    """The right to hand over `number` entities of a lane (the part of a queue's name before its first NUL)."""
+
+    lane: bytes
+    number: int
+    credit: Credit
+
+
+class TickInputs(msgspec.Struct):
+    """What waits for a tick. `arrivals` beyond the batch's bound stay in the list, in order."""
+
+    answers: list[Answer] = []
+    delivers: list[TellOut] = []
+    confirms: list[tuple[int, int, int]] = []  # source, target, seq
+    arrivals: list[Arrival] = []
+    credits: list[CreditOffer] = []
+
+
+class Released(msgspec.Struct):
+    """What a durable tick lets out."""
+
+    verdicts: list[Verdict] = []  # of the arrivals taken, in order
+    releases: list[tuple[int, Release]] = []  # partition's epoch, what to hand over
+    tells: list[TellOut] = []
+    confirms: list[
+        tuple[int, int, int]
+    ] = []  # source, target, seq to confirm to the source's owner
+    credits_left: list[CreditOffer] = []
+    lost: list[int] = []  # partitions whose owner is somebody else now
+    answered: int = 0
+    woken: int = 0
+    fed: int = 0
+
+
+class FeedEntry(msgspec.Struct, frozen=True, array_like=True):
+    """An entry of a store's feed: its place in commit order, and what was emitted."""
+
+    position: int
+    n: int
+    channel: str
+    tenant: str
+    body: msgspec.Raw
+
+
+def lane_of(queue: bytes) -> bytes:
+    """Give the lane of a ready queue: what credits are granted for."""
+    return queue.partition(b"\0")[0]
+
+
+class Host:
+    """All partitions of a worker over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        machines: Machines,
+        keyspace: Keyspace,
+        catalog: CatalogView,
+        numbers: Iterable[int],
+        settings: HostSettings | None = None,
+    ) -> None:
+        self.settings = settings or HostSettings()
+        self.store = store
+        self.keyspace = keyspace
+        self._machines = machines
+        self._context = Context(catalog)
+        self._cache = EntityCache(self.settings.cache_entities)
+        self.partitions: dict[int, Partition] = {}
+        self._feed = store.stand(FEED)
+        for number in numbers:
+            self._open(number)
+        self._claim()
+
+    # ---- life
+
+    def _open(self, number: int) -> None:
+        epoch = self.store.stand(number).epoch + 1
+        self.partitions[number] = Partition(
+            number,
+            self.store,
+            self._machines,
+            self.keyspace,
+            self._cache,
+            self.settings.partition,
+            epoch,
+        )
+
+    def _claim(self) -> None:
+        """Write the new epoch of every partition at once, so that a former owner can't write any more."""
+        batches = [partition.batch() for partition in self.partitions.values()]
+        feed = Stand(self._feed.epoch + 1, self._feed.seq + 1)
+        batches.append(Batch(FEED, feed))
+        stale = self.store.commit(batches)
+        assert not stale, (
+            f"partitions {stale} were written by somebody else while they were claimed"
+        )
+        self._feed = feed
+        for partition in self.partitions.values():
+            partition.settle(Stand(partition.epoch, partition.stand.seq + 1))
+
+    def recover(self) -> None:
+        """After a failed or unknown commit: forget what was decided, read again what is durable."""
+        self.store.reopen()
+        self._cache.clear()
+        self._feed = self.store.stand(FEED)
+        for partition in self.partitions.values():
+            partition.load()
+
+    def publish(self, catalog: CatalogView) -> None:
+        """Decide with a newer catalog from the next tick on; its version never goes back."""
+        assert catalog.version >= self._context.catalog.version
+        self._context.catalog = catalog
+
+    # ---- the tick
+
+    def tick(self, now: int, inputs: TickInputs) -> Released:
+        """Decide what waits, at most a batch of it, and make it durable.
+
+        Takes what it decides out of `inputs`; arrivals and due timers beyond the bound wait for the next tick.
+        Raises: StoreError; nothing was released, and `recover` must be called before anything else.
+        """
+        released = Released()
+        taken = self._take_arrivals(inputs, self._due_soon(now))
+        rows = self._prefetch(now, inputs, taken)
+        self._answers(now, inputs, released)
+        self._delivers(now, inputs, released)
+        released.woken = self._wake(now, self.settings.batch_max - len(taken))
+        context = self._context
+        for arrival, (partition, seen_rows, seen) in zip(taken, rows, strict=True):
+            partition.advance(now, context)
+            released.verdicts.append(
+                partition.arrive(arrival, seen_rows, seen=seen, context=context)
+            )
+        released.credits_left = self._grant(now, inputs.credits)
+        inputs.credits = []
+        self._drop(now)
+        self._commit(released)
+        return released
+
+    def _take_arrivals(self, inputs: TickInputs, timers_wait: bool) -> list[Arrival]:
+        """Take what intake may have of this batch: all, or three quarters when timers are due."""
+        bound = self.settings.batch_max
+        room = max(bound - len(inputs.answers) - len(inputs.delivers), bound // 4)
+        if timers_wait:
+            room = max(room * 3 // 4, bound // 4)
+        taken = inputs.arrivals[:room]
+        del inputs.arrivals[:room]
+        return taken
+
+    def _due_soon(self, now: int) -> bool:
+        return any(
+            (first := p.agenda.first()) is not None and first <= now
+            for p in self.partitions.values()
+        )
+
+    def _prefetch(
+        self, now: int, inputs: TickInputs, taken: Sequence[Arrival]
+    ) -> list[tuple[Partition, tuple[bytes, bytes], bool]]:
+        """Read all that the inputs are known to touch with one list `get`: entities, and rows of seen ids."""
+        keys: list[EntityKey] = [answer.key for answer in inputs.answers]
+        for answer in inputs.answers:
+            keys += answer.touches
+        keys += [EntityKey(tell.key) for tell in inputs.delivers]
+        keys += [arrival.key for arrival in taken]
+        places = []
+        seen_rows: list[bytes] = []
+        for arrival in taken:
+            partition = self.partitions[self.keyspace.partition(arrival.key)]
+            partition.advance(now, self._context)
+            rows = partition.seen_rows(arrival)
+            places.append((partition, rows))
+            seen_rows += rows
+        found = self._load(keys, seen_rows)
+        return [
+            (partition, rows, found[2 * n] is not None or found[2 * n + 1] is not None)
+            for n, (partition, rows) in enumerate(places)
+        ]
+
+    def _answers(self, now: int, inputs: TickInputs, released: Released) -> None:
+        context = self._context
+        for answer in inputs.answers:
+            partition = self.partitions[self.keyspace.partition(answer.key)]
+            partition.advance(now, context)
+            partition.answer(answer.key, answer.body, context)
+        released.answered = len(inputs.answers)
+        inputs.answers = []
+
+    def _delivers(self, now: int, inputs: TickInputs, released: Released) -> None:
+        for source, target, seq in inputs.confirms:
+            self.partitions[source].confirm(target, seq)
+        for tell in inputs.delivers:
+            partition = self.partitions[tell.target]
+            partition.advance(now, self._context)
+            if partition.deliver(tell, self._context):
+                released.confirms.append((tell.source, tell.target, tell.seq))
+        inputs.confirms = []
+        inputs.delivers = []
+
+    def _wake(self, now: int, room: int) -> int:
+        room = max(room, self.settings.batch_max // 4)
+        woken = 0
+        for partition in self.partitions.values():
+            first = partition.agenda.first()
+            if first is None or first > now:
+                continue
+            due = partition.due(now, room - woken)
+            partition.advance(now, self._context)
+            self._load(key for _, key in due)
+            for number, key in due:
+                partition.wake(number, key, self._context)
+            woken += len(due)
+            partition.dirty = partition.dirty or bool(due)
+            if woken >= room:
+                break
+        return woken
+
+    def _load(self, keys: Iterable[bytes], rows: Sequence[bytes] = ()) -> list[bytes | None]:
+        """Bring entities into the cache and read other rows, in one go. Returns those rows."""
+        missing = [key for key in dict.fromkeys(keys) if self._cache.get(key) is None]
+        prefix, partition = partition_prefix, self.keyspace.partition
+        wanted = [prefix(partition(key)) + ENTITY + key for key in missing]
+        wanted += rows
+        found = self.store.get(wanted)
+        for key, raw in zip(missing, found, strict=False):
+            self._cache.put(key, self._machines.read(key, raw))
+        return found[len(missing) :]
+
+    def _grant(self, now: int, offers: Sequence[CreditOffer]) -> list[CreditOffer]:
+        """Give credits to the oldest ready entities of their lanes; give back what nobody could use."""
+        left = []
+        room = self.settings.grants_max
+        for offer in offers:
+            used = self._grant_lane(now, offer, min(offer.number, room)) if room else 0
+            room -= used
+            if used < offer.number:
+                left.append(CreditOffer(offer.lane, offer.number - used, offer.credit))
+        return left
+
+    def _grant_lane(self, now: int, offer: CreditOffer, number: int) -> int:
+        waiting = [
+            (first, partition.number, queue)
+            for partition in self.partitions.values()
+            for queue, window in partition.ready.items()
+            if lane_of(queue) == offer.lane and (first := window.first()) is not None
+        ]
+        heapify(waiting)
+        used = 0
+        while waiting and used < number:
+            _, at, queue = waiting[0]
+            partition = self.partitions[at]
+            partition.advance(now, self._context)
+            result = partition.grant(queue, offer.credit, self._context)
+            if result == "used":
+                used += 1
+            first = None if result == "empty" else partition.ready[queue].first()
+            if first is None:
+                heappop(waiting)
+            else:
+                heapreplace(waiting, (first, at, queue))
+        return used
+
+    def _drop(self, now: int) -> None:
+        room = DROP_PER_TICK
+        for partition in self.partitions.values():
+            if partition.dirty:
+                partition.drop_buckets()
+                room -= partition.drop_retired(now, room)
+                if room <= 0:
+                    break
+
+    def _commit(self, released: Released) -> None:
+        dirty = [partition for partition in self.partitions.values() if partition.dirty]
+        if not dirty:
+            return
+        batches = [partition.batch() for partition in dirty]
+        feed = self._feed_batch(dirty)
+        if feed is not None:
+            batches.append(feed)
+        stale = set(self.store.commit(batches))
+        if feed is not None and FEED not in stale:
+            self._feed = feed.stand
+            released.fed = len(feed.puts)
+        for partition, batch in zip(dirty, batches, strict=False):
+            if partition.number in stale:
+                released.lost.append(partition.number)
+                continue
+            released.releases += [(partition.epoch, release) for release in partition.releases]
+            released.tells += partition.tells
+            partition.settle(batch.stand)
+
+    def _feed_batch(self, dirty: Sequence[Partition]) -> Batch | None:
+        batch = Batch(FEED, Stand(self._feed.epoch, self._feed.seq + 1))
+        start = partition_prefix(FEED) + FEED_INDEX + batch.stand.seq.to_bytes(8)
+        n = 0
+        for partition in dirty:
+            for channel, tenant, body in partition.emits:
+                entry = FeedEntry(batch.stand.seq, n, channel, tenant, msgspec.Raw(body))
+                batch.puts.append((start + n.to_bytes(4), self._machines.encode(entry)))
+                n += 1
+        return batch if n else None
+
+    # ---- questions
+
+    def next_due(self) -> int | None:
+        """Give a lower bound of the next time at which a timer is due; None when the agenda is empty."""
+        times = [t for p in self.partitions.values() if (t := p.agenda.first()) is not None]
+        return min(times) if times else None
+
+    def ready_lanes(self) -> dict[bytes, int]:
+        """Give the lanes in which entities are ready, with the lowest order that may stand there."""
+        lanes: dict[bytes, int] = {}
+        for partition in self.partitions.values():
+            for queue, window in partition.ready.items():
+                first = window.first()
+                if first is not None:
+                    lane = lane_of(queue)
+                    lanes[lane] = min(lanes.get(lane, first), first)
+        return lanes
+
+    def entry(self, key: EntityKey) -> Entry:
+        """Give an entity as of the last tick."""
+        return self.partitions[self.keyspace.partition(key)].entry(key)
+
+    def held(self) -> list[tuple[int, bytes, bytes]]:
+        """List what is in the hands of holders: (epoch, holder, entity key)."""
+        return [
+            (partition.epoch, holder, key)
+            for partition in self.partitions.values()
+            for holder, key in partition.held()
+        ]
+
+    def outboxes(self) -> list[TellOut]:
+        """List all Tells that wait to be confirmed, in order for each pair of partitions."""
+        return [tell for partition in self.partitions.values() for tell in partition.outbox()]
+
+    def counts(self) -> dict[str, Counts]:
+        """Give the counters of the law, added up over the partitions."""
+        return merged(partition.tally.counts for partition in self.partitions.values())
+
+    def facts(self) -> Counts:
+        """Give the plain counters, added up over the partitions."""
+        return merged({"": partition.tally.facts} for partition in self.partitions.values()).get(
+            "", {}
+        )
+
+    def feed_after(self, position: int, n: int, limit: int) -> list[FeedEntry]:
+        """Read the feed after a place in it, in commit order."""
+        start = partition_prefix(FEED) + FEED_INDEX + position.to_bytes(8) + (n + 1).to_bytes(4)
+        end = partition_prefix(FEED) + bytes((FEED_INDEX[0] + 1,))
+        return [_FEED.decode(value) for _, value in self.store.scan(start, end, limit)]
+
+
+_FEED = msgspec.msgpack.Decoder(FeedEntry)

@@ -1,0 +1,625 @@
+"""One partition: a single writer that decides inputs one after the other and gathers one atomic batch.
+
+An input with all its Tells inside the partition is one *unit*: decided to the end before the next input, with a bound
+on rounds, so the state doesn't depend on how inputs were grouped into ticks. If a decision raises, or makes something
+that can't be written, the whole unit is undone and its input goes into quarantine; the partition goes on.
+
+Nothing leaves a partition before its batch is durable: effects wait in lists until the host has committed. The
+partition does no I/O of its own but reads through the store it is given, and takes time with each input.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "Arrival",
+    "EntityCache",
+    "Machines",
+    "Partition",
+    "PartitionSettings",
+    "TellOut",
+    "Used",
+    "Verdict",
+)
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+from engine.errors import DamageError, StoreError
+from engine.keyspace import EntityKey, Keyspace, tenant_of
+from engine.machine import (
+    At,
+    Context,
+    Credit,
+    Emit,
+    Granted,
+    Held,
+    Machine,
+    Place,
+    Ready,
+    Record,
+    Release,
+    Retired,
+    Stuck,
+    Tell,
+    Wake,
+)
+from engine.rows import (
+    AGENDA,
+    ENTITY,
+    HELD,
+    META,
+    OUTBOX,
+    QUARANTINE,
+    READY,
+    RECORD,
+    RETIRED,
+    SEEN,
+    TALLY,
+    Codec,
+    PlainCodec,
+    open_envelope,
+    place_row,
+    queue_prefix,
+    seal_envelope,
+)
+from engine.store.protocol import Batch, Stand, Store, partition_prefix
+from engine.tally import QUARANTINED, Tally
+from engine.window import Window
+
+Verdict = Literal["accepted", "duplicate", "too_old", "quarantined"]
+Used = Literal["used", "unused", "empty"]  # what became of a credit; after "unused" try the next
+Entry = tuple[Any, Place | None]  # state (None: there is no such entity) and place
+
+ROUNDS_MAX = 256  # decisions in one unit; more is a loop of Tells and ends in quarantine
+SCAN = 1000
+ABSENT: Entry = (None, None)
+WAKE = Wake()
+STUCK = Stuck()
+HOUR = 3_600_000
+
+
+class PartitionSettings(msgspec.Struct, frozen=True):
+    """How long a partition remembers."""
+
+    horizon_ms: int = (
+        7 * 24 * HOUR
+    )  # an input older than this is refused; seen ids live twice as long
+    record_bucket_ms: int = 24 * HOUR
+    records_kept_ms: int = 90 * 24 * HOUR
+
+
+class Meta(msgspec.Struct, array_like=True):
+    """What a partition must know to go on: the control state that is loaded at start."""
+
+    now: int = 0
+    agenda_mark: int = 0
+    retired_mark: int = 0
+    record_n: int = 0
+    quarantine_n: int = 0
+    told: dict[int, int] = {}
+    applied: dict[int, int] = {}
+    swept_buckets: int = 0
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """An input from outside. `raw` is kept as the record of it; `at` is its own time (ms; 0: when it arrives)."""
+
+    key: EntityKey
+    body: Any
+    input_id: bytes
+    at: int = 0
+    raw: bytes = b""
+    historical: bool = False  # not refused for its age
+
+
+class TellOut(msgspec.Struct, frozen=True, array_like=True):
+    """A Tell that waits in an outbox, numbered for its pair of partitions from 1."""
+
+    source: int
+    target: int
+    seq: int
+    key: bytes
+    body: bytes  # msgpack of an input of the target's machine
+
+
+class Machines:
+    """The kinds of entities of a deployment, with their decoders made once."""
+
+    def __init__(self, machines: Iterable[Machine], codec: Codec | None = None) -> None:
+        self.by_kind: dict[int, Machine] = {machine.kind: machine for machine in machines}
+        self.codec = codec or PlainCodec()
+        self.encode = msgspec.msgpack.Encoder().encode
+        self._states = {
+            m.kind: msgspec.msgpack.Decoder(m.state_type) for m in self.by_kind.values()
+        }
+        self._inputs = {
+            m.kind: msgspec.msgpack.Decoder(m.input_type) for m in self.by_kind.values()
+        }
+
+    def read(self, key: bytes, raw: bytes | None) -> Entry:
+        """Decode a stored entity."""
+        if raw is None:
+            return ABSENT
+        _schema, codec, place, stored = open_envelope(key, raw)
+        if codec != self.codec.number:
+            raise DamageError(f"record {key.hex()}: unknown codec {codec}")
+        try:
+            return self._states[key[4]].decode(self.codec.open(key, stored)), place
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise DamageError(f"record {key.hex()}: {error}") from error
+
+    def write(
+        self, key: bytes, state: Any, place: Place | None, encoded: bytes | None = None
+    ) -> bytes:
+        """Make an entity's record for the store; `encoded` saves encoding the state again."""
+        stored = self.codec.seal(key, self.encode(state) if encoded is None else encoded)
+        return seal_envelope(self.by_kind[key[4]].schema, self.codec.number, place, stored)
+
+    def read_input(self, key: bytes, raw: bytes) -> Any:
+        """Decode an input of the kind that the key names."""
+        return self._inputs[key[4]].decode(raw)
+
+
+class EntityCache:
+    """Decoded entities as they are on disk, shared by the partitions of a worker; about twice `size` at most."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._size = size
+        self._young: dict[bytes, Entry] = {}
+        self._old: dict[bytes, Entry] = {}
+
+    def get(self, key: bytes) -> Entry | None:
+        """Give what is known, and keep it longer."""
+        entry = self._young.get(key)
+        if entry is None:
+            entry = self._old.get(key)
+            if entry is not None:
+                self.put(key, entry)
+        return entry
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Keep an entity; when the young half is full the old half is forgotten."""
+        self._young[key] = entry
+        if len(self._young) > self._size:
+            self._old, self._young = self._young, {}
+
+    def clear(self) -> None:
+        """Forget all: after a failed or unknown commit."""
+        self._young.clear()
+        self._old.clear()
+
+
+class Partition:
+    """The state and the tick under way of one partition. The host drives it; see `engine.host`."""
+
+    def __init__(
+        self,
+        number: int,
+        store: Store,
+        machines: Machines,
+        keyspace: Keyspace,
+        cache: EntityCache,
+        settings: PartitionSettings,
+        epoch: int,
+    ) -> None:
+        self.number = number
+        self.epoch = epoch
+        self._prefix = partition_prefix(number)
+        self._entity = self._prefix + ENTITY
+        self._store = store
+        self._machines = machines
+        self._keyspace = keyspace
+        self._cache = cache
+        self._settings = settings
+        self._overlay: dict[bytes, Entry] = {}
+        self._reset_tick()
+        self.load()
+
+    # ---- life
+
+    def load(self) -> None:
+        """Read the control state; forget everything else."""
+        meta, tally = self._store.get([self._prefix + META, self._prefix + TALLY])
+        self.meta = _META.decode(meta) if meta is not None else Meta()
+        self.tally = Tally.decode(tally)
+        self.stand: Stand = self._store.stand(self.number)
+        fresh = meta is None
+        self.agenda = Window(self._prefix + AGENDA, self.meta.agenda_mark, empty=fresh)
+        self._retired = Window(self._prefix + RETIRED, self.meta.retired_mark, empty=fresh)
+        self.ready: dict[bytes, Window] = {queue: self._queue(queue) for queue in self._queues()}
+        self._overlay.clear()
+        self._reset_tick()
+
+    def _reset_tick(self) -> None:
+        self.dirty = False
+        self._base: dict[bytes, Entry] = {}  # as on disk, of what is in the overlay
+        self._encoded: dict[bytes, bytes] = {}  # states of the overlay, encoded
+        self.emits: list[tuple[str, str, bytes]] = []
+        self.releases: list[Release] = []
+        self.tells: list[TellOut] = []
+        self._confirmed: list[bytes] = []
+        self._seen: dict[bytes, None] = {}
+        self._records: list[bytes] = []
+        self._quarantined: list[tuple[bytes, bytes]] = []
+        self._dropped: list[tuple[bytes, bytes]] = []
+
+    def _queue(self, queue: bytes, *, empty: bool = False) -> Window:
+        return Window(self._prefix + READY + queue_prefix(queue), empty=empty)
+
+    def _queues(self) -> list[bytes]:
+        """Find the ready queues that have rows, skipping from one to the next."""
+        start = self._prefix + READY
+        end = self._prefix + bytes((READY[0] + 1,))
+        found = []
+        while rows := self._store.scan(start, end, 1):
+            row = rows[0][0][3:]
+            queue = row[1 : 1 + row[0]]
+            found.append(queue)
+            start = self._prefix + READY + queue_prefix(queue) + b"\xff" * 9
+        return found
+
+    # ---- inputs
+
+    def advance(self, now: int, context: Context) -> None:
+        """Set the time of the inputs that follow; it never goes back."""
+        if now > self.meta.now:
+            self.meta.now = now
+        context.now = self.meta.now
+
+    def seen_rows(self, arrival: Arrival) -> tuple[bytes, bytes]:
+        """Give the two rows of which one exists if the input was seen: this bucket's and the last one's."""
+        bucket = self.meta.now // self._settings.horizon_ms
+        digest = blake2b(arrival.key + arrival.input_id, digest_size=16).digest()
+        last = max(bucket - 1, 0)
+        return (
+            b"".join((self._prefix, SEEN, bucket.to_bytes(4), digest)),
+            b"".join((self._prefix, SEEN, last.to_bytes(4), digest)),
+        )
+
+    def arrive(
+        self, arrival: Arrival, rows: tuple[bytes, bytes], *, seen: bool, context: Context
+    ) -> Verdict:
+        """Decide an input from outside, once for each (entity, input id)."""
+        if seen or rows[0] in self._seen:
+            self.tally.count("duplicate_inputs")
+            self.dirty = True
+            return "duplicate"
+        too_old = arrival.at and arrival.at < self.meta.now - self._settings.horizon_ms
+        if too_old and not arrival.historical:
+            return "too_old"
+        self._seen[rows[0]] = None
+        body = arrival.raw or arrival.body
+        fine = self.unit(arrival.key, arrival.body, context, "arrive", arrival.input_id, body)
+        return "accepted" if fine else "quarantined"
+
+    def answer(self, key: EntityKey, body: Any, context: Context) -> bool:
+        """Decide what a holder says; the machine recognises it by the attempt. Never refused."""
+        return self.unit(key, body, context, "answer")
+
+    def deliver(self, tell: TellOut, context: Context) -> bool:
+        """Decide a Tell of another partition, in order, once.
+
+        Returns: whether to confirm it; False for one that comes before its predecessor, which comes again.
+        """
+        last = self.meta.applied.get(tell.source, 0)
+        if tell.seq <= last:
+            return True
+        if tell.seq != last + 1:
+            return False
+        key = EntityKey(tell.key)
+        self.unit(key, self._machines.read_input(key, tell.body), context, "tell")
+        self.meta.applied[tell.source] = tell.seq
+        self.dirty = True
+        return True
+
+    def confirm(self, target: int, seq: int) -> None:
+        """Take a Tell out of the outbox: its target has it durably."""
+        self._confirmed.append(self._prefix + OUTBOX + target.to_bytes(2) + seq.to_bytes(8))
+        self.dirty = True
+
+    def due(self, now: int, limit: int) -> list[tuple[int, bytes]]:
+        """Take from the agenda what is due at `now`, at most `limit` entries; `wake` decides them."""
+        taken: list[tuple[int, bytes]] = []
+        while len(taken) < limit:
+            entry = self.agenda.pop(self._store, now)
+            if entry is None:
+                break
+            taken.append(entry)
+        return taken
+
+    def wake(self, due: int, key: bytes, context: Context) -> None:
+        """Decide a Wake, if the entity still stands at that time."""
+        place = self.entry(key)[1]
+        if type(place) is At and place.due == due:
+            self.unit(EntityKey(key), WAKE, context, "wake")
+
+    def grant(self, queue: bytes, credit: Credit, context: Context) -> Used:
+        """Give one credit to the first of a ready queue; stale entries and refusals leave it unused."""
+        entry = self.ready[queue].pop(self._store, 1 << 62)
+        if entry is None:
+            return "empty"
+        key = EntityKey(entry[1])
+        place = self.entry(key)[1]
+        if type(place) is not Ready or place.order != entry[0] or place.queue != queue:
+            return "unused"
+        self.unit(key, Granted(credit), context, "grant")
+        return "used" if type(self.entry(key)[1]) is Held else "unused"
+
+    def drop_retired(self, now: int, limit: int) -> int:
+        """Drop finished entities whose retention is over. Returns how many."""
+        dropped = 0
+        while dropped < limit:
+            entry = self._retired.pop(self._store, now)
+            if entry is None:
+                break
+            until, key = entry
+            place = self.entry(key)[1]
+            if type(place) is Retired and place.until == until:
+                self._merge({key: ABSENT})
+                self.dirty = True
+                dropped += 1
+        return dropped
+
+    def drop_buckets(self) -> None:
+        """Drop seen ids and records whose time is over, whole ranges at a time."""
+        seen = max(self.meta.now // self._settings.horizon_ms - 1, 0)
+        if seen <= self.meta.swept_buckets:
+            return
+        self.meta.swept_buckets = seen
+        self._dropped.append((self._prefix + SEEN, self._prefix + SEEN + seen.to_bytes(4)))
+        kept = max(self.meta.now - self._settings.records_kept_ms, 0)
+        bucket = kept // self._settings.record_bucket_ms
+        self._dropped.append((self._prefix + RECORD, self._prefix + RECORD + bucket.to_bytes(4)))
+        self.dirty = True
+
+    # ---- the unit
+
+    def entry(self, key: bytes) -> Entry:
+        """Give what is known of an entity, in the tick under way."""
+        found = self._overlay.get(key)
+        if found is None:
+            found = self._cache.get(key)
+            if found is None:
+                found = self._machines.read(key, self._store.get([self._entity + key])[0])
+                self._cache.put(key, found)
+        return found
+
+    def unit(
+        self,
+        key: EntityKey,
+        body: Any,
+        context: Context,
+        source: str,
+        input_id: bytes = b"",
+        raw: Any = None,
+    ) -> bool:
+        """Decide an input with all its Tells inside the partition, or undo it all. Returns False when quarantined."""
+        emits, releases = len(self.emits), len(self.releases)
+        changed: dict[bytes, Entry] = {}
+        facts: list[tuple[str, Mapping[str, Any]]] = []
+        outward: list[Tell] = []
+        context.input_id = input_id
+        encode = self._machines.encode
+        try:
+            self._decide_all(key, body, context, changed, facts, outward)
+            encoded = {k: encode(entry[0]) for k, entry in changed.items() if entry[0] is not None}
+            tells = [(tell.to, encode(tell.body)) for tell in outward]
+            kept = body if raw is None else raw
+            record = encode((self.meta.now, source, key, input_id, kept, facts))
+        except StoreError:
+            raise  # not the input's fault: nothing of this tick is written
+        except Exception as error:  # noqa: BLE001 -- DESIGN §3: whatever a decision raises is undone, kept and counted
+            del self.emits[emits:], self.releases[releases:]
+            self._quarantine(key, body, source, input_id, error)
+            return False
+        for target, tell in tells:
+            self._tell_out(target, tell)
+        self._merge(changed)
+        self._encoded.update(encoded)
+        self._records.append(record)
+        self.dirty = True
+        return True
+
+    def _decide_all(
+        self,
+        key: EntityKey,
+        body: Any,
+        context: Context,
+        changed: dict[bytes, Entry],
+        facts: list[tuple[str, Mapping[str, Any]]],
+        outward: list[Tell],
+    ) -> None:
+        machines = self._machines.by_kind
+        partition = self._keyspace.partition
+        todo: list[tuple[EntityKey, Any]] = [(key, body)]
+        for key, body in todo:  # grows while it is walked
+            if len(todo) > ROUNDS_MAX:
+                raise RuntimeError(f"more than {ROUNDS_MAX} decisions in one unit")
+            entry = changed.get(key) or self.entry(key)
+            context.key = key
+            transition = machines[key[4]].decide(entry[0], body, context)
+            if transition.state is not None or entry is not ABSENT:
+                changed[key] = (transition.state, transition.place)
+            for effect in transition.effects:
+                if type(effect) is Tell:
+                    if partition(effect.to) == self.number:
+                        todo.append((effect.to, effect.body))
+                    else:
+                        outward.append(effect)
+                elif type(effect) is Record:
+                    facts.append((effect.fact, effect.detail))
+                elif type(effect) is Emit:
+                    emitted = self._machines.encode(effect.body)
+                    self.emits.append((effect.channel, tenant_of(key), emitted))
+                elif type(effect) is Release:
+                    self.releases.append(effect)
+
+    def _merge(self, changed: dict[bytes, Entry]) -> None:
+        for key, new in changed.items():
+            old = self.entry(key)
+            self._count_move(key, old, new)
+            if new[1] != old[1]:
+                self._stand_at(key, new[1])
+            if key not in self._base:
+                self._base[key] = old
+            self._overlay[key] = new if new[0] is not None else ABSENT
+
+    def _stand_at(self, key: bytes, place: Place | None) -> None:
+        if type(place) is At:
+            self.agenda.add(place.due, key)
+        elif type(place) is Ready:
+            queue = place.queue
+            window = self.ready.get(queue)
+            if window is None:
+                window = self.ready[queue] = self._queue(queue, empty=True)
+            window.add(place.order, key)
+        elif type(place) is Retired:
+            self._retired.add(place.until, key)
+
+    def _count_move(self, key: bytes, before: Entry, after: Entry) -> None:
+        tally = self._machines.by_kind[key[4]].tally
+        old = tally(before[0]) if before[0] is not None else None
+        new = tally(after[0]) if after[0] is not None else None
+        if old is None and new is None:
+            return
+        stream = (old or new or ("", ""))[0]
+        old_bucket = old and (QUARANTINED if type(before[1]) is Stuck else old[1])
+        new_bucket = new and (QUARANTINED if type(after[1]) is Stuck else new[1])
+        if old_bucket != new_bucket:
+            self.tally.move(f"{tenant_of(key)}\0{stream}", old_bucket, new_bucket)
+
+    def _tell_out(self, to: EntityKey, body: bytes) -> None:
+        target = self._keyspace.partition(to)
+        seq = self.meta.told.get(target, 0) + 1
+        self.meta.told[target] = seq
+        self.tells.append(TellOut(self.number, target, seq, to, body))
+
+    def _quarantine(
+        self, key: EntityKey, body: Any, source: str, input_id: bytes, error: Exception
+    ) -> None:
+        self.meta.quarantine_n += 1
+        row = QUARANTINE + self.meta.quarantine_n.to_bytes(8)
+        encoded = _encoded_or_told(self._machines, body)
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        held = (self.meta.now, source, key, input_id, encoded, reason)
+        self._quarantined.append((row, self._machines.encode(held)))
+        self.tally.count("quarantined_inputs")
+        self.dirty = True
+        state = self.entry(key)[0]
+        if state is not None and source in ("wake", "grant"):
+            # its turn was used up: without this mark it would be due again at once, for ever
+            self._merge({key: (state, STUCK)})
+
+    # ---- the batch
+
+    def batch(self) -> Batch:
+        """Make the batch of this tick. `settle` follows when it is durable, `load` when it may not be."""
+        batch = Batch(self.number, Stand(self.epoch, self.stand.seq + 1))
+        puts, deletes = batch.puts, batch.deletes
+        prefix, entity = self._prefix, self._entity
+        write, encoded = self._machines.write, self._encoded
+        for key, (state, place) in self._overlay.items():
+            was_state, was_place = self._base[key]
+            if was_place != place:
+                row = place_row(was_place, key)
+                if row is not None:
+                    deletes.append(prefix + row)
+                row = place_row(place, key)
+                if row is not None:
+                    puts.append((prefix + row, b""))
+            if state is not None:
+                puts.append((entity + key, write(key, state, place, encoded.get(key))))
+            elif was_state is not None:
+                deletes.append(entity + key)
+        puts += [(row, b"") for row in self._seen]
+        encode = self._machines.encode
+        for tell in self.tells:
+            row = prefix + OUTBOX + tell.target.to_bytes(2) + tell.seq.to_bytes(8)
+            puts.append((row, encode(tell)))
+        puts += [(prefix + row, value) for row, value in self._quarantined]
+        deletes += self._confirmed
+        batch.ranges = self._dropped
+        self._put_control(batch)
+        return batch
+
+    def _put_control(self, batch: Batch) -> None:
+        meta, prefix, encode = self.meta, self._prefix, self._machines.encode
+        if self._records:
+            meta.record_n += 1
+            bucket = meta.now // self._settings.record_bucket_ms
+            row = b"".join(
+                (
+                    prefix,
+                    RECORD,
+                    bucket.to_bytes(4),
+                    meta.now.to_bytes(8),
+                    meta.record_n.to_bytes(8),
+                )
+            )
+            batch.puts.append((row, _array(self._records)))
+        if self.tally.changed:
+            batch.puts.append((prefix + TALLY, self.tally.encode()))
+        meta.agenda_mark, meta.retired_mark = self.agenda.mark, self._retired.mark
+        batch.puts.append((prefix + META, encode(meta)))
+
+    def settle(self, stand: Stand) -> None:
+        """Take the tick as durable: what was decided is what is on disk."""
+        self.stand = stand
+        put = self._cache.put
+        for key, entry in self._overlay.items():
+            put(key, entry)
+        self._overlay.clear()
+        self.tally.changed = False
+        self.agenda.settled()
+        self._retired.settled()
+        for queue, window in list(self.ready.items()):
+            window.settled()
+            if window.first() is None:
+                del self.ready[queue]
+        self._reset_tick()
+
+    # ---- questions
+
+    def held(self) -> list[tuple[bytes, bytes]]:
+        """List what is in the hands of holders: (holder, entity key), from the store."""
+        start = self._prefix + HELD
+        end = self._prefix + bytes((HELD[0] + 1,))
+        found: list[tuple[bytes, bytes]] = []
+        while rows := self._store.scan(start, end, SCAN):
+            for row, _ in rows:
+                cut = 4 + row[3]
+                found.append((row[4:cut], row[cut:]))
+            start = rows[-1][0] + b"\0"
+        return found
+
+    def outbox(self, limit: int = SCAN) -> list[TellOut]:
+        """List Tells that wait for their confirmation, in order, from the store."""
+        start = self._prefix + OUTBOX
+        rows = self._store.scan(start, self._prefix + bytes((OUTBOX[0] + 1,)), limit)
+        return [_TELL.decode(value) for _, value in rows]
+
+    def quarantine(self, limit: int = SCAN) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """List what is in quarantine: (row, (now, source, key, input id, encoded body, reason))."""
+        start = self._prefix + QUARANTINE
+        rows = self._store.scan(start, self._prefix + bytes((QUARANTINE[0] + 1,)), limit)
+        return [(row, msgspec.msgpack.decode(value, type=tuple[Any, ...])) for row, value in rows]
+
+
+def _array(items: list[bytes]) -> bytes:
+    """Make a msgpack array of items that are encoded already."""
+    return b"".join((b"\xdd", len(items).to_bytes(4), *items))
+
+
+def _encoded_or_told(machines: Machines, body: Any) -> bytes:
+    """Encode an input for the quarantine; of one that can't be encoded its text is kept."""
+    try:
+        return machines.encode(body)
+    except (TypeError, OverflowError, ValueError, msgspec.MsgspecError):
+        return machines.encode(repr(body)[:65536])
+
+
+_META = msgspec.msgpack.Decoder(Meta)
+_TELL = msgspec.msgpack.Decoder(TellOut)
