@@ -12,6 +12,7 @@ __all__ = ("TEXT_CHARS_MAX", "Pattern", "compile_pattern", "covers")
 import functools
 import itertools
 import re
+import warnings
 
 import msgspec
 
@@ -289,8 +290,10 @@ def compile_pattern(source: str) -> Pattern:
         )
     translated = _translate(source)
     try:
-        compiled = re.compile(translated)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():  # Rust's set operations, which Python would read otherwise
+            warnings.simplefilter("error", FutureWarning)
+            compiled = re.compile(translated)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise InputError(
             f"not a regular expression: {error}", mend="escape special characters with a backslash"
         ) from error
