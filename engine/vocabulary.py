@@ -60,11 +60,15 @@ class Consent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Event(msgspec.Struct, frozen=True, tag="event", array_like=True):
-    """Something that happened to a contact. `at` is the event's own time in ms, which may be late."""
+    """Something that happened to a contact. `at` is the event's own time in ms, which may be late.
+
+    `historical` (the mode of ingest): it updates counts and attributes, but opens no journey and sends nothing.
+    """
 
     name: str
     at: int
     data: dict[str, Any] = {}
+    historical: bool = False
 
 
 class ContactPut(msgspec.Struct, frozen=True, tag="put", array_like=True):
@@ -195,4 +199,5 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     date: int  # ms; fixed by the first permit, the Date of the header
     not_after: int  # on the egress's monotonic clock, ms
     incarnation: int
-    epoch: int = 0
+    contact: bytes = b""  # the contact's key
+    epoch: int = 0  # of the partition that handed it over
