@@ -1,0 +1,364 @@
+"""The egress: what was handed over, until each attempt has its one outcome. Pure; `transport.delivery` drives it.
+
+    waiting --taken--> started --begin mark--> begun --reply--> concluded --confirmed--> forgotten
+
+*Started*: `MAIL FROM` was written. *Begun*: the begin mark stands in the ledger, just before the final dot. A message
+that isn't begun can still be given back (`unattempted`, `cancelled`); one that is begun has a true outcome or is in doubt.
+Outcomes are kept until the partition that owns the message confirms them. DESIGN §4.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Asked", "Concluded", "Egress", "EgressSettings", "Hand", "Ledger", "lane_name")
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol
+
+import msgspec
+
+from deliverability.message import AttemptOutcome
+from engine.host import CreditOffer
+from engine.machine import Credit
+from engine.vocabulary import Message
+
+SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
+
+
+class EgressSettings(msgspec.Struct, frozen=True):
+    """Bounds of what an egress holds. Times in ms on its monotonic clock."""
+
+    credit_ms: int = 2000  # a permit may be started so long after its credit was issued
+    work_ahead_ms: int = 500  # credits are granted for so much work at the rate just measured
+    lane_credits_min: int = 64
+    in_hand_max: int = 4000
+    started_ms_max: int = 60_000  # begun at most so long after it was started
+
+
+class Ledger(Protocol):
+    """Durable marks beside the egress, that outlive its process. Written at once, in order."""
+
+    def begin(self, message_id: bytes, attempt: int) -> None:
+        """Write the begin mark: from now on the attempt may have reached the other side."""
+
+    def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
+        """Write the outcome."""
+
+    def confirm(self, message_id: bytes, attempt: int) -> None:
+        """Write that the partition has the outcome durably."""
+
+
+class Hand(msgspec.Struct):
+    """One message in hand."""
+
+    message: Message
+    epoch: int
+    state: Literal["waiting", "started", "begun"] = "waiting"
+    started_at: int = 0
+    cancelled: bool = False
+    fenced: bool = False
+
+
+class Concluded(msgspec.Struct, frozen=True):
+    """An outcome on its way to the partition."""
+
+    message: Message
+    outcome: AttemptOutcome
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A question for the fate of an attempt, by the owner of the message's partition."""
+
+    message_id: bytes
+    attempt: int
+
+
+def lane_name(message_class: int, route: str) -> bytes:
+    """Name the lane for which credits are granted: class and route."""
+    return f"{message_class}{route}".encode()
+
+
+class _Lane:
+    """Credits and pace of one (class, route)."""
+
+    __slots__ = ("concluded", "granted", "in_hand", "measured_at", "rate")
+
+    def __init__(self, now: int) -> None:
+        self.granted: deque[tuple[int, int]] = deque()  # (not after, number) not handed over yet
+        self.in_hand = 0
+        self.concluded = 0
+        self.measured_at = now
+        self.rate = 0.0  # messages a ms
+
+    def measure(self, now: int) -> None:
+        passed = now - self.measured_at
+        if passed >= 100:
+            self.rate = 0.5 * self.rate + 0.5 * self.concluded / passed
+            self.concluded = 0
+            self.measured_at = now
+
+
+class Egress:
+    """Holds messages between hand-over and confirmation.
+
+    Args:
+        holder: the name under which messages are held.
+        incarnation: which life of the holder this is; credits of another one are worth nothing.
+        ledger: durable marks.
+    """
+
+    def __init__(
+        self,
+        holder: bytes,
+        incarnation: int,
+        ledger: Ledger,
+        settings: EgressSettings | None = None,
+    ) -> None:
+        self.holder = holder
+        self.incarnation = incarnation
+        self.settings = settings or EgressSettings()
+        self._ledger = ledger
+        self._hands: dict[bytes, Hand] = {}
+        self._queues: dict[str, tuple[deque[Hand], deque[Hand], deque[Hand]]] = {}  # by class
+        self._lanes: dict[bytes, _Lane] = {}
+        self._concluded: dict[tuple[bytes, int], Concluded] = {}
+        self._fresh: list[Concluded] = []
+        self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._floors: dict[bytes, int] = {}
+        self.draining = False
+
+    # ---- credits
+
+    def offer(self, lane: bytes, now: int) -> CreditOffer | None:
+        """Grant credits for a lane, as much as half a second of work at its pace, within the bounds."""
+        if self.draining:
+            return None
+        settings = self.settings
+        account = self._lanes.get(lane)
+        if account is None:
+            account = self._lanes[lane] = _Lane(now)
+        account.measure(now)
+        while account.granted and account.granted[0][0] < now:
+            account.granted.popleft()
+        ahead = max(int(account.rate * settings.work_ahead_ms), settings.lane_credits_min)
+        room = settings.in_hand_max - len(self._hands)
+        if lane[:1] != b"0":  # a share is reserved for what is urgent
+            room -= settings.in_hand_max // 8
+        number = min(ahead - account.in_hand - sum(n for _, n in account.granted), room)
+        if number <= 0:
+            return None
+        not_after = now + settings.credit_ms
+        account.granted.append((not_after, number))
+        return CreditOffer(lane, number, Credit(self.holder, self.incarnation, not_after))
+
+    def take_back(self, offer: CreditOffer) -> None:
+        """Hear that credits of an offer weren't used."""
+        account = self._lanes.get(offer.lane)
+        if account is not None:
+            self._use(account, offer.number)
+
+    # ---- hand-over
+
+    def accept(self, epoch: int, message: Message, now: int) -> None:
+        """Take a message; one that comes too late, again, or from a former owner gets its answer instead."""
+        message_id = message.message_id
+        account = self._lanes.get(lane_name(message.message_class, message.route))
+        if account is not None:
+            self._use(account, 1)
+        if message.attempt <= self._seen.get(message_id, 0):
+            return  # handed over before: its outcome is on its way, or known
+        self._seen[message_id] = message.attempt
+        if len(self._seen) > SEEN_MAX:
+            self._seen.popitem(last=False)
+        stale = epoch < self._floors.get(message_id[:4], 0)
+        if (
+            stale
+            or message.incarnation != self.incarnation
+            or now > message.not_after
+            or self.draining
+        ):
+            self._give_back(message, "unattempted")
+            return
+        hand = Hand(message, epoch)
+        self._hands[message_id] = hand
+        if account is not None:
+            account.in_hand += 1
+        self._queue(message.route)[message.message_class].append(hand)
+
+    def cancel(self, message_id: bytes, attempt: int) -> None:
+        """Take a request to cancel: granted when the begin mark isn't written, else the true outcome wins."""
+        hand = self._hands.get(message_id)
+        if hand is None or hand.message.attempt != attempt or hand.state == "begun":
+            return
+        if hand.state == "waiting":
+            self._drop(hand, "cancelled")
+        else:
+            hand.cancelled = True
+
+    # ---- for connections
+
+    def take(self, route: str, now: int) -> Message | None:
+        """Give the next message to start on a route: the most urgent class first, then in order."""
+        for queue in self._queue(route):
+            while queue:
+                hand = queue.popleft()
+                if self._hands.get(hand.message.message_id) is not hand or hand.state != "waiting":
+                    continue
+                if now > hand.message.not_after:
+                    self._drop(hand, "unattempted")
+                    continue
+                hand.state = "started"
+                hand.started_at = now
+                return hand.message
+        return None
+
+    def begin(self, message: Message, now: int) -> bool:
+        """Check a last time and write the begin mark. False: it must not be sent, and `conclude` follows."""
+        hand = self._hands.get(message.message_id)
+        if hand is None or hand.cancelled or hand.fenced or hand.message.attempt != message.attempt:
+            return False
+        if now - hand.started_at > self.settings.started_ms_max:
+            return False
+        if hand.epoch < self._floors.get(message.message_id[:4], 0):
+            return False
+        self._ledger.begin(message.message_id, message.attempt)
+        hand.state = "begun"
+        return True
+
+    def withdrawn(self, message: Message) -> bool:
+        """Tell whether a started message was cancelled meanwhile."""
+        hand = self._hands.get(message.message_id)
+        return hand is not None and hand.cancelled
+
+    def conclude(self, message: Message, outcome: AttemptOutcome) -> None:
+        """Take the one outcome of an attempt."""
+        hand = self._hands.get(message.message_id)
+        if hand is None or hand.message.attempt != message.attempt:
+            return  # given back before: the partition has its answer
+        self._remove(hand)
+        self._keep(Concluded(message, outcome))
+
+    # ---- towards the partitions
+
+    def outcomes(self) -> list[Concluded]:
+        """Take the outcomes that are new since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def unconfirmed(self) -> list[Concluded]:
+        """List all outcomes that aren't confirmed: to be told again after a failed commit."""
+        self._fresh = []
+        return list(self._concluded.values())
+
+    def confirmed(self, concluded: Iterable[Concluded]) -> None:
+        """Forget outcomes that are durable with their partition."""
+        for one in concluded:
+            key = (one.message.message_id, one.message.attempt)
+            if self._concluded.pop(key, None) is not None:
+                self._ledger.confirm(*key)
+
+    def fate(self, asked: Asked, epoch: int, *, fence: bool) -> AttemptOutcome | None:
+        """Answer for an attempt. Asking is fencing: what isn't begun is dropped before the answer.
+
+        Returns: None for one that is begun; its outcome comes by itself.
+        """
+        place = asked.message_id[:4]
+        if fence and epoch > self._floors.get(place, 0):
+            self._floors[place] = epoch
+        known = self._concluded.get((asked.message_id, asked.attempt))
+        if known is not None:
+            return known.outcome
+        hand = self._hands.get(asked.message_id)
+        if hand is None or hand.message.attempt != asked.attempt:
+            self._seen[asked.message_id] = max(
+                self._seen.get(asked.message_id, 0), asked.attempt
+            )  # should it still be on its way, it comes too late
+            return AttemptOutcome(asked.attempt, "unattempted", "never_arrived")
+        if hand.state == "begun":
+            return None
+        if hand.state == "started":
+            hand.fenced = True  # the last check refuses it; its end comes by itself
+            return None
+        self._remove(hand)
+        return AttemptOutcome(asked.attempt, "unattempted", "fenced")
+
+    def expire(self, now: int) -> None:
+        """Give back what waits and can't be started in time any more."""
+        for hand in [h for h in self._hands.values() if h.state == "waiting"]:
+            if now > hand.message.not_after:
+                self._drop(hand, "unattempted")
+
+    def fail_route(self, route: str, outcome: AttemptOutcome) -> int:
+        """End all that waits for a route with one outcome: nobody there can be reached."""
+        failed = 0
+        for queue in self._queue(route):
+            for hand in list(queue):
+                if self._hands.get(hand.message.message_id) is hand and hand.state == "waiting":
+                    attempt = hand.message.attempt
+                    self._remove(hand)
+                    told = msgspec.structs.replace(outcome, attempt=attempt)
+                    self._keep(Concluded(hand.message, told))
+                    failed += 1
+            queue.clear()
+        return failed
+
+    # ---- questions
+
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """List routes with how many messages wait to be started."""
+        for route, queues in self._queues.items():
+            number = sum(len(queue) for queue in queues)
+            if number:
+                yield route, number
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages are in hand, whatever their state."""
+        return len(self._hands)
+
+    @property
+    def unconfirmed_count(self) -> int:
+        """How many outcomes wait for their confirmation."""
+        return len(self._concluded)
+
+    # ---- inside
+
+    def _queue(self, route: str) -> tuple[deque[Hand], deque[Hand], deque[Hand]]:
+        queues = self._queues.get(route)
+        if queues is None:
+            queues = self._queues[route] = (deque(), deque(), deque())
+        return queues
+
+    @staticmethod
+    def _use(account: _Lane, number: int) -> None:
+        while number and account.granted:
+            not_after, held = account.granted[0]
+            if held > number:
+                account.granted[0] = (not_after, held - number)
+                return
+            number -= held
+            account.granted.popleft()
+
+    def _remove(self, hand: Hand) -> None:
+        del self._hands[hand.message.message_id]
+        message = hand.message
+        account = self._lanes.get(lane_name(message.message_class, message.route))
+        if account is not None:
+            account.in_hand -= 1
+            account.concluded += 1
+
+    def _drop(self, hand: Hand, kind: Literal["unattempted", "cancelled"]) -> None:
+        self._remove(hand)
+        self._give_back(hand.message, kind)
+
+    def _give_back(self, message: Message, kind: Literal["unattempted", "cancelled"]) -> None:
+        """Answer for what was never begun; no ledger entry, since no mark means just this."""
+        concluded = Concluded(message, AttemptOutcome(message.attempt, kind))
+        self._concluded[message.message_id, message.attempt] = concluded
+        self._fresh.append(concluded)
+
+    def _keep(self, concluded: Concluded) -> None:
+        message = concluded.message
+        self._ledger.conclude(message.message_id, message.attempt, concluded.outcome)
+        self._concluded[message.message_id, message.attempt] = concluded
+        self._fresh.append(concluded)

@@ -1,0 +1,518 @@
+"""The message machine: from `Send` to its last outcome.
+
+    scheduled --due--> ready --credit--> asking --permit--> attempting --outcome--> delivered | bounced | ...
+        ^                 ^                 |                    |
+        |                 '---unattempted---|--------------------|
+        '------------- refused until later -'---- deferred ------'
+
+`asking` lasts only within one unit: the contact lives in the same partition and answers before the unit ends. An
+attempt has a number; outcomes are recognised by it. First attempts and retries are one mechanism, the agenda. What the
+first permit fixed (address, variables, Date) is what every attempt renders. DESIGN §4.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "QUEUED",
+    "AttemptOutcome",
+    "CancelAttempt",
+    "MessageMachine",
+    "MessageState",
+    "OutcomeRecord",
+    "Settle",
+    "StoryLine",
+    "StreamPolicy",
+    "queue_name",
+)
+
+from typing import Annotated, Any, Literal, assert_never
+
+import msgspec
+
+from deliverability.retry import next_attempt
+from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
+from engine.machine import (
+    At,
+    Context,
+    Effect,
+    Emit,
+    Granted,
+    Held,
+    Place,
+    Ready,
+    Record,
+    Release,
+    Retired,
+    Tell,
+    Transition,
+    Wake,
+)
+from engine.vocabulary import (
+    Cancel,
+    MaySend,
+    Message,
+    OutcomeKind,
+    OutcomeNotice,
+    Permit,
+    Personal,
+    Refuse,
+    Send,
+)
+
+HOUR = 3_600_000
+STORY_MAX = 24  # lines kept of a message's story: the first few and the newest
+
+Status = Literal[
+    "scheduled",
+    "ready",
+    "asking",
+    "attempting",
+    "delivered",
+    "bounced",
+    "expired",
+    "suppressed",
+    "cancelled",
+    "skipped",
+    "erased",
+    "in_doubt",
+]
+QUEUED = ("scheduled", "ready", "asking", "attempting")
+
+
+class StreamPolicy(msgspec.Struct, frozen=True):
+    """How messages of a stream are treated: published in the catalog's section `stream`."""
+
+    in_doubt: Literal["resend", "hold"] = "resend"
+    expires_ms: int = 72 * HOUR
+    retention_ms: int = 30 * 24 * HOUR
+    attempts_max: int = 60
+
+
+DEFAULT_POLICY = StreamPolicy()
+
+
+class StoryLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One line of a message's story: when (ms), what, and in what words."""
+
+    at: int
+    what: str
+    detail: str = ""
+
+
+class AttemptOutcome(msgspec.Struct, frozen=True, tag="attempt_outcome", array_like=True):
+    """What an egress says of an attempt. `code` 0: there was no reply."""
+
+    attempt: int
+    kind: OutcomeKind
+    cause: str = ""
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    phase: str = ""
+    at: int = 0  # wall time, ms
+    host: str = ""
+
+
+class Settle(msgspec.Struct, frozen=True, tag="settle", array_like=True):
+    """An operator's word on a message held in doubt: it arrived, or it must be sent again."""
+
+    resend: bool
+
+
+class CancelAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """To the egress: don't begin this one any more."""
+
+    message_id: bytes
+    attempt: int
+
+
+class OutcomeRecord(msgspec.Struct, frozen=True):
+    """What the feed tells about a message: no address, only ids."""
+
+    message_id: str
+    contact: str
+    scenario: str
+    step: str
+    stream: str
+    kind: str
+    attempt: int
+    at: int
+    cause: str = ""
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    final: bool = True
+
+
+class MessageState(msgspec.Struct, frozen=True, array_like=True):
+    """A message, durable. Fields are only ever appended; each new one has a default."""
+
+    send: Send
+    status: Status
+    expires: int
+    created: int
+    attempt: int = 0
+    deferrals: int = 0
+    reason: str = ""
+    address: Annotated[str, Personal] = ""
+    display_name: Annotated[str, Personal] = ""
+    variables: Annotated[dict[str, Any], Personal] = {}
+    date: int = 0
+    credit: Granted | None = None
+    cancel: str = ""
+    first_attempt: int = 0
+    finished: int = 0
+    doubts: int = 0
+    story: tuple[StoryLine, ...] = ()
+
+
+Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle
+
+
+def queue_name(send: Send, tenant: str) -> bytes:
+    """Name the ready queue: class and route (pool / site) make the lane, the tenant its queue."""
+    return f"{send.message_class}{send.pool or 'default'}/{send.domain}\0{tenant}".encode()
+
+
+def _told(state: MessageState, at: int, what: str, detail: str = "") -> tuple[StoryLine, ...]:
+    story = state.story
+    if len(story) >= STORY_MAX:
+        story = (*story[:4], *story[-(STORY_MAX - 5) :])
+    return (*story, StoryLine(at, what, detail[:200]))
+
+
+class MessageMachine:
+    """Decides messages. Holds nothing: one object serves all partitions."""
+
+    kind = MESSAGE
+    schema = 1
+    state_type = MessageState
+    input_type = Input
+
+    def decide(self, state: MessageState | None, body: Input, context: Context) -> Transition:
+        """Decide one input; an input that doesn't fit the status changes nothing but is told."""
+        if state is None:
+            if isinstance(body, Send):
+                return _accept(body, context)
+            return Transition(None, None, (Record("no_such_message"),))
+        match body:
+            case Send():
+                return Transition(state, _place(state, context.key), (Record("repeated_send"),))
+            case Wake():
+                return _due(state, context)
+            case Granted():
+                return _ask(state, body, context)
+            case Permit():
+                return _hand_over(state, body, context)
+            case Refuse():
+                return _refused(state, body, context)
+            case Cancel():
+                return _cancelled(state, body, context)
+            case AttemptOutcome():
+                return _concluded(state, body, context)
+            case Settle():
+                return _settled(state, body, context)
+            case _:
+                assert_never(body)
+
+    def tally(self, state: MessageState) -> tuple[str, str]:
+        """Tell stream and bucket."""
+        status = state.status
+        if status in QUEUED:
+            bucket = "queued"
+        elif status == "skipped":
+            bucket = f"skipped:{state.reason}"
+        else:
+            bucket = status
+        return state.send.stream, bucket
+
+
+def _policy(state: MessageState | Send, context: Context) -> StreamPolicy:
+    stream = state.stream if isinstance(state, Send) else state.send.stream
+    found = context.catalog.find("stream", tenant_of(context.key), stream)
+    return found if isinstance(found, StreamPolicy) else DEFAULT_POLICY
+
+
+def _place(state: MessageState, key: EntityKey) -> Place | None:
+    """Give the place that belongs to a status that an ignored input leaves as it is."""
+    match state.status:
+        case "scheduled":
+            return At(state.send.due)
+        case "ready":
+            return Ready(queue_name(state.send, tenant_of(key)), state.send.due)
+        case "attempting":
+            assert state.credit is not None, "an attempt has the credit that allowed it"
+            return Held(state.credit.credit.holder)
+        case "asking" | "in_doubt":
+            return None
+        case _:
+            return Retired(state.finished)
+
+
+def _accept(send: Send, context: Context) -> Transition:
+    expires = send.expires or max(send.due, context.now) + _policy(send, context).expires_ms
+    state = MessageState(send, "scheduled", expires, context.now)
+    if send.due > context.now:
+        return Transition(state, At(send.due))
+    return _make_ready(state, context)
+
+
+def _make_ready(state: MessageState, context: Context) -> Transition:
+    queue = queue_name(state.send, tenant_of(context.key))
+    return Transition(
+        msgspec.structs.replace(state, status="ready", credit=None), Ready(queue, state.send.due)
+    )
+
+
+def _reschedule(state: MessageState, due: int, **changes: Any) -> Transition:
+    send = msgspec.structs.replace(state.send, due=due)
+    state = msgspec.structs.replace(state, send=send, status="scheduled", credit=None, **changes)
+    return Transition(state, At(due))
+
+
+def _due(state: MessageState, context: Context) -> Transition:
+    if state.status != "scheduled":
+        return Transition(state, _place(state, context.key), (Record("wake_out_of_place"),))
+    if context.now >= state.expires:
+        return _finish(state, "expired", context, "expired", reason="age")
+    return _make_ready(state, context)
+
+
+def _ask(state: MessageState, granted: Granted, context: Context) -> Transition:
+    if state.status != "ready":
+        return Transition(state, _place(state, context.key), (Record("grant_out_of_place"),))
+    if context.now >= state.expires:
+        return _finish(state, "expired", context, "expired", reason="age")
+    send = state.send
+    attempt = state.attempt + 1
+    may = MaySend(name_of(context.key), attempt, send.stream, send.topic, send.due)
+    state = msgspec.structs.replace(state, status="asking", attempt=attempt, credit=granted)
+    return Transition(state, None, (Tell(EntityKey(send.contact), may),))
+
+
+def _hand_over(state: MessageState, permit: Permit, context: Context) -> Transition:
+    if state.status != "asking" or permit.attempt != state.attempt or state.credit is None:
+        return Transition(state, _place(state, context.key), (Record("permit_out_of_place"),))
+    first = not state.date
+    credit = state.credit.credit
+    state = msgspec.structs.replace(
+        state,
+        status="attempting",
+        address=permit.address if first else state.address,
+        display_name=permit.display_name if first else state.display_name,
+        variables=permit.variables if first else state.variables,
+        date=state.date or context.now,
+        first_attempt=state.first_attempt or context.now,
+        story=_told(state, context.now, "handed_over", f"attempt {state.attempt}"),
+    )
+    send = state.send
+    message = Message(
+        message_id=name_of(context.key),
+        tenant=tenant_of(context.key),
+        attempt=state.attempt,
+        route=f"{send.pool or 'default'}/{send.domain}",
+        message_class=send.message_class,
+        template=send.template,
+        address=state.address,
+        display_name=state.display_name,
+        variables=state.variables,
+        stream=send.stream,
+        scenario=send.scenario,
+        step=send.step,
+        date=state.date,
+        not_after=credit.not_after,
+        incarnation=credit.incarnation,
+        contact=send.contact,
+    )
+    return Transition(state, Held(credit.holder), (Release(credit.holder, message),))
+
+
+def _refused(state: MessageState, refuse: Refuse, context: Context) -> Transition:
+    if state.status != "asking" or refuse.attempt != state.attempt:
+        return Transition(state, _place(state, context.key), (Record("refuse_out_of_place"),))
+    if refuse.retry_at is not None:
+        story = _told(state, context.now, "refused_until_later", refuse.reason)
+        return _reschedule(state, max(refuse.retry_at, context.now + 1), story=story)
+    match refuse.reason:
+        case "erased":
+            return _finish(state, "erased", context, "cancelled", reason="erased")
+        case "suppressed":
+            return _finish(state, "suppressed", context, "cancelled", reason="suppressed")
+        case "cancelled":
+            return _finish(state, "cancelled", context, "cancelled", reason="cancelled")
+        case reason:
+            return _finish(state, "skipped", context, "cancelled", reason=reason)
+
+
+def _cancelled(state: MessageState, cancel: Cancel, context: Context) -> Transition:
+    """A cancel is a request: under way, only the egress can say that it wasn't begun. DESIGN §4."""
+    erased = cancel.reason == "erased"
+    if state.status in ("scheduled", "ready", "in_doubt"):
+        status: Status = "erased" if erased else "cancelled"
+        return _finish(state, status, context, "cancelled", reason=cancel.reason)
+    if state.status == "attempting" and state.credit is not None:
+        holder = state.credit.credit.holder
+        state = msgspec.structs.replace(state, cancel=cancel.reason or "cancelled")
+        if erased:
+            state = msgspec.structs.replace(state, address="", display_name="", variables={})
+        request = CancelAttempt(name_of(context.key), state.attempt)
+        return Transition(state, Held(holder), (Release(holder, request),))
+    return Transition(state, _place(state, context.key), (Record("cancel_too_late"),))
+
+
+def _concluded(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+    late = outcome.attempt != state.attempt
+    if state.status != "attempting" or late:
+        return _late(state, outcome, context)
+    match outcome.kind:
+        case "delivered":
+            return _finish(state, "delivered", context, "delivered", outcome)
+        case "bounced":
+            return _finish(state, "bounced", context, "bounced", outcome, reason=outcome.cause)
+        case "cancelled":
+            status: Status = "erased" if state.cancel == "erased" else "cancelled"
+            return _finish(state, status, context, "cancelled", outcome, reason=state.cancel)
+        case "expired":
+            return _finish(state, "expired", context, "expired", outcome, reason=outcome.cause)
+        case "unattempted":
+            return _again(state, outcome, context)
+        case "deferred":
+            return _deferred(state, outcome, context)
+        case "in_doubt":
+            return _doubtful(state, outcome, context)
+        case _:
+            assert_never(outcome.kind)
+
+
+def _again(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+    """Back into the ready queue; the next hand-over takes a new attempt number, no retry is counted."""
+    if state.cancel:
+        status: Status = "erased" if state.cancel == "erased" else "cancelled"
+        return _finish(state, status, context, "cancelled", outcome, reason=state.cancel)
+    ready = _make_ready(state, context)
+    notice = _notice(state, outcome.kind, context, final=False)
+    return Transition(ready.state, ready.place, (notice,))
+
+
+def _deferred(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+    if state.cancel:
+        return _again(state, outcome, context)
+    deferrals = state.deferrals + (outcome.cause != "rate_limited")
+    due = next_attempt(outcome.cause, max(deferrals, 1), context.now, context.rng("retry"))
+    policy = _policy(state, context)
+    if due >= state.expires or deferrals >= policy.attempts_max:
+        return _finish(state, "expired", context, "expired", outcome, reason=outcome.cause)
+    story = _told(state, context.now, "deferred", _words(outcome))
+    transition = _reschedule(state, due, deferrals=deferrals, story=story)
+    notice = _notice(state, "deferred", context, final=False, cause=outcome.cause)
+    emit = Emit("outcome", _outcome_record(state, outcome, "deferred", context, final=False))
+    return Transition(transition.state, transition.place, (notice, emit))
+
+
+def _doubtful(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+    """Begun, but nobody knows its reply: sent again at the price of a possible duplicate, or held."""
+    story = _told(state, context.now, "in_doubt", _words(outcome))
+    state = msgspec.structs.replace(state, doubts=state.doubts + 1, story=story)
+    emit = Emit("outcome", _outcome_record(state, outcome, "in_doubt", context, final=False))
+    notice = _notice(state, "in_doubt", context, final=False)
+    if _policy(state, context).in_doubt == "hold":
+        held = msgspec.structs.replace(state, status="in_doubt", credit=None)
+        return Transition(held, None, (notice, emit))
+    again = _again(state, outcome, context)
+    return Transition(again.state, again.place, (*again.effects, emit))
+
+
+def _late(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+    """An outcome of an attempt that isn't the present one settles a message that isn't begun again."""
+    settles = outcome.kind in ("delivered", "bounced") and state.status in (
+        "scheduled",
+        "ready",
+        "in_doubt",
+    )
+    if settles and outcome.attempt <= state.attempt:
+        status: Status = "delivered" if outcome.kind == "delivered" else "bounced"
+        return _finish(state, status, context, outcome.kind, outcome, reason=outcome.cause)
+    return Transition(state, _place(state, context.key), (Record("duplicate_outcome"),))
+
+
+def _settled(state: MessageState, settle: Settle, context: Context) -> Transition:
+    if state.status != "in_doubt":
+        return Transition(state, _place(state, context.key), (Record("settle_out_of_place"),))
+    if settle.resend:
+        return _make_ready(state, context)
+    return _finish(state, "delivered", context, "delivered", reason="settled by hand")
+
+
+def _finish(
+    state: MessageState,
+    status: Status,
+    context: Context,
+    kind: OutcomeKind,
+    outcome: AttemptOutcome | None = None,
+    *,
+    reason: str = "",
+) -> Transition:
+    """End the message: personal fields go, the contact hears of it, the feed tells it."""
+    words = _words(outcome) if outcome is not None else reason
+    until = context.now + _policy(state, context).retention_ms
+    final = msgspec.structs.replace(
+        state,
+        status=status,
+        reason=reason,
+        credit=None,
+        address="",
+        display_name="",
+        variables={},
+        finished=until,
+        story=_told(state, context.now, status, words),
+    )
+    cause = outcome.cause if outcome is not None else reason
+    told = outcome or AttemptOutcome(state.attempt, kind, reason)
+    effects: tuple[Effect, ...] = (
+        _notice(state, kind, context, final=True, cause=cause),
+        Emit("outcome", _outcome_record(state, told, status, context, final=True)),
+    )
+    return Transition(final, Retired(until), effects)
+
+
+def _notice(
+    state: MessageState, kind: OutcomeKind, context: Context, *, final: bool, cause: str = ""
+) -> Tell:
+    send = state.send
+    notice = OutcomeNotice(
+        name_of(context.key),
+        kind,
+        state.attempt,
+        context.now,
+        final,
+        send.journey,
+        send.step,
+        cause,
+    )
+    return Tell(EntityKey(send.contact), notice)
+
+
+def _outcome_record(
+    state: MessageState, outcome: AttemptOutcome, kind: str, context: Context, *, final: bool
+) -> OutcomeRecord:
+    send = state.send
+    return OutcomeRecord(
+        message_id=name_of(context.key).hex(),
+        contact=name_of(send.contact).decode(),
+        scenario=send.scenario,
+        step=send.step,
+        stream=send.stream,
+        kind=kind,
+        attempt=outcome.attempt,
+        at=context.now,
+        cause=outcome.cause,
+        code=outcome.code,
+        enhanced=outcome.enhanced,
+        text=outcome.text,
+        final=final,
+    )
+
+
+def _words(outcome: AttemptOutcome) -> str:
+    parts = (outcome.phase, str(outcome.code or ""), outcome.enhanced, outcome.text, outcome.cause)
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,347 @@
+"""Drives an egress over real connections: opens them, feeds them, and turns endings into outcomes.
+
+One `Delivery` serves one egress in one event loop; each `Route` owns the connections to one destination. Where a route
+leads, and what may be used of it, the composition root says by `Target`. Rendering and signing happen when the content
+is due, a few messages in a turn of the loop, so that the loop keeps turning.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Classifier", "Delivery", "Rendered", "Renderer", "Route", "Target", "Verdict")
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Literal, Protocol, assert_never
+
+import msgspec
+
+from deliverability.egress import Egress
+from deliverability.message import AttemptOutcome
+from deliverability.smtp.content import Abort, Content
+from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
+from deliverability.smtp.envelope import Body, Transaction
+from deliverability.smtp.opening import ClientConfig
+from deliverability.smtp.reply import Reply
+from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
+from engine.errors import TransportError, UserError
+from engine.vocabulary import Message, OutcomeKind
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 30.0
+TEXT_MAX = 500  # characters kept of a reply or reason
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a reply means: its cause, and whether it is worth trying again."""
+
+    cause: str
+    action: Literal["retry", "fail"]
+
+
+class Classifier(Protocol):
+    """Classifies an SMTP reply."""
+
+    def __call__(self, code: int, enhanced: str, text: str) -> Verdict:
+        """Give cause and action."""
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A message as it travels: signed content and envelope needs. The content is safe for DATA as it is."""
+
+    content: bytes
+    dot_free: bool = True
+
+
+class Renderer(Protocol):
+    """Makes content of a message. The reverse-path is asked for earlier than the content."""
+
+    def reverse_path(self, message: Message) -> bytes:
+        """Give the signed reverse-path. RFC 5321 §4.1.1.2."""
+
+    def render(self, message: Message) -> Rendered:
+        """Render and sign. Raises: UserError when the message can't be composed; it is bounced then."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a route leads, and what may be used of it."""
+
+    endpoint: Endpoint
+    config: ClientConfig
+    timeouts: Timeouts
+    connections_max: int = 10
+    messages_per_connection: int = 1000
+    idle_s: float = 10.0
+    tls: ssl.SSLContext | None = None
+    body: Body = "7bit"
+
+
+class Delivery:
+    """The routes of one egress.
+
+    Args:
+        egress: what to send, and who hears of it.
+        renderer: makes content.
+        target_of: resolves a route to its target; None: there is none (the message is deferred).
+        classify: tells what a reply means.
+        wall_ms: wall or log time in ms, for outcomes.
+        concluded: called when there are new outcomes.
+    """
+
+    def __init__(
+        self,
+        egress: Egress,
+        renderer: Renderer,
+        target_of: Callable[[str], Target | None],
+        classify: Classifier,
+        wall_ms: Callable[[], int],
+        concluded: Callable[[], None],
+    ) -> None:
+        self.egress = egress
+        self.renderer = renderer
+        self.classify = classify
+        self.wall_ms = wall_ms
+        self.tell = concluded
+        self.loop = asyncio.get_running_loop()
+        self.closing = False
+        self.routes: dict[str, Route] = {}
+        self._target_of = target_of
+
+    def pump(self) -> None:
+        """See that each route with waiting messages has connections at work."""
+        for name, waiting in list(self.egress.waiting()):
+            route = self.routes.get(name)
+            if route is None:
+                target = self._target_of(name)
+                if target is None:
+                    unrouted = AttemptOutcome(
+                        0, "deferred", "routing", text="no target for the route"
+                    )
+                    self.egress.fail_route(name, unrouted)
+                    self.tell()
+                    continue
+                route = self.routes[name] = Route(name, target, self)
+            route.work(waiting)
+
+    def tick(self) -> None:
+        """Look after time: what waits too long goes back, connections that idle too long are closed."""
+        self.egress.expire(self.now())
+        for route in self.routes.values():
+            route.close_idle()
+        self.pump()
+        self.tell()
+
+    async def close(self, grace_s: float = 10.0) -> None:
+        """Finish what is in flight, then close all connections."""
+        self.closing = True
+        for route in self.routes.values():
+            route.quit()
+        deadline = self.loop.time() + grace_s
+        while self.open_connections and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for route in self.routes.values():
+            route.abandon()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open or being opened."""
+        return sum(len(route.connections) + route.opening for route in self.routes.values())
+
+    def now(self) -> int:
+        """The egress's monotonic clock, in ms."""
+        return int(self.loop.time() * 1000)
+
+    def conclude(
+        self,
+        message: Message,
+        kind: OutcomeKind,
+        cause: str,
+        reply: Reply | None = None,
+        phase: str = "",
+        text: str = "",
+    ) -> None:
+        """Give an attempt its outcome."""
+        outcome = AttemptOutcome(
+            message.attempt,
+            kind,
+            cause,
+            code=reply.code if reply else 0,
+            enhanced=reply.enhanced if reply else "",
+            text=(reply.text if reply else text)[:TEXT_MAX],
+            phase=phase,
+            at=self.wall_ms(),
+        )
+        self.egress.conclude(message, outcome)
+
+
+class Route:
+    """The connections to one destination; their owner."""
+
+    def __init__(self, name: str, target: Target, delivery: Delivery) -> None:
+        self.name = name
+        self.target = target
+        self.connections: dict[Connection, int] = {}  # how many messages each has carried
+        self.opening = 0
+        self.sent = 0
+        self._delivery = delivery
+        self._idle: dict[Connection, float] = {}  # since when (loop time)
+        self._backoff_s = 0.0
+        self._until = 0.0  # no new connection before (loop time)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- for the delivery
+
+    def work(self, waiting: int) -> None:
+        """Put idle connections to work, and open more when there is room."""
+        while self._idle and waiting > 0:
+            connection, _ = self._idle.popitem()  # the one that idled least is the warmest
+            connection.kick()
+            waiting -= 1
+        loop = self._delivery.loop
+        if self._delivery.closing or loop.time() < self._until:
+            return
+        room = self.target.connections_max - len(self.connections) - self.opening
+        for _ in range(min(room, waiting)):
+            self.opening += 1
+            task = loop.create_task(self._open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def close_idle(self) -> None:
+        """Close connections that had nothing to do for longer than the target likes."""
+        limit = self._delivery.loop.time() - self.target.idle_s
+        for connection in [c for c, since in self._idle.items() if since < limit]:
+            del self._idle[connection]
+            connection.quit()
+
+    def quit(self) -> None:
+        """Close politely, after what is in flight."""
+        for connection in list(self.connections):
+            connection.quit()
+
+    def abandon(self) -> None:
+        """Close at once."""
+        for connection in list(self.connections):
+            connection.close("shutting down")
+        for task in list(self._tasks):
+            task.cancel()
+
+    # ---- for connections (ConnectionOwner)
+
+    def next_transaction(self, connection: Connection) -> Transaction | None:
+        """Give the next message of this route."""
+        delivery = self._delivery
+        carried = self.connections.setdefault(connection, 0)
+        if delivery.closing:
+            return None
+        if carried >= self.target.messages_per_connection:
+            connection.quit()
+            return None
+        while (message := delivery.egress.take(self.name, delivery.now())) is not None:
+            try:
+                transaction = self._transaction(message)
+            except UserError as error:
+                delivery.conclude(message, "bounced", "content", text=str(error))
+                continue
+            self.connections[connection] = carried + 1
+            self._idle.pop(connection, None)
+            return transaction
+        self._idle[connection] = delivery.loop.time()
+        return None
+
+    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort:
+        """Render, sign, check a last time, write the begin mark."""
+        del connection
+        delivery = self._delivery
+        message = transaction.token
+        assert isinstance(message, Message), "tokens of our transactions are messages"
+        try:
+            rendered = delivery.renderer.render(message)
+        except UserError as error:
+            delivery.conclude(message, "bounced", "content", text=str(error))
+            return Abort("the message could not be composed")
+        if not delivery.egress.begin(message, delivery.now()):
+            return Abort("withdrawn")
+        return Content(rendered.content, dot_free=rendered.dot_free, checked=True)
+
+    def ended(self, connection: Connection, transaction: Transaction, ending: Ending) -> None:
+        """Turn an ending into the outcome of the attempt."""
+        del connection
+        delivery = self._delivery
+        message = transaction.token
+        assert isinstance(message, Message), "tokens of our transactions are messages"
+        match ending:
+            case Accepted(reply=reply):
+                self.sent += 1
+                self._backoff_s = 0.0
+                delivery.conclude(message, "delivered", "", reply, "dot")
+            case Rejected(phase=phase, reply=reply):
+                verdict = delivery.classify(reply.code, reply.enhanced, reply.text)
+                kind: OutcomeKind = "deferred" if verdict.action == "retry" else "bounced"
+                delivery.conclude(message, kind, verdict.cause, reply, phase)
+            case Lost(phase=phase, begun=begun, reason=reason):
+                kind = "in_doubt" if begun else "deferred"
+                delivery.conclude(message, kind, "connection", None, phase, reason)
+            case Aborted(reason=reason):
+                kind = "cancelled" if delivery.egress.withdrawn(message) else "unattempted"
+                delivery.conclude(message, kind, "", text=reason)
+            case _:
+                assert_never(ending)
+        delivery.tell()
+
+    def closed(self, connection: Connection, closed: Closed) -> None:
+        """Forget a connection; slow down when it never carried a message."""
+        carried = self.connections.pop(connection, 0)
+        self._idle.pop(connection, None)
+        if closed.by not in ("quit", "aborted") and not carried:
+            self._never_served(closed)
+        if not self._delivery.closing:
+            self._delivery.loop.call_soon(self._delivery.pump)
+
+    # ---- inside
+
+    def _transaction(self, message: Message) -> Transaction:
+        return Transaction(
+            token=message,
+            reverse_path=self._delivery.renderer.reverse_path(message),
+            forward_path=message.address.encode(),
+            body=self.target.body,
+            smtputf8=not message.address.isascii(),
+        )
+
+    async def _open(self) -> None:
+        target = self.target
+        try:
+            await connect(
+                self, target.endpoint, target.config, timeouts=target.timeouts, context=target.tls
+            )
+        except TransportError as error:
+            self.opening -= 1
+            self._slow_down()
+            if not self.connections and not self.opening:
+                self._fail("connection", 0, "", error.reason, error.phase)
+        else:
+            self.opening -= 1
+
+    def _never_served(self, closed: Closed) -> None:
+        """The server would not have us at all: fewer connections for a while, or nobody there."""
+        self._slow_down()
+        if self.connections:
+            return
+        reply = closed.reply
+        if reply is None:
+            self._fail("connection", 0, "", closed.reason, closed.phase)
+        else:
+            verdict = self._delivery.classify(reply.code, reply.enhanced, reply.text)
+            self._fail(verdict.cause, reply.code, reply.enhanced, reply.text, closed.phase)
+
+    def _fail(self, cause: str, code: int, enhanced: str, text: str, phase: str) -> None:
+        at = self._delivery.wall_ms()
+        outcome = AttemptOutcome(0, "deferred", cause, code, enhanced, text[:TEXT_MAX], phase, at)
+        self._delivery.egress.fail_route(self.name, outcome)
+        self._delivery.tell()
+
+    def _slow_down(self) -> None:
+        self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MAX_S)
+        self._until = self._delivery.loop.time() + self._backoff_s
+        self._delivery.loop.call_later(self._backoff_s, self._delivery.pump)

@@ -1,0 +1,126 @@
+"""The ledger file: begin marks and outcomes that outlive the process of an egress.
+
+One append-only file for each incarnation, written with one `write` an entry: what was written survives SIGKILL;
+surviving a power loss is a setting (`sync`). A lock on the file says that its writer lives; whoever gets the lock adopts it.
+
+    entry = tag (1 byte: B begin, O outcome, C confirmed) + message id (16) + attempt (4)
+            + for O: length (4) + msgpack of the AttemptOutcome
+
+A torn last entry (the process died in the middle of a write) is left out: it was never acted upon. DESIGN §4.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Adopted", "LedgerFile", "adopt")
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from deliverability.message import AttemptOutcome
+from engine.errors import RefusedError
+from engine.ids import ID_BYTES
+
+_HEAD = 1 + ID_BYTES + 4
+_ENCODE = msgspec.msgpack.Encoder().encode
+_DECODE = msgspec.msgpack.Decoder(AttemptOutcome).decode
+
+
+class LedgerFile:
+    """The ledger of one living egress.
+
+    Args:
+        path: the file, which must not exist yet.
+        sync: fsync each begin mark, so that it survives a power loss too.
+    """
+
+    def __init__(self, path: Path, *, sync: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._sync = sync
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def begin(self, message_id: bytes, attempt: int) -> None:
+        """Write the begin mark."""
+        os.write(self._fd, b"B" + message_id + attempt.to_bytes(4))
+        if self._sync:
+            os.fdatasync(self._fd)
+
+    def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
+        """Write an outcome."""
+        body = _ENCODE(outcome)
+        entry = (b"O", message_id, attempt.to_bytes(4), len(body).to_bytes(4), body)
+        os.write(self._fd, b"".join(entry))
+
+    def confirm(self, message_id: bytes, attempt: int) -> None:
+        """Write that the outcome is durable with its partition."""
+        os.write(self._fd, b"C" + message_id + attempt.to_bytes(4))
+
+    def close(self, *, remove: bool = False) -> None:
+        """Close; remove the file when nothing in it is wanted any more."""
+        if self._fd >= 0:
+            if remove:
+                self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Adopted(msgspec.Struct):
+    """What the ledger of a dead incarnation says: outcomes unconfirmed, and marks without outcome."""
+
+    path: str
+    outcomes: dict[tuple[bytes, int], AttemptOutcome]
+    in_doubt: set[tuple[bytes, int]]
+    confirmed: int = 0
+
+    def fate(self, message_id: bytes, attempt: int) -> AttemptOutcome | None:
+        """Give the outcome of an attempt; None: this ledger has no mark of it."""
+        key = (message_id, attempt)
+        known = self.outcomes.get(key)
+        if known is not None:
+            return known
+        if key in self.in_doubt:
+            return AttemptOutcome(attempt, "in_doubt", "egress_died")
+        return None
+
+
+def adopt(path: Path) -> Adopted:
+    """Read the ledger of a dead egress.
+
+    Raises: RefusedError when its writer lives (holds the lock).
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return _read(str(path), file.read())
+    except BlockingIOError as error:
+        raise RefusedError(f"ledger {path} is in use by a living egress") from error
+    finally:
+        os.close(fd)
+
+
+def _read(path: str, raw: bytes) -> Adopted:
+    adopted = Adopted(path, {}, set())
+    at = 0
+    while at + _HEAD <= len(raw):
+        tag = raw[at : at + 1]
+        key = (raw[at + 1 : at + 1 + ID_BYTES], int.from_bytes(raw[at + 1 + ID_BYTES : at + _HEAD]))
+        at += _HEAD
+        if tag == b"B":
+            adopted.in_doubt.add(key)
+        elif tag == b"C":
+            adopted.outcomes.pop(key, None)
+            adopted.in_doubt.discard(key)
+            adopted.confirmed += 1
+        else:
+            size = int.from_bytes(raw[at : at + 4])
+            if at + 4 + size > len(raw):
+                break  # torn
+            adopted.outcomes[key] = _DECODE(raw[at + 4 : at + 4 + size])
+            adopted.in_doubt.discard(key)
+            at += 4 + size
+    return adopted
