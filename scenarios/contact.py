@@ -1,0 +1,189 @@
+"""The contact machine: one entity for each contact, with all of its journeys.
+
+    nobody ──any input──▶ contact ──Erase──▶ tombstone
+
+A contact has one place: `At(the first due time of its journeys)`, or none. On `Wake` it runs everything that is due. An
+`Event` is counted, goes to the journeys that wait for it, and opens new ones. A `send` step tells the message, which asks
+`MaySend` when it could go and reports `OutcomeNotice`. A tombstone acknowledges everything, drops it, and counts.
+"""
+
+from __future__ import annotations
+
+__all__ = ("ContactInput", "ContactMachine")
+
+from typing import Any, assert_never
+
+from engine.keyspace import CONTACT, message_key, tenant_of
+from engine.machine import Context, Record, Tell, Transition, Wake
+from engine.vocabulary import (
+    Cancel,
+    Consent,
+    ConsentGiven,
+    ContactPut,
+    Erase,
+    Event,
+    MarkSuppressed,
+    MaySend,
+    OutcomeNotice,
+    Refuse,
+    Send,
+    SendDirect,
+)
+from scenarios.catalog import Views
+from scenarios.draft import Draft
+from scenarios.entry import take_event
+from scenarios.interpreter import wake
+from scenarios.permission import answer
+from scenarios.sending import domain_of, send_direct
+from scenarios.state import Contact, Suppression
+
+ContactInput = (
+    Event
+    | ContactPut
+    | ConsentGiven
+    | Erase
+    | MarkSuppressed
+    | SendDirect
+    | MaySend
+    | OutcomeNotice
+    | Wake
+)
+
+_NOBODY = Contact()
+
+
+class ContactMachine:
+    """Decides the inputs of contacts. Holds no state but a memo of the catalog."""
+
+    kind = CONTACT
+    schema = 1
+    state_type: Any = Contact
+    input_type: Any = ContactInput
+
+    def __init__(self) -> None:
+        self._views = Views()
+
+    def tally(self, state: Contact) -> tuple[str, str] | None:  # noqa: ARG002
+        """Contacts don't count in the law of messages."""
+        return None
+
+    def decide(self, state: Contact | None, body: ContactInput, context: Context) -> Transition:
+        """Decide one input. Total and deterministic."""
+        tenant = tenant_of(context.key)
+        if state is None:
+            if isinstance(body, (MaySend, OutcomeNotice, Wake)):
+                return _nobody(body, context, tenant)
+            state = _NOBODY
+        elif state.erased_at:
+            return _tombstone(state, body, context, tenant)
+        draft = Draft(state, context, tenant, self._views.of(context.catalog, tenant))
+        match body:
+            case Event():
+                take_event(draft, body)
+            case Wake():
+                wake(draft)
+            case MaySend():
+                answer(draft, body)
+            case OutcomeNotice():
+                _settle(draft, body)
+            case ContactPut():
+                _put(draft, body)
+            case ConsentGiven():
+                _consent(draft, body)
+            case MarkSuppressed():
+                _suppress(draft, body)
+            case SendDirect():
+                send_direct(draft, body)
+            case Erase():
+                return _erase(draft, body)
+            case _:
+                assert_never(body)
+        return draft.transition()
+
+
+def _nobody(body: MaySend | OutcomeNotice | Wake, context: Context, tenant: str) -> Transition:
+    """Answer what only a contact that exists should be asked."""
+    if isinstance(body, MaySend):
+        refuse = Refuse(body.attempt, "cancelled")
+        return Transition(None, None, [Tell(message_key(tenant, body.message_id), refuse)])
+    return Transition(None)
+
+
+def _settle(draft: Draft, body: OutcomeNotice) -> None:
+    if body.final:
+        draft.settle(body.message_id)
+
+
+def _put(draft: Draft, body: ContactPut) -> None:
+    """Set attributes, unless a newer record version is already there."""
+    if body.version is not None:
+        if draft.record_version is not None and body.version < draft.record_version:
+            draft.record("put_ignored", version=body.version, stored=draft.record_version)
+            return
+        draft.record_version = body.version
+    for name, value in body.attributes.items():
+        draft.set_attribute(name, value)
+
+
+def _consent(draft: Draft, body: ConsentGiven) -> None:
+    """The newest by its own time wins; of equals the withdrawal."""
+    before = draft.consents.get(body.topic)
+    if before is not None and (before.at > body.at or (before.at == body.at and body.granted)):
+        draft.record("consent_ignored", topic=body.topic, at=body.at, stored=before.at)
+        return
+    consent = Consent(body.granted, body.at, body.source)
+    draft.consents = {**draft.consents, body.topic: consent}
+
+
+def _suppress(draft: Draft, body: MarkSuppressed) -> None:
+    """Suppress a stream; the first reason stays."""
+    if body.stream not in draft.suppressions:
+        suppression = Suppression(body.reason, draft.now)
+        draft.suppressions = {**draft.suppressions, body.stream: suppression}
+
+
+def _erase(draft: Draft, body: Erase) -> Transition:
+    """Leave a tombstone: everything held is gone, and what is under way is cancelled."""
+    for journey in draft.journeys:
+        draft.record(
+            "journey_ended", journey=journey.id, scenario=journey.scenario, reason="erased"
+        )
+    for message_id in (*draft.sends, *draft.directs):
+        draft.tell_message(message_id, Cancel("erased"))
+    draft.record("contact_erased", reason=body.reason)
+    return Transition(Contact(erased_at=max(draft.now, 1)), None, draft.effects)
+
+
+def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str) -> Transition:
+    """Acknowledge, drop and count; a message that asks is refused."""
+    match body:
+        case MaySend():
+            refuse = Refuse(body.attempt, "erased")
+            return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
+        case OutcomeNotice() | Wake() | Erase():
+            return Transition(state)
+        case Event() | ContactPut() | ConsentGiven() | MarkSuppressed() | SendDirect():
+            dropped = Contact(erased_at=state.erased_at, dropped=state.dropped + 1)
+            record = Record("dropped_after_erasure", {"input": type(body).__name__})
+            if isinstance(body, SendDirect):
+                told = _stillborn(body, context, tenant)
+                return Transition(dropped, None, [*told, record])
+            return Transition(dropped, None, [record])
+        case _:
+            assert_never(body)
+
+
+def _stillborn(body: SendDirect, context: Context, tenant: str) -> list[Tell]:
+    """Let a message to an erased contact exist, so that its id has a fate: cancelled."""
+    key = message_key(tenant, body.message_id)
+    send = Send(
+        contact=context.key,
+        template=body.template,
+        stream=body.stream,
+        domain=domain_of(body.address),
+        due=body.due or context.now,
+        expires=body.expires,
+        message_class=body.message_class,
+        opened_by=context.input_id,
+    )
+    return [Tell(key, send), Tell(key, Cancel("erased"))]

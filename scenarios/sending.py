@@ -1,0 +1,112 @@
+"""Sends are decided here: the message is told, noted as under way, and the journey goes on."""
+
+from __future__ import annotations
+
+__all__ = ("address_of", "domain_of", "send_direct", "send_message")
+
+from typing import Any
+
+from engine.ids import message_id
+from engine.vocabulary import Cancel, MessageClass, Send, SendDirect
+from scenarios import model
+from scenarios.draft import Draft
+from scenarios.state import UNDER_WAY_MAX, Direct, Journey, JourneySend
+
+_ADDRESS_MAX = 254  # RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them its angle brackets
+
+
+def send_message(draft: Draft, send: model.Send, journey: Journey, meant: int) -> None:
+    """Decide a send of a journey: once for each journey, step and visit, since the id says so."""
+    identity = message_id(journey.id, send.id, journey.visit)
+    domain = domain_of(address_of(draft))
+    reason = "no_address" if not domain else "" if _has_room(draft) else "too_many_under_way"
+    if reason:
+        draft.record("send_skipped", journey=journey.id, step=send.id, reason=reason)
+        return
+    draft.add_send(identity, _under_way(send, journey))
+    body = Send(
+        contact=draft.context.key,
+        template=send.template,
+        stream=send.stream,
+        domain=domain,
+        due=meant,
+        expires=meant + send.expires_ms if send.expires_ms else 0,
+        message_class=send.message_class,
+        scenario=journey.scenario,
+        version=journey.version,
+        step=send.id,
+        journey=journey.id,
+        topic=send.topic,
+        opened_by=draft.context.input_id,
+    )
+    draft.tell_message(identity, body)
+    draft.record("send_decided", journey=journey.id, step=send.id, message=identity, due=meant)
+
+
+def _has_room(draft: Draft) -> bool:
+    return len(draft.sends) + len(draft.directs) < UNDER_WAY_MAX
+
+
+def _under_way(send: model.Send, journey: Journey) -> JourneySend:
+    return JourneySend(
+        journey.id,
+        journey.scenario,
+        journey.version,
+        send.id,
+        journey.visit,
+        journey.opened_at,
+        send.late_ms,
+        journey.event,
+        journey.key,
+        journey.caught,
+    )
+
+
+def send_direct(draft: Draft, body: SendDirect) -> None:
+    """Begin a message of the API. It always comes to be; where it can't go, it is cancelled at once."""
+    if body.message_id in draft.directs:
+        return
+    domain = domain_of(body.address or address_of(draft))
+    message_class: MessageClass = (
+        0 if body.message_class <= 0 else 2 if body.message_class > 1 else 1
+    )
+    send = Send(
+        contact=draft.context.key,
+        template=body.template,
+        stream=body.stream,
+        domain=domain,
+        due=body.due or draft.now,
+        expires=body.expires,
+        message_class=message_class,
+        opened_by=draft.context.input_id,
+    )
+    draft.tell_message(body.message_id, send)
+    reason = "no_address" if not domain else "" if _has_room(draft) else "too_many_under_way"
+    if reason:
+        draft.tell_message(body.message_id, Cancel(reason))
+        draft.record("send_skipped", message=body.message_id, reason=reason)
+        return
+    direct = Direct(body.variables, body.address)
+    draft.directs = {**draft.directs, body.message_id: direct}
+    draft.record("send_decided", message=body.message_id, due=send.due)
+
+
+def address_of(draft: Draft) -> str:
+    """Give the contact's address; "" where it has none that could be one."""
+    value: Any = draft.attributes.get(draft.view.settings.address_attribute)
+    return value if isinstance(value, str) else ""
+
+
+def domain_of(address: str) -> str:
+    """Give the domain of an address in lower case as A-labels; "" where it isn't an address. RFC 5890 §2.3.2.1."""
+    local_part, at, domain = address.rpartition("@")
+    if not (local_part and at and domain) or len(address.encode(errors="replace")) > _ADDRESS_MAX:
+        return ""
+    if not address.isprintable() or " " in domain:
+        return ""
+    if domain.isascii():
+        return domain.lower()
+    try:
+        return domain.encode("idna").decode().lower()
+    except UnicodeError:
+        return ""

@@ -1,0 +1,94 @@
+"""The state of a contact: everything that is held about it, journeys and messages under way included.
+
+Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and `UNDER_WAY_MAX` messages at a
+time; what would pass them isn't begun, and is recorded.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "JOURNEYS_MAX",
+    "UNDER_WAY_MAX",
+    "Contact",
+    "Direct",
+    "Journey",
+    "JourneySend",
+    "Past",
+    "Suppression",
+)
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from engine.vocabulary import Consent, Personal
+
+JOURNEYS_MAX: Final = 200
+UNDER_WAY_MAX: Final = 1_000
+
+
+class Journey(msgspec.Struct, frozen=True, array_like=True):
+    """One run through a scenario, standing at a waiting step. `due` 0: no time is set."""
+
+    id: bytes
+    scenario: str
+    version: str
+    step: str
+    visit: int
+    due: int
+    opened_at: int
+    event: Annotated[dict[str, Any], Personal]
+    key: str = ""
+    caught: Annotated[dict[str, Any], Personal] = {}
+
+
+class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What re-entry must remember of a scenario: how often and when last it was entered (ms)."""
+
+    opened: int
+    opened_at: int
+
+
+class Suppression(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Why no mail goes on a stream, since when (ms)."""
+
+    reason: str
+    at: int
+
+
+class JourneySend(msgspec.Struct, frozen=True, array_like=True):
+    """A message of a journey under way: what its permit needs, since the journey has gone on."""
+
+    journey: bytes
+    scenario: str
+    version: str
+    step: str
+    visit: int
+    opened_at: int
+    late_ms: int
+    event: Annotated[dict[str, Any], Personal]
+    key: str = ""
+    caught: Annotated[dict[str, Any], Personal] = {}
+
+
+class Direct(msgspec.Struct, frozen=True, array_like=True):
+    """A message of the API under way."""
+
+    variables: Annotated[dict[str, Any], Personal]
+    address: Annotated[str, Personal] = ""
+
+
+class Contact(msgspec.Struct, frozen=True, array_like=True):
+    """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts."""
+
+    attributes: Annotated[dict[str, Any], Personal] = {}
+    record_version: int | None = None
+    consents: dict[str, Consent] = {}
+    counts: dict[str, int] = {}
+    journeys: tuple[Journey, ...] = ()
+    past: dict[str, Past] = {}
+    suppressions: dict[str, Suppression] = {}
+    sends: dict[bytes, JourneySend] = {}
+    directs: dict[bytes, Direct] = {}
+    erased_at: int = 0
+    dropped: int = 0
