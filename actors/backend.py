@@ -1,0 +1,286 @@
+"""What the edge asks of the engine: the one interface between gateway or command line and the actors.
+
+All methods are coroutines; all take and return frozen Structs. Times are integer ms since the epoch, UTC. Ids of
+messages are 16 bytes inside and 32 hexadecimal digits at the edge. Any method may raise `CapacityError` when overloaded
+(nothing was taken, the same call may be made again) and `StoreError` when it isn't known whether anything was taken (the
+same call may be made again: input ids and idempotency keys make that harmless).
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "Arrival",
+    "AuditEntry",
+    "AuditPage",
+    "Backend",
+    "ConsentView",
+    "ContactInput",
+    "ContactView",
+    "Explanation",
+    "ItemResult",
+    "JourneyView",
+    "MessageView",
+    "OutcomeEntry",
+    "OutcomePage",
+    "QueueView",
+    "Readiness",
+    "SendRequest",
+    "SendResult",
+    "StatusView",
+    "StoryLine",
+    "WorkerView",
+)
+
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, OutcomeKind, SendDirect
+
+ContactInput = Event | ContactPut | ConsentGiven | Erase
+"""What arrives for a contact. (`SendDirect` comes by `send`, through its idempotency key.)"""
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One validated input on its way to the partition of its contact."""
+
+    tenant: str
+    contact: str
+    input_id: str  # unique per tenant and contact; a repeated one has no effect
+    at: int  # the input's own time, which the horizon is measured against
+    body: ContactInput
+    raw: bytes = b""  # the JSON it was decoded from; empty when it was made by the gateway
+
+
+class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What became of one arrival, durably.
+
+    accepted: taken. duplicate: its id was seen before, without effect. dropped: the contact was erased; counted,
+    without effect. refused: not taken, for the reason.
+    """
+
+    status: Literal["accepted", "duplicate", "dropped", "refused"]
+    reason: str = ""
+
+
+class SendRequest(msgspec.Struct, frozen=True):
+    """One transactional message. The same key with another digest is a conflict."""
+
+    tenant: str
+    idempotency_key: str
+    contact: str
+    digest: bytes  # of all that was asked for, the recipient included
+    body: SendDirect
+
+
+class SendResult(msgspec.Struct, frozen=True):
+    """What became of a request to send; `message_id` is that of the first request under the key."""
+
+    status: Literal["accepted", "repeated", "conflict", "refused"]
+    message_id: bytes
+    reason: str = ""
+
+
+class ConsentView(msgspec.Struct, frozen=True):
+    """A consent on record."""
+
+    granted: bool
+    at_ms: int
+    source: str
+
+
+class JourneyView(msgspec.Struct, frozen=True):
+    """One run of the contact through a scenario. `due_ms` None: it waits for an event, or has ended."""
+
+    journey_id: str
+    scenario: str
+    version: str
+    step: str
+    state: str
+    due_ms: int | None = None
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """Where a message stands. Contains no address: ask for the contact."""
+
+    message_id: str
+    contact: str
+    state: str  # scheduled, ready, attempting, delivered, bounced, ...
+    stream: str
+    template: str
+    scenario: str = ""
+    step: str = ""
+    domain: str = ""
+    attempts: int = 0
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    cause: str = ""  # of the last outcome
+    reply: str = ""  # the last SMTP reply, without addresses
+
+
+class ContactView(msgspec.Struct, frozen=True):
+    """Everything held about a contact (GDPR article 15)."""
+
+    contact: str
+    erased: bool = False
+    version: int | None = None
+    attributes: dict[str, Any] = {}
+    consents: dict[str, ConsentView] = {}
+    suppressions: dict[str, str] = {}  # stream ("" all) -> reason
+    counts: dict[str, int] = {}  # event name -> how many
+    journeys: list[JourneyView] = []
+    messages: list[MessageView] = []
+
+
+class OutcomeEntry(msgspec.Struct, frozen=True):
+    """One line of the outcome feed."""
+
+    message_id: str
+    contact: str
+    kind: OutcomeKind
+    attempt: int
+    at_ms: int
+    final: bool
+    stream: str = ""
+    scenario: str = ""
+    step: str = ""
+    cause: str = ""
+    reply: str = ""
+
+
+class OutcomePage(msgspec.Struct, frozen=True):
+    """Outcomes in commit order per store; asking with `next` continues without gap or repetition."""
+
+    items: list[OutcomeEntry]
+    next: str  # opaque, always usable, also when there was nothing new
+    more: bool = False
+
+
+class WorkerView(msgspec.Struct, frozen=True):
+    """One worker actor."""
+
+    name: str
+    role: str
+    alive: bool
+    partitions: int
+    inputs_waiting: int = 0
+    in_the_air: int = 0
+    restarts: int = 0
+    pid: int = 0
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """One ready queue, over all partitions."""
+
+    route: str
+    message_class: int
+    tenant: str
+    ready: int
+    oldest_ms: int | None = None
+    rate_per_s: float = 0.0
+    suspended: bool = False
+
+
+class StatusView(msgspec.Struct, frozen=True):
+    """The whole instance at a glance."""
+
+    version: str
+    mode: str
+    started_ms: int
+    now_ms: int  # log time in a replay
+    partitions: int
+    contacts: int
+    journeys_waiting: int
+    workers: list[WorkerView] = []
+    queues: list[QueueView] = []
+    law: dict[str, dict[str, int]] = {}  # stream -> bucket of the conservation law -> messages
+    quarantined: int = 0
+
+
+class StoryLine(msgspec.Struct, frozen=True):
+    """One thing that happened to a message, or why something did not."""
+
+    at_ms: int
+    what: str
+    detail: dict[str, Any] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A message's story, oldest line first."""
+
+    message: MessageView
+    lines: list[StoryLine]
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """A record of the control log; digests and hashes in hexadecimal."""
+
+    seq: int
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    tenant: str
+    reason: str
+    before: str
+    after: str
+    hash: str
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """A run of the control log, oldest first, and whether the chain holds up to its end."""
+
+    items: list[AuditEntry]
+    head: str  # hash of the newest record of the whole log
+    intact: bool
+    broken_at: int | None = None
+    more: bool = False
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether inputs are taken now, and if not, why."""
+
+    ready: bool
+    reason: str = ""
+
+
+class Backend(Protocol):
+    """The engine as the edge sees it."""
+
+    async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
+        """Give inputs to their partitions; answers after the sync, one result for each, in order.
+
+        Inputs of one contact are decided in the order given. Idempotent by input id.
+
+        Raises:
+            CapacityError: none of them was taken.
+            StoreError: some may have been taken.
+        """
+
+    async def send(self, request: SendRequest) -> SendResult:
+        """Accept one transactional message; answers after the sync. Idempotent by key."""
+
+    async def contact(self, tenant: str, contact: str) -> ContactView | None:
+        """Tell everything held about a contact; None when it is unknown. An erased one is known, and empty."""
+
+    async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
+        """Tell where a message stands; None when it is unknown or gone."""
+
+    async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:
+        """Tell a message's story from the records."""
+
+    async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
+        """Read the outcome feed behind a cursor ("" from the beginning kept); waits up to `wait_ms` for the first.
+
+        Raises:
+            InputError: the cursor isn't one of this instance's, or what lay behind it is no longer kept.
+        """
+
+    async def status(self) -> StatusView:
+        """Describe the instance."""
+
+    async def audit(self, after: int, limit: int) -> AuditPage:
+        """Read the control log behind a sequence number (0: from the beginning)."""
+
+    async def ready(self) -> Readiness:
+        """Tell whether inputs are taken now; cheap, asked often."""

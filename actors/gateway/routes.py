@@ -1,0 +1,324 @@
+"""The endpoints, on Litestar: what they are called, what they ask of the engine, who may."""
+
+from __future__ import annotations
+
+__all__ = ("Edge", "make_app")
+
+from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import unquote
+
+import msgspec
+import structlog
+from litestar import Litestar, MediaType, Request, Response, delete, get, post, put
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.params import Parameter
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from actors.backend import (
+    AuditPage,
+    Backend,
+    ContactView,
+    Explanation,
+    MessageView,
+    OutcomePage,
+    Readiness,
+    StatusView,
+)
+from actors.gateway import wire
+from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
+from actors.gateway.intake import Intake, MessageAccepted, Results
+from actors.gateway.keys import Principal
+from actors.gateway.openapi import document
+from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
+from engine.config import Config
+from engine.ids import ID_BYTES
+
+_T = TypeVar("_T")
+_Request = Request[Any, Any, Any]
+_Limit = Annotated[int, Parameter(ge=1, le=1000, description="At most so many.")]
+_log = structlog.get_logger("veredus.http")
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """What all endpoints share."""
+
+    config: Config
+    backend: Backend
+    intake: Intake
+    registry: Any  # prometheus_client.CollectorRegistry
+
+
+class _ProblemError(Exception):
+    """Carries a problem to the exception handler."""
+
+    def __init__(self, told: Problem) -> None:
+        self.told = told
+        super().__init__(told.detail)
+
+
+# ---- taking
+
+
+@post("/v1/events", status_code=200, opt={"body": wire.EventIn, "many": True})
+async def post_events(request: _Request) -> Results:
+    """Take events: one, an array, or one a line (application/x-ndjson).
+
+    Answers once they are durable, with a result for each. A repeated `id` is recognised. When any item has a mistake,
+    nothing of the request is taken and the mistakes are listed.
+    """
+    return await _edge(request).intake.events(_tenant(request), *await _body(request))
+
+
+@put("/v1/contacts", status_code=200, opt={"body": wire.ContactIn, "many": True})
+async def put_contacts(request: _Request) -> Results:
+    """Set attributes and consents of contacts: one, an array, or one a line (application/x-ndjson)."""
+    return await _edge(request).intake.contacts(_tenant(request), *await _body(request))
+
+
+@post("/v1/contacts/{contact:str}/consents", status_code=200, opt={"body": wire.ConsentIn})
+async def post_consent(request: _Request, contact: str) -> Results:
+    """Take a consent granted or withdrawn. The newest by its own time wins."""
+    name = _decoded(request, contact)
+    return await _edge(request).intake.consent(_tenant(request), name, *await _body(request))
+
+
+@delete("/v1/contacts/{contact:str}", status_code=200, opt={"body": wire.EraseIn, "optional": True})
+async def delete_contact(request: _Request, contact: str) -> Results:
+    """Erase a contact: personal fields go at once, all mail is cancelled, a tombstone remains."""
+    name = _decoded(request, contact)
+    return await _edge(request).intake.erase(_tenant(request), name, *await _body(request))
+
+
+@post("/v1/messages", status_code=202, opt={"body": wire.MessageIn})
+async def post_message(
+    request: _Request,
+    idempotency_key: Annotated[
+        str | None, Parameter(header="Idempotency-Key", description="Or as a field of the body.")
+    ] = None,
+) -> Response[MessageAccepted]:
+    """Send one message. The same key again gives the same message (200); with another body it is a conflict (409)."""
+    result = await _edge(request).intake.message(
+        _tenant(request), *await _body(request), idempotency_key
+    )
+    match result.status:
+        case "accepted" | "repeated":
+            accepted = MessageAccepted(result.message_id.hex(), result.status)
+            return Response(accepted, status_code=202 if result.status == "accepted" else 200)
+        case "conflict":
+            detail = "This idempotency key stands for another request."
+            raise _ProblemError(problem(409, "idempotency-conflict", detail))
+        case "refused":
+            raise _ProblemError(problem(422, "refused", result.reason))
+
+
+# ---- asking
+
+
+@get("/v1/contacts/{contact:str}")
+async def get_contact(request: _Request, contact: str) -> ContactView:
+    """Tell everything held about a contact."""
+    edge = _edge(request)
+    name = _decoded(request, contact)
+    view = await edge.intake.answered(edge.backend.contact(_tenant(request), name))
+    return _found(view, "contact")
+
+
+@get("/v1/messages/{message_id:str}")
+async def get_message(request: _Request, message_id: str) -> MessageView:
+    """Tell where a message stands."""
+    edge = _edge(request)
+    call = edge.backend.message(_tenant(request), _message_id(message_id))
+    return _found(await edge.intake.answered(call), "message")
+
+
+@get("/v1/messages/{message_id:str}/explain")
+async def explain_message(request: _Request, message_id: str) -> Explanation:
+    """Tell a message's story: what led to it, what was decided, what became of each attempt."""
+    edge = _edge(request)
+    call = edge.backend.explain(_tenant(request), _message_id(message_id))
+    return _found(await edge.intake.answered(call), "message")
+
+
+@get("/v1/outcomes")
+async def get_outcomes(
+    request: _Request,
+    after: Annotated[str, Parameter(max_length=500, description="`next` of the page before.")] = "",
+    limit: _Limit = 100,
+    wait_ms: Annotated[
+        int,
+        Parameter(ge=0, le=300_000, description="Wait so long for the first, if there is none."),
+    ] = 0,
+) -> OutcomePage:
+    """Read what became of mail, in commit order. `next` is always usable, also when nothing was new."""
+    edge = _edge(request)
+    wait_ms = min(wait_ms, edge.config.http.outcomes_wait_ms_max)
+    call = edge.backend.outcomes(_tenant(request), after, limit, wait_ms)
+    return await edge.intake.answered(call, extra_ms=wait_ms)
+
+
+# ---- operating
+
+
+def _operator_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    principal = cast("dict[str, Any]", connection.scope)[PRINCIPAL]
+    if not principal.operator:
+        detail = "This concerns the whole instance and needs an operator's key."
+        raise _ProblemError(problem(403, "operator-only", detail))
+
+
+@get("/v1/status", guards=[_operator_only])
+async def get_status(request: _Request) -> StatusView:
+    """Describe the instance: workers, queues, the conservation law."""
+    edge = _edge(request)
+    return await edge.intake.answered(edge.backend.status())
+
+
+@get("/v1/audit", guards=[_operator_only])
+async def get_audit(
+    request: _Request,
+    after: Annotated[int, Parameter(ge=0, description="Sequence number of the last one seen.")] = 0,
+    limit: _Limit = 100,
+) -> AuditPage:
+    """Read the control log, and whether its chain of hashes holds."""
+    edge = _edge(request)
+    return await edge.intake.answered(edge.backend.audit(after, limit))
+
+
+@get("/metrics", guards=[_operator_only], media_type=MediaType.TEXT)
+async def get_metrics(request: _Request) -> Response[bytes]:
+    """Give all metrics in the text format of Prometheus."""
+    return Response(generate_latest(_edge(request).registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@get("/healthz", media_type=MediaType.TEXT)
+async def get_health() -> str:
+    """Tell that the process answers. Needs no key."""
+    return "ok\n"
+
+
+@get("/readyz")
+async def get_readiness(request: _Request) -> Response[Readiness]:
+    """Tell whether inputs are taken now: 200, or 503 with the reason. Needs no key."""
+    edge = _edge(request)
+    readiness = await edge.intake.answered(edge.backend.ready())
+    return Response(readiness, status_code=200 if readiness.ready else 503)
+
+
+@get("/v1/openapi.json", include_in_schema=False)
+async def get_openapi(request: _Request) -> Response[bytes]:
+    """Give the OpenAPI document of these endpoints."""
+    return Response(document(request.app), media_type="application/json")
+
+
+_HANDLERS = (
+    post_events,
+    put_contacts,
+    post_consent,
+    delete_contact,
+    post_message,
+    get_contact,
+    get_message,
+    explain_message,
+    get_outcomes,
+    get_status,
+    get_audit,
+    get_metrics,
+    get_health,
+    get_readiness,
+    get_openapi,
+)
+
+
+def make_app(edge: Edge, version: str) -> Litestar:
+    """Make the application behind the doors, which have authenticated each request and bounded its body."""
+    return Litestar(
+        route_handlers=_HANDLERS,
+        state=State({"edge": edge}),
+        exception_handlers={Exception: _answer},
+        openapi_config=OpenAPIConfig(
+            title="Veredus",
+            version=version,
+            render_plugins=[],
+            use_handler_docstrings=True,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+        ),
+        logging_config=None,
+        debug=False,
+        request_max_body_size=None,
+    )
+
+
+# ---- pieces
+
+
+def _edge(request: _Request) -> Edge:
+    return cast("Edge", request.app.state.edge)
+
+
+def _tenant(request: _Request) -> str:
+    principal: Principal = cast("dict[str, Any]", request.scope)[PRINCIPAL]
+    return principal.tenant
+
+
+async def _body(request: _Request) -> tuple[bytes, str]:
+    return await request.body(), request.headers.get("content-type", "")
+
+
+def _decoded(request: _Request, contact: str) -> str:
+    """Give the contact's id; when it has a slash, the door left the path as it was encoded."""
+    return unquote(contact) if SLASHES_ENCODED in request.scope else contact
+
+
+def _message_id(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != ID_BYTES:
+        detail = f"expected {2 * ID_BYTES} hexadecimal digits"
+        raise wire.FaultsError([wire.Fault("{message_id}", detail)])
+    return found
+
+
+def _found(view: _T | None, what: str) -> _T:
+    if view is None:
+        raise _ProblemError(problem(404, "not-found", f"There is no such {what}."))
+    return view
+
+
+def _answer(request: _Request, error: Exception) -> Response[bytes]:
+    told = _problem(request, error)
+    headers = {name.decode(): value.decode() for name, value in told.headers()}
+    del headers["content-type"]
+    return Response(
+        told.body(), status_code=told.status, headers=headers, media_type=MEDIA_TYPE.decode()
+    )
+
+
+def _problem(request: _Request, error: Exception) -> Problem:
+    if isinstance(error, _ProblemError):
+        return error.told
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return _of_litestar(error)
+    told = problem_of(error)
+    if told is not None:
+        return told
+    _log.error("request_failed", path=request.url.path, method=request.method, exc_info=error)
+    return problem(500, "internal", "Veredus made a mistake; it is in the log of the instance.")
+
+
+def _of_litestar(error: HTTPException) -> Problem:
+    """Tell what Litestar refused: an unknown path, a method, a parameter of the query."""
+    faults = [
+        wire.Fault(str(item.get("key", "")), str(item.get("message", "")))
+        for item in (error.extra if isinstance(error.extra, list) else [])
+        if isinstance(item, dict)
+    ]
+    kind = {404: "not-found", 405: "method"}.get(error.status_code, "invalid")
+    told = problem(error.status_code, kind, "" if faults else error.detail)
+    return msgspec.structs.replace(told, errors=faults)

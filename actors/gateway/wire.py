@@ -1,0 +1,241 @@
+"""What requests say, as strict Structs, and how each becomes inputs of the engine. Pure."""
+
+from __future__ import annotations
+
+__all__ = (
+    "ConsentBody",
+    "ConsentIn",
+    "ContactIn",
+    "EraseIn",
+    "EventIn",
+    "Fault",
+    "FaultsError",
+    "MessageIn",
+    "arrivals_of_contact",
+    "consent_arrival",
+    "erase_arrival",
+    "event_arrival",
+    "send_request",
+)
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from actors.backend import Arrival, SendRequest
+from engine.config import Config
+from engine.ids import derive
+from engine.keyspace import contact_key
+from engine.settings_text import did_you_mean
+from engine.vocabulary import TRANSACTIONAL, ConsentGiven, ContactPut, Erase, Event, SendDirect
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_MS_MIN = 100_000_000_000  # March 1973: a lower number is one of seconds, by mistake
+_MS_MAX = 253_402_300_799_999  # the end of the year 9999
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{1,200}$(?!\n)",
+        description="1 to 200 characters without control characters",
+    ),
+]
+_Text = Annotated[str, Meta(max_length=1000)]
+_Version = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Time = (
+    Annotated[
+        int,
+        Meta(ge=_MS_MIN, le=_MS_MAX, description="milliseconds since 1970-01-01T00:00:00Z"),
+    ]
+    | Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset")]
+    | None
+)
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Input of strangers: no unknown fields."""
+
+
+class EventIn(_Strict, frozen=True, kw_only=True):
+    """Something that happened to a contact. `at` is when; left out, it is the time of arrival."""
+
+    id: Name
+    name: Name
+    contact: Name
+    at: Time = None
+    data: dict[str, Any] = {}
+
+
+class ConsentBody(_Strict, frozen=True, kw_only=True):
+    """What a contact said about a topic, and where that is on record."""
+
+    topic: Name
+    granted: bool
+    at: Time = None
+    source: _Text = ""
+
+
+class ConsentIn(ConsentBody, frozen=True, kw_only=True):
+    """A consent with the id that makes repeating the request harmless; left out, one is made."""
+
+    id: Name | None = None
+
+
+class ContactIn(_Strict, frozen=True, kw_only=True):
+    """Attributes to set (null removes one), and consents. A `version` lower than the stored one is ignored."""
+
+    contact: Name
+    id: Name | None = None
+    attributes: dict[Name, Any] = {}
+    version: _Version | None = None
+    consents: Annotated[list[ConsentBody], Meta(max_length=100)] = []
+
+
+class EraseIn(_Strict, frozen=True, kw_only=True):
+    """Why a contact is erased; the body may be left out."""
+
+    id: Name | None = None
+    reason: _Text = ""
+
+
+class MessageIn(_Strict, frozen=True, kw_only=True):
+    """One message outside any scenario. `address` left out, the contact's own is taken."""
+
+    contact: Name
+    template: Name
+    idempotency_key: Name | None = None
+    variables: dict[str, Any] = {}
+    stream: Name = TRANSACTIONAL
+    address: Annotated[str, Meta(max_length=320, pattern=r"^$|^[^@\s]+@[^@\s]+$(?!\n)")] = ""
+    send_at: Time = None
+    expires_at: Time = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One mistake in a request: which item and field, and what was expected."""
+
+    path: str
+    detail: str
+
+
+class FaultsError(Exception):
+    """A request has mistakes; nothing of it was taken."""
+
+    def __init__(self, faults: list[Fault], more: bool = False) -> None:
+        self.faults = faults
+        self.more = more
+        super().__init__(f"{len(faults)} mistakes")
+
+
+MakeId = Callable[[], str]
+
+
+def ms_of(time: int | datetime | None, now: int) -> int:
+    """Give a time in ms; none is now."""
+    if time is None:
+        return now
+    if isinstance(time, datetime):
+        return (time - _EPOCH) // _MS
+    return time
+
+
+def event_arrival(item: EventIn, tenant: str, now: int, raw: bytes) -> Arrival:
+    """Make the input of an event. Budget: part of `events` in `bench/`, about 1 µs."""
+    at = ms_of(item.at, now)
+    return Arrival(tenant, item.contact, item.id, at, Event(item.name, at, item.data), raw)
+
+
+def arrivals_of_contact(
+    item: ContactIn, tenant: str, now: int, make_id: MakeId, raw: bytes
+) -> list[Arrival]:
+    """Make the inputs of a contact: its attributes (unless only consents were given), then each consent."""
+    input_id = item.id or make_id()
+    arrivals = []
+    if item.attributes or item.version is not None or not item.consents:
+        body = ContactPut(item.attributes, item.version)
+        arrivals.append(Arrival(tenant, item.contact, input_id, now, body, raw))
+    for number, consent in enumerate(item.consents):
+        consent_id = (
+            f"{input_id}\x1fconsent\x1f{number}"  # no id from outside has a control character
+        )
+        arrivals.append(_consent(consent, tenant, item.contact, consent_id, now))
+    return arrivals
+
+
+def consent_arrival(
+    item: ConsentIn, tenant: str, contact: str, now: int, make_id: MakeId
+) -> Arrival:
+    """Make the input of one consent."""
+    return _consent(item, tenant, contact, item.id or make_id(), now)
+
+
+def _consent(item: ConsentBody, tenant: str, contact: str, input_id: str, now: int) -> Arrival:
+    at = ms_of(item.at, now)
+    body = ConsentGiven(item.topic, item.granted, at, item.source)
+    # The age of a consent is no reason to refuse it: a withdrawal of last year counts. So the input's time is now.
+    return Arrival(tenant, contact, input_id, now, body)
+
+
+def erase_arrival(item: EraseIn, tenant: str, contact: str, now: int, make_id: MakeId) -> Arrival:
+    """Make the input that erases a contact."""
+    return Arrival(tenant, contact, item.id or make_id(), now, Erase(item.reason))
+
+
+def send_request(
+    item: MessageIn, tenant: str, header_key: str | None, now: int, config: Config
+) -> SendRequest:
+    """Make the request to send one message; its id is derived from contact and idempotency key.
+
+    Raises:
+        FaultsError: no key or two different ones, an unknown stream, or it expires before it is due.
+    """
+    key = _idempotency_key(item, header_key)
+    stream = config.stream(item.stream)
+    if stream is None:
+        near = did_you_mean(item.stream, [*config.streams, "transactional", "marketing"])
+        detail = f"there is no stream {item.stream!r}" + (f" ({near})" if near else "")
+        raise FaultsError([Fault("stream", detail)])
+    due = ms_of(item.send_at, now)
+    expires = ms_of(item.expires_at, 0)
+    if expires and expires <= due:
+        raise FaultsError([Fault("expires_at", "it expires before it is due")])
+    body = SendDirect(
+        message_id=derive(contact_key(tenant, item.contact), b"direct", tenant, key),
+        template=item.template,
+        variables=item.variables,
+        stream=item.stream,
+        address=item.address,
+        message_class=stream.message_class,
+        due=due,
+        expires=expires,
+    )
+    return SendRequest(tenant, key, item.contact, _digest(item), body)
+
+
+def _idempotency_key(item: MessageIn, header_key: str | None) -> str:
+    if header_key is not None:
+        try:
+            msgspec.convert(header_key, Name)
+        except msgspec.ValidationError:
+            detail = "expected 1 to 200 characters without control characters"
+            raise FaultsError([Fault("Idempotency-Key", detail)]) from None
+    if header_key and item.idempotency_key and header_key != item.idempotency_key:
+        raise FaultsError([Fault("idempotency_key", "differs from the header Idempotency-Key")])
+    key = header_key or item.idempotency_key
+    if not key:
+        detail = (
+            "give it here or in the header Idempotency-Key, so that a repeat sends nothing twice"
+        )
+        raise FaultsError([Fault("idempotency_key", detail)])
+    return key
+
+
+def _digest(item: MessageIn) -> bytes:
+    """Hash what was asked for, whatever the order of its fields and wherever the key stood."""
+    asked = msgspec.structs.replace(item, idempotency_key=None)
+    return sha256(msgspec.json.encode(asked, order="deterministic")).digest()

@@ -1,0 +1,553 @@
+"""The configuration: one TOML file, one tree of frozen Structs, decoded once and passed down by parts.
+
+Every field has its unit in its name, a default, a range and a description, from which `docs/configuration.md` is made
+(`engine.settings_reference`). A mistake is one `ConfigError` with file, line and key. `VEREDUS_SECTION__KEY=value` in
+the environment overrides a key of the file; which environment that is, the caller says.
+
+    data_dir = ".veredus"
+
+    [http]
+    port = 8025
+
+    [[tenant]]
+    name = "default"
+    from_domains = ["shop.example"]
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "CONFIG_BYTES_MAX",
+    "DEFAULT_LIMITS",
+    "DEFAULT_RETRY",
+    "DEFAULT_STREAMS",
+    "Config",
+    "Delivery",
+    "DkimKey",
+    "Http",
+    "Limits",
+    "Log",
+    "Relay",
+    "RetryCurve",
+    "Store",
+    "Stream",
+    "Tenant",
+    "Timeouts",
+    "Workers",
+    "parse",
+)
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engine import settings_text
+from engine.errors import ConfigError, Place
+
+CONFIG_BYTES_MAX = 1 << 20
+"""A longer configuration is refused unread."""
+
+_Domain = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$(?!\n)",
+        description="a domain in lower case, as A-labels",
+    ),
+]
+_KeyHash = Annotated[
+    str,
+    Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="sha256: and 64 hexadecimal digits"),
+]
+_Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)",
+        description="lower case letters, digits, - and _, at most 63",
+    ),
+]
+_Recipient = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^@\s]*@[^@\s]+$(?!\n)", description="a mailbox, or @domain for a whole domain"
+    ),
+]
+_File = Annotated[str, Meta(extra={"file": True})]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all sections have in common: frozen, by keyword, no unknown keys."""
+
+
+class Store(_Section, frozen=True, kw_only=True):
+    """Where state lives. `partitions` is fixed when the data directory is made."""
+
+    kind: Annotated[
+        Literal["rocksdb", "memory"],
+        Meta(description="`memory` forgets everything when the process ends"),
+    ] = "rocksdb"
+    partitions: Annotated[
+        int, Meta(ge=1, le=32768, description="a power of two, never changed afterwards")
+    ] = 256
+    cache_mb: Annotated[
+        int, Meta(ge=8, le=1_048_576, description="memory for blocks read, per store")
+    ] = 128
+    horizon_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="an input whose own time is older than this is refused; ids of inputs are remembered as long",
+        ),
+    ] = 30
+    retention_days: Annotated[
+        int, Meta(ge=1, le=36500, description="how long records of decisions are kept in the store")
+    ] = 90
+
+
+class Workers(_Section, frozen=True, kw_only=True):
+    """The processes that own partitions and send mail."""
+
+    count: Annotated[int, Meta(ge=0, le=1024, description="0: one a core")] = 0
+    roles: Annotated[
+        Literal["fused", "split"],
+        Meta(
+            description="`fused`: each worker owns partitions and sends; `split`: some do one, some the other"
+        ),
+    ] = "fused"
+    egress_count: Annotated[
+        int, Meta(ge=0, le=1024, description="senders with `split`; 0: as many as `count`")
+    ] = 0
+    batch_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="inputs decided between two syncs, at most")
+    ] = 2000
+    credit_horizon_ms: Annotated[
+        int,
+        Meta(ge=50, le=2000, description="how much work, in time, an egress asks for in advance"),
+    ] = 500
+    intake_pending_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="inputs that wait in one worker before it answers `overloaded`",
+        ),
+    ] = 20_000
+
+
+class Http(_Section, frozen=True, kw_only=True):
+    """The door for other programs. Without API keys it may be bound to loopback only."""
+
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="0: any free one")] = 8025
+    tls_cert_file: Annotated[
+        _File, Meta(description="PEM, the whole chain; with `tls_key_file` turns HTTPS on")
+    ] = ""
+    tls_key_file: Annotated[_File, Meta(description="PEM, not encrypted")] = ""
+    require_key: Annotated[
+        Literal["auto", "always"],
+        Meta(
+            description="`auto`: not on loopback; `always`: use it behind a proxy on the same machine"
+        ),
+    ] = "auto"
+    operator_key_hashes: Annotated[
+        tuple[_KeyHash, ...],
+        Meta(
+            description="hashes of keys that may read status, audit log and metrics of all tenants"
+        ),
+    ] = ()
+    body_bytes_max: Annotated[
+        int, Meta(ge=1024, le=1 << 30, description="a larger request is answered with 413")
+    ] = 8 << 20
+    batch_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="items in one request; more is answered with 413")
+    ] = 1000
+    in_flight_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=1024, le=1 << 36, description="bodies held at one time; beyond it requests get 503"
+        ),
+    ] = 64 << 20
+    requests_in_flight_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="requests at one time; beyond it they get 503")
+    ] = 1000
+    body_timeout_s: Annotated[
+        int, Meta(ge=1, le=3600, description="time to send the body of a request")
+    ] = 30
+    answer_timeout_s: Annotated[
+        int,
+        Meta(ge=1, le=3600, description="time for the engine to answer; then the request gets 503"),
+    ] = 30
+    keep_alive_s: Annotated[
+        int, Meta(ge=1, le=3600, description="an idle connection is closed after this")
+    ] = 65
+    drain_timeout_s: Annotated[
+        int, Meta(ge=1, le=600, description="time for requests under way when the instance ends")
+    ] = 10
+    outcomes_wait_ms_max: Annotated[
+        int,
+        Meta(ge=0, le=300_000, description="longest wait of `GET /v1/outcomes` for something new"),
+    ] = 30_000
+
+
+class DkimKey(_Section, frozen=True, kw_only=True):
+    """One DKIM key of a tenant. Several for one domain sign a message several times. RFC 6376 §3.6."""
+
+    domain: Annotated[_Domain, Meta(description="the d= of the signature")]
+    selector: Annotated[_Domain, Meta(description="the s= of the signature")]
+    key_file: Annotated[_File, Meta(min_length=1, description="PEM, RSA or Ed25519")]
+
+
+class Tenant(_Section, frozen=True, kw_only=True):
+    """Who owns contacts, scenarios and mail. Without any `[[tenant]]` there is one, named `default`."""
+
+    name: Annotated[_Name, Meta(description="stands in every key, id and counter")] = "default"
+    from_domains: Annotated[
+        tuple[_Domain, ...],
+        Meta(description="domains this tenant may write in From; you vouch for them"),
+    ] = ()
+    from_address: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[^@\s]+@[^@\s]+$(?!\n)",
+            description="the From of templates that name none",
+        ),
+    ] = ""
+    from_name: Annotated[str, Meta(max_length=200, description="the display name beside it")] = ""
+    api_key_hashes: Annotated[
+        tuple[_KeyHash, ...],
+        Meta(description="hashes of this tenant's API keys, made by `veredus init`"),
+    ] = ()
+    stream: Annotated[_Name, Meta(description="stream of scenarios that name none")] = "marketing"
+    topic: Annotated[
+        str, Meta(max_length=100, description="consent topic of scenarios that name none")
+    ] = "marketing"
+    dkim: Annotated[tuple[DkimKey, ...], Meta(description="keys that sign")] = ()
+    reverse_path_domain: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[a-z0-9_.-]{1,253}$(?!\n)",
+            description="domain of the envelope's reverse-path, where bounces come to; empty: the From domain",
+        ),
+    ] = ""
+    secret_file: Annotated[
+        _File, Meta(description="32 random bytes or more, which sign reverse-paths and links")
+    ] = ""
+
+
+class Relay(_Section, frozen=True, kw_only=True):
+    """The server that takes all mail in mode `relay`."""
+
+    host: Annotated[str, Meta(max_length=253, description="name or address")] = ""
+    port: Annotated[int, Meta(ge=1, le=65535, description="587 submission, 465 TLS, 25 plain")] = (
+        587
+    )
+    starttls: Annotated[
+        Literal["required", "opportunistic", "none"],
+        Meta(description="`required` never speaks without TLS; RFC 3207"),
+    ] = "required"
+    username: Annotated[str, Meta(description="empty: no AUTH")] = ""
+    password_file: Annotated[_File, Meta(description="its first line is the password")] = ""
+
+
+class RetryCurve(_Section, frozen=True, kw_only=True):
+    """When a deferred message is tried again: first_s times factor^n, never above max_s, spread by jitter."""
+
+    first_s: Annotated[int, Meta(ge=1, le=86_400, description="before the second attempt")] = 300
+    factor: Annotated[float, Meta(ge=1.0, le=10.0, description="growth from wait to wait")] = 2.0
+    max_s: Annotated[int, Meta(ge=1, le=604_800, description="the longest wait")] = 14_400
+    jitter_percent: Annotated[
+        int, Meta(ge=0, le=50, description="each wait is made longer or shorter by up to this")
+    ] = 20
+
+
+class Timeouts(_Section, frozen=True, kw_only=True):
+    """How long a sending session waits. The defaults of the replies are those of RFC 5321 §4.5.3.2."""
+
+    connect_s: Annotated[int, Meta(ge=1, le=600, description="for the TCP connection")] = 30
+    greeting_s: Annotated[int, Meta(ge=1, le=3600, description="for the 220")] = 300
+    tls_s: Annotated[int, Meta(ge=1, le=600, description="for the TLS handshake")] = 30
+    mail_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to MAIL")] = 300
+    rcpt_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to RCPT")] = 300
+    data_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to DATA")] = 120
+    content_s: Annotated[int, Meta(ge=1, le=3600, description="for each piece of the content")] = (
+        180
+    )
+    dot_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to the final dot")] = 600
+    idle_s: Annotated[
+        int, Meta(ge=1, le=600, description="a warm connection is closed after this")
+    ] = 20
+
+
+DEFAULT_RETRY: Mapping[str, RetryCurve] = {
+    "default": RetryCurve(),
+    "greylisted": RetryCurve(first_s=330, factor=1.5, max_s=3600),
+    "mailbox_full": RetryCurve(first_s=3600, factor=2.0, max_s=28_800),
+    "throttled": RetryCurve(first_s=120, factor=2.0, max_s=7200),
+    "connection": RetryCurve(first_s=60, factor=2.0, max_s=7200),
+}
+"""The curve of a cause that the file doesn't name."""
+
+
+class Delivery(_Section, frozen=True, kw_only=True):
+    """Where mail goes. Nothing leaves this machine unless mode, From domain and `allow` say so."""
+
+    mode: Annotated[
+        Literal["twin", "relay", "live"],
+        Meta(
+            description="`twin`: models of providers on loopback; `relay`: one server; `live`: not built yet"
+        ),
+    ] = "twin"
+    allow: Annotated[
+        tuple[_Recipient, ...] | Literal["any"],
+        Meta(description='recipients outside mode `twin`: mailboxes, @domains, or "any"'),
+    ] = ()
+    ehlo_name: Annotated[_Domain, Meta(description="the name given in EHLO")] = "localhost"
+    relay: Relay = Relay()
+    timeouts: Timeouts = Timeouts()
+    retry: Annotated[
+        dict[_Name, RetryCurve],
+        Meta(description="a curve per cause; `default` for all others"),
+    ] = {}
+    expires_s: Annotated[
+        int, Meta(ge=60, le=2_592_000, description="age at which a message is given up")
+    ] = 259_200
+    connections_per_site_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="to one site, over all workers")
+    ] = 20
+    messages_per_connection_max: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="then the connection is closed and another opened"),
+    ] = 500
+    ledger_sync: Annotated[
+        Literal["buffered", "power_loss"],
+        Meta(description="`power_loss` syncs the begin mark of each message: safer, slower"),
+    ] = "buffered"
+
+    def curve(self, cause: str) -> RetryCurve:
+        """Give the retry curve of a cause: the file's, then the built-in one, then the default."""
+        for curves in (self.retry, DEFAULT_RETRY):
+            if cause in curves:
+                return curves[cause]
+        return self.retry.get("default", DEFAULT_RETRY["default"])
+
+
+class Limits(_Section, frozen=True, kw_only=True):
+    """What may be sent to one domain, over all workers."""
+
+    messages_per_s: Annotated[float, Meta(ge=0.001, le=1_000_000.0, description="steady rate")] = (
+        1000.0
+    )
+    burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="messages at once after a pause")
+    ] = 1000
+    connections_max: Annotated[int, Meta(ge=1, le=10_000, description="at one time")] = 20
+
+
+DEFAULT_LIMITS = Limits()
+"""The limits of a domain when the file has no `[limits.default]`."""
+
+
+class Stream(_Section, frozen=True, kw_only=True):
+    """A kind of mail with its own policy."""
+
+    in_doubt: Annotated[
+        Literal["resend", "hold"],
+        Meta(
+            description="a message whose fate is unknown: `resend` risks a duplicate, `hold` a loss"
+        ),
+    ] = "resend"
+    expires_s: Annotated[
+        int, Meta(ge=0, le=2_592_000, description="0: as `delivery.expires_s`")
+    ] = 0
+    consent_topic: Annotated[
+        str,
+        Meta(
+            max_length=100,
+            description="the contact must have granted this; empty: no consent needed",
+        ),
+    ] = ""
+    message_class: Annotated[
+        Literal[0, 1, 2], Meta(description="0 urgent, 1 transactional, 2 bulk")
+    ] = 2
+
+
+DEFAULT_STREAMS: Mapping[str, Stream] = {
+    "transactional": Stream(expires_s=86_400, message_class=1),
+    "marketing": Stream(consent_topic="marketing"),
+}
+"""Streams that exist without being named in the file."""
+
+
+class Log(_Section, frozen=True, kw_only=True):
+    """What the instance writes about itself on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="and what is graver")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "text", "json"], Meta(description="`auto`: text on a terminal, else JSON")
+    ] = "auto"
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """The whole tree. File names in it are relative to the configuration file, and resolved when parsed."""
+
+    data_dir: Annotated[
+        _File,
+        Meta(min_length=1, description="state, ledgers, blobs, caught mail and the local socket"),
+    ] = ".veredus"
+    store: Store = Store()
+    workers: Workers = Workers()
+    http: Http = Http()
+    tenant: Annotated[
+        tuple[Tenant, ...], Meta(min_length=1, description="the first is used where none is named")
+    ] = (Tenant(),)
+    delivery: Delivery = Delivery()
+    limits: Annotated[
+        dict[_Domain, Limits], Meta(description="per domain; `default` for all others")
+    ] = {}
+    streams: Annotated[dict[_Name, Stream], Meta(description="per stream")] = {}
+    log: Log = Log()
+
+    def tenant_named(self, name: str) -> Tenant | None:
+        """Find a tenant by name."""
+        return next((tenant for tenant in self.tenant if tenant.name == name), None)
+
+    def stream(self, name: str) -> Stream | None:
+        """Give a stream's policy: the file's, else the built-in one, else None."""
+        return self.streams.get(name) or DEFAULT_STREAMS.get(name)
+
+    def limits_of(self, domain: str) -> Limits:
+        """Give the limits of a recipient's domain."""
+        return self.limits.get(domain) or self.limits.get("default") or DEFAULT_LIMITS
+
+
+def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -> Config:
+    """Make the configuration from the text of a TOML file and overrides.
+
+    File names in it come back joined to the folder of `file`; in an override they are taken as they stand.
+
+    Raises:
+        ConfigError: the first mistake, with its file, line and key, or the name of the variable.
+    """
+    if len(text) > CONFIG_BYTES_MAX:
+        raise ConfigError(
+            f"the configuration is longer than {CONFIG_BYTES_MAX} bytes", Place(file=file)
+        )
+    source = settings_text.Source(text, file)
+    tree = source.tree()
+    settings_text.decode(
+        tree, Config, source
+    )  # a mistake of the file is named before one of an override
+    settings_text.resolve_files(tree, Config, file)
+    source.overridden = settings_text.override(tree, Config, environ or {})
+    config = settings_text.decode(tree, Config, source)
+    _check_store(config, source)
+    _check_tenants(config, source)
+    _check_http(config, source)
+    _check_delivery(config, source)
+    return config
+
+
+def _check_store(config: Config, source: settings_text.Source) -> None:
+    partitions = config.store.partitions
+    if partitions & (partitions - 1):
+        raise source.error("store.partitions", f"must be a power of two, not {partitions}")
+
+
+def _check_tenants(config: Config, source: settings_text.Source) -> None:
+    names: dict[str, int] = {}
+    hashes: dict[str, str] = dict.fromkeys(config.http.operator_key_hashes, "the operator")
+    for index, tenant in enumerate(config.tenant):
+        path = f"tenant[{index}]"
+        if tenant.name in names:
+            raise source.error(f"{path}.name", f"two tenants are named {tenant.name!r}")
+        names[tenant.name] = index
+        for key in tenant.api_key_hashes:
+            if key in hashes:
+                raise source.error(
+                    f"{path}.api_key_hashes", f"this API key belongs to {hashes[key]} already"
+                )
+            hashes[key] = f"tenant {tenant.name!r}"
+        _check_from(tenant, path, source)
+        if config.stream(tenant.stream) is None:
+            known = [*config.streams, *DEFAULT_STREAMS]
+            mend = settings_text.did_you_mean(tenant.stream, known) or "add [streams.<name>]"
+            raise source.error(f"{path}.stream", f"there is no stream {tenant.stream!r}", mend)
+
+
+def _check_from(tenant: Tenant, path: str, source: settings_text.Source) -> None:
+    domain = tenant.from_address.rpartition("@")[2].lower()
+    if domain and domain not in tenant.from_domains:
+        raise source.error(
+            f"{path}.from_address",
+            f"its domain {domain!r} isn't among from_domains",
+            "add it there",
+        )
+    for number, key in enumerate(tenant.dkim):
+        covers = any(d == key.domain or d.endswith(f".{key.domain}") for d in tenant.from_domains)
+        if not covers:
+            raise source.error(
+                f"{path}.dkim[{number}].domain",
+                f"{key.domain!r} signs for none of from_domains",
+                "DKIM aligns with the From domain or a parent of it",
+            )
+
+
+def _check_http(config: Config, source: settings_text.Source) -> None:
+    http = config.http
+    if bool(http.tls_cert_file) != bool(http.tls_key_file):
+        present, absent = ("cert", "key") if http.tls_cert_file else ("key", "cert")
+        raise source.error(
+            f"http.tls_{present}_file",
+            f"without http.tls_{absent}_file it can't be used",
+            "set both",
+        )
+    keyed = http.operator_key_hashes or any(tenant.api_key_hashes for tenant in config.tenant)
+    if not settings_text.is_loopback(http.host) and not keyed:
+        raise source.error(
+            "http.host",
+            f"listening on {http.host!r} needs an API key",
+            "`veredus init` makes one; or listen on 127.0.0.1",
+        )
+    if http.in_flight_bytes_max < http.body_bytes_max:
+        raise source.error("http.in_flight_bytes_max", "is smaller than http.body_bytes_max")
+
+
+def _check_delivery(config: Config, source: settings_text.Source) -> None:
+    delivery = config.delivery
+    match delivery.mode:
+        case "twin":
+            return
+        case "live":
+            raise source.error(
+                "delivery.mode",
+                "'live' is refused until MX delivery is built",
+                "use 'relay' or 'twin'",
+            )
+        case "relay":
+            _check_relay(config, source)
+
+
+def _check_relay(config: Config, source: settings_text.Source) -> None:
+    delivery = config.delivery
+    if not delivery.relay.host:
+        raise source.error("delivery.relay.host", "mode 'relay' needs the relay's host")
+    if delivery.relay.username and not delivery.relay.password_file:
+        raise source.error("delivery.relay.password_file", "a username needs a password")
+    if delivery.relay.username and delivery.relay.starttls != "required":
+        raise source.error(
+            "delivery.relay.starttls", "a password is only sent over TLS", "set it to 'required'"
+        )
+    if not delivery.allow:
+        raise source.error(
+            "delivery.allow",
+            "mode 'relay' needs to know whom it may write to",
+            'list recipients or @domains, or write allow = "any"',
+        )
+    if not any(tenant.from_domains for tenant in config.tenant):
+        raise source.error(
+            "tenant", "mode 'relay' needs a From domain that you vouch for", "set from_domains"
+        )

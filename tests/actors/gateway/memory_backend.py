@@ -1,0 +1,174 @@
+"""An engine in memory that keeps the promises of `Backend` in the simplest way; it sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from actors.backend import (
+    Arrival,
+    AuditEntry,
+    AuditPage,
+    ConsentView,
+    ContactView,
+    Explanation,
+    ItemResult,
+    MessageView,
+    OutcomeEntry,
+    OutcomePage,
+    Readiness,
+    SendRequest,
+    SendResult,
+    StatusView,
+    StoryLine,
+    WorkerView,
+)
+from engine import control_log
+from engine.errors import CapacityError, InputError
+from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
+
+
+class MemoryBackend:
+    """Holds contacts, messages and outcomes of one process; forgets all at its end."""
+
+    def __init__(self, horizon_ms: int = 0) -> None:
+        self.arrivals: list[Arrival] = []
+        self.calls = 0
+        self.overloaded = False
+        self.not_ready = ""
+        self.horizon_ms = horizon_ms
+        self._seen: set[tuple[str, str, str]] = set()
+        self._contacts: dict[tuple[str, str], ContactView] = {}
+        self._sends: dict[tuple[str, str], SendRequest] = {}
+        self._outcomes: list[tuple[str, OutcomeEntry]] = []
+        self._news = asyncio.Event()
+        self.log: list[control_log.ControlRecord] = []
+
+    async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
+        self.calls += 1
+        if self.overloaded:
+            raise CapacityError("inputs waiting", retry_after_s=3)
+        return [self._admit_one(arrival) for arrival in arrivals]
+
+    def _admit_one(self, arrival: Arrival) -> ItemResult:
+        seen = (arrival.tenant, arrival.contact, arrival.input_id)
+        if seen in self._seen:
+            return ItemResult("duplicate")
+        if arrival.at < self.horizon_ms:
+            return ItemResult("refused", "older than the horizon")
+        self._seen.add(seen)
+        self.arrivals.append(arrival)
+        place = seen[:2]
+        view = self._contacts.get(place, ContactView(arrival.contact))
+        if view.erased:
+            return ItemResult("dropped")
+        self._contacts[place] = _applied(view, arrival)
+        return ItemResult("accepted")
+
+    async def send(self, request: SendRequest) -> SendResult:
+        if self.overloaded:
+            raise CapacityError("inputs waiting", retry_after_s=3)
+        first = self._sends.setdefault((request.tenant, request.idempotency_key), request)
+        if first is request:
+            return SendResult("accepted", request.body.message_id)
+        same = first.digest == request.digest
+        return SendResult("repeated" if same else "conflict", first.body.message_id)
+
+    async def contact(self, tenant: str, contact: str) -> ContactView | None:
+        return self._contacts.get((tenant, contact))
+
+    async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
+        for (owner, _), request in self._sends.items():
+            if owner == tenant and request.body.message_id == message_id:
+                body = request.body
+                return MessageView(
+                    message_id.hex(), request.contact, "scheduled", body.stream, body.template
+                )
+        return None
+
+    async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:
+        view = await self.message(tenant, message_id)
+        if view is None:
+            return None
+        return Explanation(view, [StoryLine(1_700_000_000_000, "asked for by API", {"by": "test"})])
+
+    def add_outcome(self, tenant: str, entry: OutcomeEntry) -> None:
+        self._outcomes.append((tenant, entry))
+        self._news.set()
+
+    async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
+        if cursor and not cursor.isdigit():
+            raise InputError("this cursor isn't one of this instance's")
+        position = int(cursor or 0)
+        if position >= len(self._outcomes) and wait_ms:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+        found = self._outcomes[position : position + limit]
+        end = position + len(found)
+        mine = [entry for owner, entry in found if owner == tenant]
+        return OutcomePage(mine, str(end), more=end < len(self._outcomes))
+
+    async def status(self) -> StatusView:
+        return StatusView(
+            version="test",
+            mode="twin",
+            started_ms=1_700_000_000_000,
+            now_ms=1_700_000_060_000,
+            partitions=1,
+            contacts=len(self._contacts),
+            journeys_waiting=0,
+            workers=[WorkerView("worker-0", "fused", alive=True, partitions=1)],
+            law={"marketing": {"delivered": 3, "queued": 1}},
+        )
+
+    async def audit(self, after: int, limit: int) -> AuditPage:
+        found = self.log[after : after + limit]
+        broken = control_log.verify(self.log)
+        return AuditPage(
+            [_entry(record) for record in found],
+            head=self.log[-1].hash.hex() if self.log else "",
+            intact=broken is None,
+            broken_at=broken.seq if broken else None,
+            more=after + limit < len(self.log),
+        )
+
+    async def ready(self) -> Readiness:
+        return Readiness(not self.not_ready, self.not_ready)
+
+
+def _applied(view: ContactView, arrival: Arrival) -> ContactView:
+    match arrival.body:
+        case Event(name=name):
+            counts = {**view.counts, name: view.counts.get(name, 0) + 1}
+            return msgspec.structs.replace(view, counts=counts)
+        case ContactPut(attributes=attributes, version=version):
+            merged: dict[str, Any] = {**view.attributes, **attributes}
+            kept = {name: value for name, value in merged.items() if value is not None}
+            return msgspec.structs.replace(view, attributes=kept, version=version)
+        case ConsentGiven(topic=topic, granted=granted, at=at, source=source):
+            consents = {**view.consents, topic: ConsentView(granted, at, source)}
+            return msgspec.structs.replace(view, consents=consents)
+        case Erase():
+            return ContactView(view.contact, erased=True)
+
+
+def _entry(record: control_log.ControlRecord) -> AuditEntry:
+    change = record.change
+    return AuditEntry(
+        record.seq,
+        record.at,
+        change.actor,
+        change.action,
+        change.subject,
+        change.tenant,
+        change.reason,
+        change.before.hex(),
+        change.after.hex(),
+        record.hash.hex(),
+    )
