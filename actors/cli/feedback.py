@@ -1,0 +1,151 @@
+"""`veredus feedback`: read bounces, complaints and reports, classify SMTP replies, check the rules.
+
+The output of `read --json` and `reply --json` is fixed: one JSON object a line, as `../shared/checks/feedback.py` describes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deliverability.feedback.reading import Reading, Report
+
+__all__ = ("app",)
+
+app = typer.Typer(help="Read bounces, complaints and reports; classify SMTP replies.", no_args_is_help=True)
+rules_app = typer.Typer(help="The rules that classify replies.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+_FILE_BYTES = 64 * 1024 * 1024
+
+
+@app.command("read")
+def read_command(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Mails, mbox or report files, or folders of them.")],
+    json: _Json = False,  # noqa: FBT002 (a flag of the command line)
+) -> None:
+    """Say what each file is, and what it says about whom."""
+    import msgspec
+
+    from deliverability.feedback.reader import read_file
+
+    encode = msgspec.json.Encoder().encode
+    for name, path in _files(paths):
+        with path.open("rb") as file:
+            reading = read_file(file.read(_FILE_BYTES))
+        if json:
+            sys.stdout.buffer.write(encode({"file": name, **_line(reading)}) + b"\n")
+        else:
+            typer.echo(_for_people(name, reading))
+
+
+@app.command("reply")
+def reply_command(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the command line)
+    """Classify SMTP replies from standard input: JSON lines with code, enhanced, text (and stage), or plain reply lines."""
+    import msgspec
+
+    from deliverability.feedback.replies import classify_reply
+
+    encode = msgspec.json.Encoder().encode
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        if not line.strip():
+            continue
+        code, enhanced, text, stage = _reply_fields(line, number, json=json)
+        verdict = classify_reply(code, enhanced, text, stage=stage)
+        if json:
+            sys.stdout.buffer.write(encode(verdict) + b"\n")
+        else:
+            lasting = "permanent" if verdict.permanent else "transient"
+            typer.echo(f"{verdict.cause}  blame {verdict.blame}  do {verdict.action}  {lasting}  ({verdict.rule}: {verdict.words!r})")
+
+
+@rules_app.command("check")
+def rules_check(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the command line)
+    """Find rules that can never decide: dead and shadowed phrases, and examples that another rule takes. Exit 1 if any."""
+    import msgspec
+
+    from deliverability.feedback.rulebook import check, shipped
+
+    book = shipped()
+    findings = list(check(book))
+    for finding in findings:
+        if json:
+            sys.stdout.buffer.write(msgspec.json.encode(finding) + b"\n")
+        else:
+            typer.echo(f"{finding.kind}: {finding.rule}: {finding.phrase!r}: {finding.detail}")
+    rules = (*book.strong, *book.weak)
+    if not json:
+        typer.echo(f"{len(rules)} rules, {sum(len(rule.phrases) for rule in rules)} phrases, {len(findings)} findings")
+    raise typer.Exit(1 if findings else 0)
+
+
+def _files(paths: list[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file with its name: relative to the folder that was given, or as given."""
+    for path in paths:
+        if not path.is_dir():
+            yield str(path), path
+            continue
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                yield str(file.relative_to(path)), file
+
+
+def _line(reading: Reading) -> dict[str, object]:
+    import msgspec
+
+    line: dict[str, object] = {"kind": reading.kind, "reports": [msgspec.to_builtins(report) for report in reading.reports]}
+    if reading.reverse_path:
+        line["reverse_path"] = reading.reverse_path
+    if reading.limits:
+        line["limits"] = reading.limits
+    return line
+
+
+def _reply_fields(line: bytes, number: int, *, json: bool) -> tuple[str, str, str, str]:
+    import msgspec
+
+    from engine.errors import InputError, Place
+
+    if not json and not line.lstrip().startswith(b"{"):
+        return "", "", line.decode("utf-8", "replace").strip(), ""
+    try:
+        row = msgspec.json.decode(line, type=dict[str, str | int | None])
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"Standard input is not JSON lines: {error}.",
+            Place(file="<stdin>", line=number),
+            'Write one object a line, such as {"code": "550", "enhanced": "5.1.1", "text": "User unknown"}.',
+        ) from error
+    code, enhanced, text, stage = (str(row.get(name) or "") for name in ("code", "enhanced", "text", "stage"))
+    return code, enhanced, text, stage
+
+
+def _for_people(name: str, reading: Reading) -> str:
+    lines = [f"{name}: {reading.kind}"]
+    lines += [f"    {_sentence(report)}" for report in reading.reports]
+    if reading.limits:
+        lines.append(f"    not wholly read: {', '.join(reading.limits)}")
+    return "\n".join(lines)
+
+
+def _sentence(report: Report) -> str:
+    from deliverability.feedback.reading import ComplaintReport, DmarcReport, RecipientReport, TlsReport
+
+    match report:
+        case RecipientReport():
+            codes = " ".join(code for code in (report.reply_code, report.status) if code)
+            hard = "hard" if report.permanent else "soft"
+            why = f"{report.evidence.rule} on {report.evidence.line!r}"
+            return f"{report.recipient or 'unknown recipient'}: {report.action} {codes}  {report.cause} ({hard}), blame {report.blame}, do {report.handling}; {why}\n        {report.diagnostic[:300]}"
+        case ComplaintReport():
+            return f"{report.recipient or 'unknown recipient'}: {report.feedback_type} from {report.source_ip or '?'} about {report.reported_domain or '?'}"
+        case DmarcReport():
+            return f"{report.org_name} on {report.domain}: {report.messages} messages, {report.dmarc_pass} pass (DKIM {report.dkim_aligned}, SPF {report.spf_aligned})"
+        case TlsReport():
+            return f"{report.organization}: " + ", ".join(f"{p.domain} {p.success} ok {p.failure} failed" for p in report.policies)

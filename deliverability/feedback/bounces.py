@@ -1,0 +1,318 @@
+"""Read a bounce: put together what its fields, its prose and the message it carries say about each recipient.
+
+The fields of a delivery status come first; prose fills what they lack (a diagnostic, a reply code, the recipient itself), the message it
+carries comes last. A status whose detail is 0 says less than the code that the remote host gave, and yields to it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from deliverability.feedback.addresses import addresses_in, clean_address, same_address
+from deliverability.feedback.dsn import DeliveryStatus, RecipientFields
+from deliverability.feedback.limits import DIAGNOSTIC_CHARS, RECIPIENTS
+from deliverability.feedback.mime import Header, decode_words
+from deliverability.feedback.prose import Mention, mentions, quotes_reply
+from deliverability.feedback.reading import Evidence, Kind, Reading, RecipientReport
+from deliverability.feedback.replies import (
+    Verdict,
+    classify_reply,
+    find_codes,
+    find_stage,
+    verdict_of,
+)
+from deliverability.feedback.signs import says_delayed, says_delivered
+from deliverability.feedback.taxonomy import MEANINGS, Cause
+
+__all__ = ("Bounce", "automatic_reply", "read_bounce")
+
+_SPACES = re.compile(r"\s+")
+_NAMED = re.compile(r"(?:host|connect to|with|by) ([\w-]+(?:\.[\w-]+)+)", re.IGNORECASE)
+
+
+class Bounce(msgspec.Struct, frozen=True):
+    """A mail that looks like a bounce, taken apart.
+
+    Attributes:
+        header: of the mail itself.
+        prose: its text without the copy of the message.
+        status: its delivery-status fields, if any.
+        original: the header of the message that bounced, if it is there.
+        resolved: what the signed reverse-path says the message was sent to, or "".
+    """
+
+    header: Header
+    prose: str
+    status: DeliveryStatus | None
+    original: Header | None
+    resolved: str
+
+
+class _Facts(msgspec.Struct):
+    """What is known of one recipient before it is classified."""
+
+    recipient: str
+    original: str = ""
+    action: str = ""
+    status: str = ""
+    diagnostic: str = ""
+    said: str = ""
+    remote_mta: str = ""
+    source: str = ""
+
+
+def read_bounce(bounce: Bounce) -> Reading:
+    """The reading of a bounce, delay or delivery notice; kind `other` if it names no recipient and says nothing."""
+    subject = decode_words(bounce.header.get("subject"))
+    delayed = says_delayed(subject, bounce.prose)
+    facts = _facts(bounce)
+    if not facts:
+        return Reading(kind="other")
+    delivered = says_delivered(subject, bounce.prose)
+    reports = tuple(
+        _report(fact, bounce, delayed=delayed, delivered=delivered) for fact in facts[:RECIPIENTS]
+    )
+    return Reading(kind=_kind(reports), reports=reports)
+
+
+def automatic_reply(header: Header, cause: Cause, original: Header | None) -> Reading:
+    """The reading of an automatic reply or a challenge; its recipient is who answered."""
+    sender = clean_address(header.get("from")) or clean_address(header.get("return-path"))
+    subject = decode_words(header.get("subject"))
+    meaning = MEANINGS[cause]
+    report = RecipientReport(
+        recipient=sender, sent_to=sender, action="", status="", reply_code="", permanent=False, rejected=False,
+        cause=cause, blame=meaning.blame, handling=meaning.action, diagnostic=subject[:DIAGNOSTIC_CHARS],
+        sisimai=meaning.sisimai, kumomta=meaning.kumomta, remote_mta="", command="",
+        evidence=Evidence(rule=f"signs.{cause}", line=subject[:200], source="header", confidence=0.85),
+    )  # fmt: skip
+    return Reading(kind="auto-reply", reports=(report,))
+
+
+def _facts(bounce: Bounce) -> list[_Facts]:
+    avoid = _avoided(bounce)
+    said = mentions(bounce.prose, avoid) or mentions(bounce.prose, frozenset())
+    if bounce.status is not None and bounce.status.recipients:
+        return _from_fields(bounce, bounce.status.recipients, said)
+    failed = [a for value in bounce.header.all("x-failed-recipients") for a in addresses_in(value)]
+    if failed:
+        return [_named(address, said, bounce, "header") for address in dict.fromkeys(failed)]
+    if said:
+        return [_Facts(recipient=m.recipient, said=m.diagnostic, source="prose") for m in said]
+    return [_unnamed(bounce)]
+
+
+def _avoided(bounce: Bounce) -> frozenset[str]:
+    """Addresses that no bounce is about: who gets it, who sent it."""
+    names = [
+        bounce.header.get("to"),
+        bounce.header.get("from"),
+        bounce.header.get("reply-to"),
+        bounce.header.get("delivered-to"),
+    ]
+    if bounce.original is not None:
+        names += [bounce.original.get("from"), bounce.original.get("return-path")]
+    avoid = {address.lower() for name in names for address in addresses_in(name, 5)}
+    if bounce.original is not None:
+        avoid -= {address.lower() for address in addresses_in(bounce.original.get("to"), 20)} - {
+            address.lower() for address in addresses_in(bounce.header.get("from"), 2)
+        }
+    return frozenset(avoid)
+
+
+def _from_fields(
+    bounce: Bounce, fields: tuple[RecipientFields, ...], said: list[Mention]
+) -> list[_Facts]:
+    facts = []
+    for one in fields:
+        recipient = (
+            one.final if "@" in one.final else (one.original if "@" in one.original else one.actual)
+        )
+        mention = _mention_of(recipient, one, said)
+        if "@" not in recipient:
+            recipient = (
+                (mention.recipient if mention else "")
+                or _fallback(bounce)
+                or one.final
+                or one.original
+            )
+        words = mention.diagnostic if mention else ""
+        if not words and len(fields) == 1:
+            words = _whole(bounce.prose)
+        facts.append(
+            _Facts(
+                recipient=recipient,
+                original=one.original,
+                action=one.action,
+                status=one.status,
+                diagnostic=_one_line(one.diagnostic),
+                said=words,
+                remote_mta=one.remote_mta,
+                source="dsn",
+            )  # fmt: skip
+        )
+    return _merged(facts)
+
+
+def _merged(facts: list[_Facts]) -> list[_Facts]:
+    """Each recipient once: a repeated group adds what the first lacks."""
+    kept: dict[str, _Facts] = {}
+    for fact in facts:
+        key = fact.recipient.lower()
+        first = kept.setdefault(key, fact)
+        if first is not fact:
+            first.diagnostic = first.diagnostic or fact.diagnostic
+            first.status = first.status or fact.status
+            first.action = first.action or fact.action
+    return list(kept.values())
+
+
+def _mention_of(recipient: str, one: RecipientFields, said: list[Mention]) -> Mention | None:
+    for mention in said:
+        if any(
+            same_address(mention.recipient, name)
+            for name in (recipient, one.original, one.actual)
+            if name
+        ):
+            return mention
+    return said[0] if len(said) == 1 else None
+
+
+def _named(address: str, said: list[Mention], bounce: Bounce, source: str) -> _Facts:
+    for mention in said:
+        if same_address(mention.recipient, address):
+            return _Facts(recipient=mention.recipient, said=mention.diagnostic, source=source)
+    return _Facts(recipient=address, said=_whole(bounce.prose), source=source)
+
+
+def _unnamed(bounce: Bounce) -> _Facts:
+    return _Facts(recipient=_fallback(bounce), said=_whole(bounce.prose), source="original")
+
+
+def _fallback(bounce: Bounce) -> str:
+    """The recipient where the report names none: the signed reverse-path's, else that of the message itself."""
+    if "@" in bounce.resolved:
+        return bounce.resolved
+    if bounce.original is not None:
+        for name in ("x-original-to", "to", "cc"):
+            found = addresses_in(bounce.original.get(name), 2)
+            if found:
+                return found[0]
+    found = addresses_in(decode_words(bounce.header.get("subject")), 1)
+    return found[0] if found else ""
+
+
+def _report(fact: _Facts, bounce: Bounce, *, delayed: bool, delivered: bool) -> RecipientReport:
+    diagnostic = fact.diagnostic or _one_line(fact.said) or _whole(bounce.prose)
+    code, enhanced = _codes(fact)
+    status = _status(fact.status, enhanced)
+    stage = find_stage(fact.said) or find_stage(fact.diagnostic) or find_stage(bounce.prose)
+    action = fact.action or ("delayed" if delayed else "delivered" if delivered else "failed")
+    verdict = _verdict(fact, code, status, stage, action)
+    permanent = verdict.permanent or (
+        not code and not status and action == "failed" and not delayed
+    )
+    hard = (
+        MEANINGS[verdict.cause].hard and action != "delayed" and (permanent or action == "failed")
+    )
+    return RecipientReport(
+        recipient=fact.recipient,
+        sent_to=_sent_to(fact, bounce),
+        action=action,
+        status=status,
+        reply_code=code,
+        permanent=hard,
+        rejected=permanent,
+        cause=verdict.cause,
+        blame=verdict.blame,
+        handling=verdict.action
+        if hard or not MEANINGS[verdict.cause].hard
+        else verdict_of(verdict.cause, permanent=False, rule="").action,
+        diagnostic=diagnostic[:DIAGNOSTIC_CHARS],
+        sisimai=verdict.sisimai,
+        kumomta=verdict.kumomta,
+        remote_mta=fact.remote_mta or _remote(fact.said),
+        command=stage,
+        evidence=Evidence(
+            rule=verdict.rule, line=verdict.words, source=fact.source, confidence=verdict.confidence
+        ),
+    )
+
+
+def _codes(fact: _Facts) -> tuple[str, str]:
+    """Reply code and enhanced code: of the diagnostic field, else of the prose about the recipient."""
+    code, enhanced = find_codes(fact.diagnostic)
+    if not code or not enhanced:
+        other_code, other_enhanced = find_codes(fact.said)
+        if (
+            (not code
+            and not enhanced)
+            or (not enhanced and code == other_code)
+            or (not code and enhanced == other_enhanced)
+        ):
+            code, enhanced = code or other_code, enhanced or other_enhanced
+        elif not code:
+            code = other_code
+    return code, enhanced
+
+
+def _status(field: str, quoted: str) -> str:
+    """The status: the field's, unless it says nothing (x.0.0) and the quoted code says more."""
+    if not field:
+        return quoted
+    if quoted and field.endswith(".0.0"):
+        return quoted
+    return field
+
+
+def _verdict(fact: _Facts, code: str, status: str, stage: str, action: str) -> Verdict:
+    if action in ("delivered", "relayed", "expanded"):
+        return verdict_of(
+            Cause.DELIVERED, permanent=False, rule=f"action:{action}", confidence=0.95
+        )
+    first = classify_reply(code, status, fact.diagnostic, stage=stage) if fact.diagnostic else None
+    if first is not None and first.confidence >= 0.8:
+        return first
+    second = classify_reply(code, status, fact.said, stage=stage) if fact.said else None
+    chosen = max(
+        (v for v in (first, second) if v is not None), key=lambda v: v.confidence, default=None
+    )
+    return chosen or classify_reply(code, status, "", stage=stage)
+
+
+def _sent_to(fact: _Facts, bounce: Bounce) -> str:
+    if "@" in bounce.resolved:
+        return bounce.resolved
+    if "@" in fact.original:
+        return fact.original
+    if bounce.original is not None:
+        named = addresses_in(bounce.original.get("to"), 2)
+        if len(named) == 1 and named[0]:
+            return named[0]
+    return fact.recipient
+
+
+def _kind(reports: tuple[RecipientReport, ...]) -> Kind:
+    actions = {report.action for report in reports}
+    if "failed" in actions:
+        return "bounce"
+    return "delay" if "delayed" in actions else "delivered"
+
+
+def _remote(text: str) -> str:
+    found = _NAMED.search(text)
+    return found.group(1) if found else ""
+
+
+def _one_line(text: str) -> str:
+    return _SPACES.sub(" ", text).strip()
+
+
+def _whole(prose: str) -> str:
+    """All prose as one line, the part that quotes a reply first."""
+    lines = [line.strip() for line in prose.split("\n") if line.strip()]
+    quoting = [n for n, line in enumerate(lines) if quotes_reply(line)]
+    start = quoting[0] if quoting else 0
+    return " ".join([*lines[start:], *lines[:start]])[:DIAGNOSTIC_CHARS]

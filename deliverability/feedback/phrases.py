@@ -1,0 +1,161 @@
+"""The phrase language of the rules: readable patterns over normalised text, compiled to guarded regular expressions.
+
+A phrase is lower-case text in which
+
+    " … "      is up to 60 characters between words       mailbox … full
+    (a|b|)     is one of the alternatives                  (mailbox|account) is full
+    {name}     is an alternative list of the rule file     {box} full
+    *          continues a word                            suspend*
+    #          is a number                                 [bl#]
+    ^          at the start is the start of the text
+
+and everything else is itself. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at least one
+occurs in every text that the phrase matches, so that most phrases are dismissed by `in`, at 50 ns, without a search.
+Gaps and continuations are bounded, so a search takes time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+__all__ = ("Phrase", "compile_phrase", "normalise", "sample")
+
+_GAP = r"(?!\w).{0,60}?(?<!\w)"
+_SPACES = re.compile(r"\s+")
+_CONTINUED = re.compile(
+    r"(?<![\d.])[245]\d\d-(?:#?[245]\.\d{1,3}\.\d{1,3}(?!\d))?| [245]\d\d [245]\.\d{1,3}\.\d{1,3}(?= )"
+)
+_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+class Phrase(msgspec.Struct, frozen=True):
+    """One compiled phrase."""
+
+    source: str
+    pattern: re.Pattern[str]
+    literals: tuple[str, ...]
+
+
+def normalise(text: str) -> str:
+    """Lower case, single spaces, plain quotes, and the codes that continue a reply (RFC 5321 §4.2.1) taken out."""
+    text = text.translate(_QUOTES).lower()
+    text = _CONTINUED.sub(" ", text)
+    return _SPACES.sub(" ", text).replace("(s)", "s").strip()
+
+
+def compile_phrase(source: str, words: Mapping[str, str]) -> Phrase:
+    """Compile one phrase.
+
+    Raises:
+        ValueError: an unknown {name}, an unbalanced parenthesis, or nothing fixed to search for.
+    """
+    expanded = _expand(source, words)
+    if expanded.count("(") != expanded.count(")"):
+        raise ValueError(f"phrase {source!r}: parentheses are not balanced")
+    literals = _literals(expanded)
+    if not literals:
+        raise ValueError(f"phrase {source!r}: has no fixed text of two characters or more")
+    return Phrase(source=source, pattern=re.compile(_pattern(expanded)), literals=literals)
+
+
+def sample(source: str, words: Mapping[str, str]) -> str:
+    """A text that the phrase must match: first alternatives, short gaps."""
+    return _sample(_expand(source, words)).strip()
+
+
+def _expand(source: str, words: Mapping[str, str]) -> str:
+    def named(match: re.Match[str]) -> str:
+        if match.group(1) not in words:
+            raise ValueError(f"phrase {source!r}: no words are called {match.group(1)!r}")
+        return words[match.group(1)]
+
+    return _NAME.sub(named, _NAME.sub(named, source))
+
+
+def _pattern(expanded: str) -> str:
+    begins = expanded.startswith("^")
+    body = expanded.removeprefix("^")
+    out = body.replace(" … ", "\0").replace(" …", "\0").replace("… ", "\0").replace("…", "\0")
+    made = "".join(_character(c) for c in out)
+    first, last = body[:1], body[-1:]
+    head = r"\A" if begins else r"(?<!\w)" if first.isalnum() or first == "(" else ""
+    tail = r"(?!\w)" if last.isalnum() or last == ")" else ""
+    return head + made + tail
+
+
+def _character(char: str) -> str:
+    match char:
+        case "\0":
+            return _GAP
+        case "(":
+            return "(?:"
+        case ")" | "|":
+            return char
+        case "*":
+            return r"\S{0,30}"
+        case "#":
+            return r"[0-9]{1,12}"
+    return re.escape(char)
+
+
+def _literals(expanded: str) -> tuple[str, ...]:
+    """The longest fixed run outside groups, or the fixed runs of the alternatives of one group."""
+    best: tuple[str, ...] = ()
+    for kind, piece in _top_level(expanded.removeprefix("^")):
+        if kind == "text":
+            runs = [run.strip() for run in re.split(r"[…*#]", piece)]
+            run = max(runs, key=len, default="")
+            found: tuple[str, ...] = (run,) if len(run) >= 2 else ()
+        else:
+            options = [_literals(option) for option in _options(piece)]
+            found = tuple(dict.fromkeys(x for o in options for x in o)) if all(options) else ()
+        if found and (not best or _weight(found) > _weight(best)):
+            best = found
+    return best
+
+
+def _weight(literals: tuple[str, ...]) -> float:
+    return min(len(literal) for literal in literals) - 2.0 * (len(literals) - 1)
+
+
+def _top_level(text: str) -> list[tuple[str, str]]:
+    """Split into fixed text and groups (without their outer parentheses)."""
+    pieces: list[tuple[str, str]] = []
+    depth, start = 0, 0
+    for at, char in enumerate(text):
+        if char == "(":
+            if depth == 0:
+                pieces.append(("text", text[start:at]))
+                start = at + 1
+            depth += 1
+        elif char == ")":
+            depth -= 1
+            if depth == 0:
+                pieces.append(("group", text[start:at]))
+                start = at + 1
+    pieces.append(("text", text[start:]))
+    return [piece for piece in pieces if piece[1]]
+
+
+def _options(group: str) -> list[str]:
+    options, depth, start = [], 0, 0
+    for at, char in enumerate(group):
+        depth += (char == "(") - (char == ")")
+        if char == "|" and depth == 0:
+            options.append(group[start:at])
+            start = at + 1
+    return [*options, group[start:]]
+
+
+def _sample(text: str) -> str:
+    out = []
+    for kind, piece in _top_level(text.removeprefix("^")):
+        if kind == "group":
+            out.append(_sample(_options(piece)[0]))
+        else:
+            out.append(piece.replace("…", "xx").replace("*", "").replace("#", "12"))
+    return "".join(out)

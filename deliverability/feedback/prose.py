@@ -1,0 +1,244 @@
+"""Bounces written for people: recipients and what is said about each, from the prose of any MTA.
+
+Not one parser a product but one grammar. Every MTA that writes prose does the same four things: it introduces a recipient (alone on a line, in
+angle brackets, before a colon, dots or a bracket, behind a label, or inside a sentence), it says what happened (on that line, on the
+next ones, or below a heading), it may quote the SMTP dialogue (`>>>`, `<<<`, `said:`), and it closes with a copy of the
+message, which must not be read.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from deliverability.feedback.addresses import ADDRESS, addresses_in, clean_address
+from deliverability.feedback.limits import DIAGNOSTIC_CHARS, PROSE_LINES, RECIPIENTS
+
+__all__ = ("Mention", "cut_original", "mentions", "quotes_reply")
+
+_MARK = re.compile(
+    r"^[ \t>|*]{0,8}(?:"
+    r"[-=_*+~#.]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header|message follow|headers? (?:of|follow)|"
+    r"mail header|message text|your message|forwarded|eredeti|ursprüngliche|treść)[^\n]{0,80}"
+    r"|(?:message |mail |original |the |original message |original mail |your message |unsent message |undelivered message |included message |returned message |rejected message )?"
+    r"(?:headers?|message|mail|text|header information|e-mail)(?: of (?:your|the)(?: original)? (?:message|mail))? (?:follows?|as follows?|is following|is below|below|attached below|begins)[^\n]{0,40}"
+    r"|(?:below|following|here|this|above|enclosed|included) (?:this line )?(?:is|are|follows)? ?(?:a |the )?(?:copy|header|headers|first|text|original|contents?)[^\n]{0,80}"
+    r"|(?:original|returned|undelivered|unsent|rejected|your) (?:message|mail|e-?mail)(?: headers?| header| text)? ?(?:follows?|as follows)?[ ]?:[ -]*"
+    r"|(?:please )?(?:find )?(?:the )?(?:original|attached) (?:message|mail) (?:is )?(?:attached|enclosed|follows|below)[^\n]{0,30}"
+    r"|message/rfc822"
+    r")[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HEADERISH = re.compile(
+    r"[ \t]{0,8}(return-path|received|message-id|from|to|subject|date|mime-version|content-type|dkim-signature|delivered-to|reply-to|x-mailer|sender|cc|user-agent|x-[\w-]{1,40}|[a-z][\w-]{1,40}): ?",
+    re.IGNORECASE,
+)
+_STRONG_HEADERS = frozenset({"return-path", "received", "message-id", "from", "to", "subject", "date", "mime-version", "content-type", "dkim-signature", "delivered-to", "reply-to"})  # fmt: skip
+
+_TAIL = r"[\"'>\])]{0,3}"
+_ALONE = re.compile(
+    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?(?: ?\(failed\))?$",
+    re.IGNORECASE,
+)
+_LED = re.compile(
+    rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--| \(|\t|\[)[ \t]*| +(?=[\[(]|on |delivery |failed|was |is |not |could |has |user |unknown ))(\S.*)$",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*(?:rfc/?822;[ ]?)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(
+    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|reach|delay(?:ed)?|to)\b[\w\s,'\"]{{0,40}}?(?:\b(?:to|for|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
+    re.IGNORECASE,
+)
+_DIALOGUE = re.compile(
+    rf"rcpt to: ?<?({ADDRESS})>?|[245]\d\d[ -](?:#?[245]\.\d+\.\d+ )?[^\n]{{0,40}}?<({ADDRESS})>",
+    re.IGNORECASE,
+)
+_REPLY_LINE = re.compile(
+    r"^\s{0,8}(?:<<<|<--|(?:[\w.\-\[\]]+ )?said:|#)?\s{0,3}[245]\d\d(?:[ \-]|$)"
+)
+_DIVIDER = re.compile(r"^[ \t]*[-=_*]{4,}")
+_HAS_REPLY = re.compile(
+    r"(?<![\w.:])[245][0-5]\d(?=[ \-:;,]|['\"\]]|$)|(?<![\w.])[245]\.\d{1,2}\.\d{1,3}(?![\w.])|said:|<<<"
+)
+
+
+class Mention(msgspec.Struct, frozen=True):
+    """One recipient that prose speaks of.
+
+    Attributes:
+        recipient: the address; "" where none could be found.
+        diagnostic: what is said about it, one line.
+        strength: 3 introduced on a line of its own, 2 labelled, 1 inside a sentence or dialogue.
+    """
+
+    recipient: str
+    diagnostic: str
+    strength: int
+
+
+class _Intro(msgspec.Struct):
+    line: int
+    address: str
+    rest: str
+    strength: int
+
+
+def cut_original(text: str) -> tuple[str, str]:
+    """Split prose from the copy of the message that follows it; the copy is "" if there is none."""
+    at = len(text)
+    begins = at
+    for match in _MARK.finditer(text):
+        if match.start() > 0 and text[: match.start()].strip():
+            at, begins = match.start(), match.end()
+            break
+    block = _header_run(text[:at])
+    if block is not None:
+        at = begins = block
+    return text[:at], text[begins:].lstrip("\n")
+
+
+def quotes_reply(text: str) -> bool:
+    """Say whether a text quotes a reply code, an enhanced code or a dialogue."""
+    return _HAS_REPLY.search(text) is not None
+
+
+def mentions(prose: str, avoid: frozenset[str]) -> list[Mention]:
+    """The recipients that prose introduces, the most plainly introduced only, with what it says about each.
+
+    Args:
+        prose: text without the copy of the message.
+        avoid: lower-case addresses that are no recipients (the sender, the daemon).
+    """
+    lines = prose.split("\n")[:PROSE_LINES]
+    intros = _introductions(lines, avoid)
+    if not intros:
+        return []
+    best = max(intro.strength for intro in intros)
+    chosen: dict[str, list[_Intro]] = {}
+    for intro in intros:
+        if intro.strength >= min(best, 2) or best == 1:
+            chosen.setdefault(intro.address.lower(), []).append(intro)
+    if best == 3 and any(group[0].strength == 3 for group in chosen.values()):
+        chosen = {
+            k: v for k, v in chosen.items() if max(i.strength for i in v) == 3 or _confirmed(v)
+        }
+    starts = {intro.line for group in chosen.values() for intro in group}
+    single = len(chosen) == 1
+    found = []
+    for group in list(chosen.values())[:RECIPIENTS]:
+        said = _said(lines, group, starts, single=single)
+        found.append(
+            Mention(recipient=group[0].address, diagnostic=said, strength=group[0].strength)
+        )
+    return found
+
+
+def _confirmed(group: list[_Intro]) -> bool:
+    """Say whether a labelled recipient stands beside plainly introduced ones because a failure is told of it."""
+    return any(quotes_reply(intro.rest) for intro in group)
+
+
+def _header_run(text: str) -> int | None:
+    """Where a run of three or more message header fields begins, if one does."""
+    run, strong, start, at = 0, set[str](), 0, 0
+    for line in text.split("\n")[:PROSE_LINES]:
+        match = _HEADERISH.match(line)
+        if match:
+            if run == 0:
+                start, strong = at, set()
+            run += 1
+            name = match.group(1).lower()
+            if name in _STRONG_HEADERS:
+                strong.add(name)
+            if len(strong) >= 3 and text[:start].strip():
+                return start
+        elif not (run and line[:1] in " \t" and line.strip()):
+            run = 0
+        at += len(line) + 1
+    return None
+
+
+def _introductions(lines: list[str], avoid: frozenset[str]) -> list[_Intro]:
+    found: list[_Intro] = []
+    for number, line in enumerate(lines):
+        if "@" not in line or len(line) > 2_000:
+            continue
+        for address, rest, strength in _in_line(line):
+            if address.lower() not in avoid:
+                found.append(_Intro(line=number, address=address, rest=rest, strength=strength))
+    return found
+
+
+def _in_line(line: str) -> list[tuple[str, str, int]]:
+    alone = _ALONE.match(line)
+    if alone:
+        return [(alone.group(1).rstrip("."), "", 3)]
+    led = _LED.match(line)
+    if led and not line.lstrip().startswith((">>>", "<<<")):
+        return [(led.group(1).rstrip("."), led.group(2), 3)]
+    label = _LABEL.match(line)
+    if label and not label.group(0).lstrip().lower().startswith(("from", "sender", "reply")):
+        return [(label.group(1).rstrip("."), label.group(2), 2)]
+    found = [(m.group(1) or m.group(2), line, 1) for m in _DIALOGUE.finditer(line)]
+    if not found:
+        found = [(m.group(1), line, 1) for m in _SENTENCE.finditer(line)]
+    return [(address.rstrip("."), rest, strength) for address, rest, strength in found]
+
+
+def _said(lines: list[str], group: list[_Intro], starts: set[int], *, single: bool) -> str:
+    """What the prose says of one recipient: its own block, else the dialogue that names it, else what is left."""
+    own = " ".join(_block(lines, intro, starts) for intro in group).strip()
+    if quotes_reply(own):
+        return own[:DIAGNOSTIC_CHARS]
+    address = group[0].address.lower()
+    named = [
+        line.strip()
+        for n, line in enumerate(lines)
+        if n not in starts and address in line.lower() and quotes_reply(line)
+    ]
+    if named:
+        return " ".join([*named, own])[:DIAGNOSTIC_CHARS]
+    rest = _rest(lines, group[0].line, starts)
+    if single or not own:
+        return f"{own} {rest}".strip()[:DIAGNOSTIC_CHARS]
+    return own[:DIAGNOSTIC_CHARS]
+
+
+def _block(lines: list[str], intro: _Intro, starts: set[int]) -> str:
+    """The rest of the introducing line and the lines below it, up to a blank line, divider or next recipient."""
+    words = [intro.rest] if intro.strength > 1 or intro.rest else []
+    if intro.strength == 1:
+        return intro.rest.strip()
+    for number in range(intro.line + 1, min(len(lines), intro.line + 40)):
+        line = lines[number]
+        if number in starts or not line.strip() or _DIVIDER.match(line):
+            break
+        words.append(line.strip())
+    return " ".join(word for word in words if word)
+
+
+def _rest(lines: list[str], after: int, starts: set[int]) -> str:
+    """The replies quoted anywhere, else all prose below the recipient, else all above it."""
+    replies = [line.strip() for line in lines if _REPLY_LINE.match(line)]
+    if replies:
+        below = [line.strip() for line in lines if line.strip().startswith(">>>")]
+        return " ".join([*replies, *below])
+    tail = " ".join(
+        line.strip()
+        for n, line in enumerate(lines[after:], after)
+        if n not in starts and line.strip()
+    )
+    head = " ".join(
+        line.strip() for n, line in enumerate(lines[:after]) if n not in starts and line.strip()
+    )
+    return f"{tail} {head}"
+
+
+def first_address(text: str) -> str:
+    """The first address of a text, cleaned, or ""."""
+    found = addresses_in(text, 1)
+    return clean_address(found[0]) if found else ""

@@ -1,0 +1,296 @@
+"""Classify one SMTP reply: cause, blame, action, permanence, evidence and confidence.
+
+The same function serves live replies (`classify_reply`) and diagnostics found in bounces. What decides, in this order: a
+strong rule on the words; the table of enhanced codes (RFC 3463 and the IANA registry, where the detail says something);
+a weak rule; the subject of the enhanced code; the reply code (RFC 5321 §4.2.3). Words come first because hosts are far
+more careful with words than with codes: 5.7.1 alone means nothing.
+
+"User unknown" is believed at once where it can only mean that: with 5.1.x, or as the answer to RCPT. After DATA, or where nobody knows
+the stage, filters say the same of mailboxes that exist, and the cause is `recipient-refused`, which needs repeats to
+suppress.
+
+Hot path: `bench` holds it to 50,000 replies a second a core; two caches, by the exact reply and by its words without the
+changing parts (addresses, numbers, queue ids).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from deliverability.feedback.limits import REPLY_CHARS
+from deliverability.feedback.phrases import normalise
+from deliverability.feedback.rulebook import Match, shipped
+from deliverability.feedback.taxonomy import MEANINGS, Action, Blame, Cause
+
+__all__ = ("Verdict", "classify_reply", "find_codes", "find_stage", "verdict_of")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one reply means.
+
+    Attributes:
+        permanent: the reply is a permanent one, 5yz (RFC 5321 §4.2.1), or says so where it has no code.
+        hard: the address itself is dead; one occurrence suffices to suppress it.
+        rule: id of the rule, or `enhanced:5.1.1`, `code:552`, `nothing`.
+        words: the part of the normalised text that decided.
+        confidence: 0 to 1.
+    """
+
+    cause: Cause
+    blame: Blame
+    action: Action
+    permanent: bool
+    hard: bool
+    sisimai: str
+    kumomta: str
+    rule: str
+    words: str
+    confidence: float
+
+
+_ENHANCED: dict[str, Cause] = {
+    "1.1": Cause.MAILBOX_UNKNOWN,
+    "1.2": Cause.DOMAIN_UNKNOWN,
+    "1.3": Cause.ADDRESS_INVALID,
+    "1.4": Cause.RECIPIENT_REFUSED,
+    "1.6": Cause.MAILBOX_MOVED,
+    "1.7": Cause.SENDER_REFUSED,
+    "1.8": Cause.SENDER_REFUSED,
+    "1.9": Cause.SYSTEM_ERROR,
+    "1.10": Cause.DOMAIN_REFUSES_MAIL,
+    "2.1": Cause.RECIPIENT_REFUSED,
+    "2.2": Cause.MAILBOX_FULL,
+    "2.3": Cause.LIMIT_EXCEEDED,
+    "2.4": Cause.RECIPIENT_REFUSED,
+    "3.1": Cause.SYSTEM_FULL,
+    "3.2": Cause.DOMAIN_REFUSES_MAIL,
+    "3.4": Cause.MESSAGE_TOO_LARGE,
+    "3.5": Cause.SYSTEM_ERROR,
+    "4.1": Cause.TIMED_OUT,
+    "4.2": Cause.TIMED_OUT,
+    "4.3": Cause.SYSTEM_ERROR,
+    "4.4": Cause.DOMAIN_UNKNOWN,
+    "4.5": Cause.SYSTEM_FULL,
+    "4.6": Cause.ROUTING_LOOP,
+    "4.7": Cause.TIMED_OUT,
+    "5.3": Cause.TOO_MANY_RECIPIENTS,
+    "7.5": Cause.ACCESS_DENIED,
+    "7.7": Cause.POLICY,
+    "7.8": Cause.ACCESS_DENIED,
+    "7.9": Cause.POLICY,
+    "7.11": Cause.ACCESS_DENIED,
+    "7.13": Cause.MAILBOX_DISABLED,
+    "7.17": Cause.MAILBOX_MOVED,
+    "7.18": Cause.MAILBOX_MOVED,
+    "7.20": Cause.AUTHENTICATION_FAILED,
+    "7.21": Cause.AUTHENTICATION_FAILED,
+    "7.22": Cause.AUTHENTICATION_FAILED,
+    "7.23": Cause.AUTHENTICATION_FAILED,
+    "7.24": Cause.AUTHENTICATION_FAILED,
+    "7.25": Cause.PTR_MISSING,
+    "7.26": Cause.AUTHENTICATION_FAILED,
+    "7.27": Cause.SENDER_REFUSED,
+    "7.28": Cause.SENDING_TOO_FAST,
+    "7.29": Cause.AUTHENTICATION_FAILED,
+    "7.30": Cause.AUTHENTICATION_FAILED,
+    "7.509": Cause.AUTHENTICATION_FAILED,
+    "7.515": Cause.AUTHENTICATION_FAILED,
+    "7.606": Cause.HOST_BLOCKED,
+    "7.511": Cause.HOST_BLOCKED,
+}
+_SUBJECT: dict[str, Cause] = {
+    "1": Cause.MAILBOX_UNKNOWN,
+    "2": Cause.RECIPIENT_REFUSED,
+    "3": Cause.SYSTEM_ERROR,
+    "4": Cause.NETWORK_FAILURE,
+    "5": Cause.PROTOCOL_ERROR,
+    "6": Cause.CONTENT_MALFORMED,
+    "7": Cause.ACCESS_DENIED,
+}
+_CODE: dict[str, Cause] = {
+    "421": Cause.CONNECTION_REFUSED,
+    "450": Cause.TEMPORARY_UNSAID,
+    "451": Cause.SYSTEM_ERROR,
+    "452": Cause.SYSTEM_FULL,
+    "500": Cause.PROTOCOL_ERROR,
+    "501": Cause.PROTOCOL_ERROR,
+    "502": Cause.PROTOCOL_ERROR,
+    "503": Cause.PROTOCOL_ERROR,
+    "504": Cause.PROTOCOL_ERROR,
+    "521": Cause.DOMAIN_REFUSES_MAIL,
+    "525": Cause.MAILBOX_DISABLED,
+    "530": Cause.ACCESS_DENIED,
+    "534": Cause.ACCESS_DENIED,
+    "535": Cause.ACCESS_DENIED,
+    "538": Cause.ACCESS_DENIED,
+    "551": Cause.MAILBOX_MOVED,
+    "552": Cause.MAILBOX_FULL,
+    "553": Cause.SENDER_REFUSED,
+    "556": Cause.DOMAIN_REFUSES_MAIL,
+}
+_SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1")
+
+_PAIR = re.compile(
+    r"(?<![\w.])([245][0-5]\d)[ -]{1,3}[(\[<#]{0,2}([245]\.\d{1,3}\.\d{1,4})(?![\d.]\d)"
+)
+_ENHANCED_CODE = re.compile(r"(?<![\w.])#?([245]\.\d{1,2}\.\d{1,4})(?![\w]|\.\d)")
+_LED_CODE = re.compile(
+    r"(?:\A\W{0,3}|said: ?|said:? |<<< |error:? ?|reason: ?|response: ?|responded(?: with)?[^\d]{0,40}|returned[^\d]{0,20}|code ?:? ?|reply:? ?"
+    r"|['\"\[(:;] ?|failure: ?|error was: ?|was: ?|deferred: |\.\.\. )([245][0-5]\d)(?=[ \-:;,.]|['\")\]]|\Z)(?![ :.]\d)",
+    re.IGNORECASE,
+)
+_LOOSE_CODE = re.compile(r"(?<![\w.:/#=\-])([45][0-5]\d)(?=[ -]\S)(?![ ]\d)")
+_STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (stage, re.compile(pattern))
+    for stage, pattern in (
+        (
+            "data",
+            r"end of data|final data|after i sent the message|in reply to data|>>> data\b|>>> \.|\[data\]|after data|data command|after end of message|on data\b|after pipelined",
+        ),
+        (
+            "rcpt",
+            r"rcpt[_ ]to|after rcpt|in reply to rcpt|>>> rcpt|does not like recipient|rejected recipient|rcpt command|on rcpt\b|recipient command",
+        ),
+        (
+            "mail",
+            r"mail[_ ]from(?: command|:<|\])|in reply to mail|after mail|does not like sender|mail command|>>> mail|on mail\b",
+        ),
+        (
+            "helo",
+            r"in reply to (?:helo|ehlo)|after (?:helo|ehlo)|>>> (?:helo|ehlo)|refused to talk to me|(?:helo|ehlo) command",
+        ),
+        (
+            "connect",
+            r"after initial connection|initial server greeting|does not like our banner|while connecting|did not like our connection",
+        ),
+    )
+)
+_VARIABLE = re.compile(r"<[^<>\s]{1,320}>|[\w.+=-]{1,64}@[\w.-]{1,255}|\b(?=\w*\d)\w{5,}\b")
+
+
+def classify_reply(code: str, enhanced: str, text: str, *, stage: str = "") -> Verdict:
+    """Classify one SMTP reply.
+
+    Args:
+        code: the reply code, or "" to look for it in the text.
+        enhanced: the enhanced status code, or "" to look for it in the text.
+        text: the text of the reply, with or without the codes, or a diagnostic that quotes one.
+        stage: `connect`, `helo`, `mail`, `rcpt` or `data`, or "" to look for it in the text.
+    """
+    return _classify(str(code or ""), str(enhanced or ""), text[:REPLY_CHARS], stage)
+
+
+def verdict_of(
+    cause: Cause, *, permanent: bool, rule: str, words: str = "", confidence: float = 0.9
+) -> Verdict:
+    """The verdict of a cause that is known by other means than a reply."""
+    meaning = MEANINGS[cause]
+    return Verdict(
+        cause=cause,
+        blame=meaning.blame,
+        action=_action(cause, meaning.action, permanent=permanent),
+        permanent=permanent,
+        hard=meaning.hard and permanent,
+        sisimai=meaning.sisimai,
+        kumomta=meaning.kumomta,
+        rule=rule,
+        words=words,
+        confidence=confidence,
+    )
+
+
+def find_codes(text: str) -> tuple[str, str]:
+    """The reply code and the enhanced code that a text quotes, each "" if there is none."""
+    text = text[:REPLY_CHARS]
+    pair = _PAIR.search(text)
+    if pair:
+        return pair.group(1), pair.group(2)
+    led = _LED_CODE.search(text) or _LOOSE_CODE.search(text)
+    plain = _ENHANCED_CODE.search(text)
+    return led.group(1) if led else "", plain.group(1) if plain else ""
+
+
+def find_stage(text: str) -> str:
+    """The stage of the SMTP dialogue that a text speaks of, or ""."""
+    lower = text[:REPLY_CHARS].lower()
+    for stage, pattern in _STAGES:
+        if pattern.search(lower):
+            return stage
+    return ""
+
+
+@lru_cache(maxsize=65_536)
+def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
+    if not code or not enhanced:
+        found_code, found_enhanced = find_codes(text)
+        code, enhanced = code or found_code, enhanced or found_enhanced
+    stage = stage or find_stage(text)
+    plain = normalise(text)
+    return _decide(code, enhanced, _VARIABLE.sub(_placeholder, plain), stage)
+
+
+def _placeholder(match: re.Match[str]) -> str:
+    """Keep what may be a provider's own code (letters, then digits); replace addresses, ids and long numbers."""
+    word = match.group(0)
+    if "@" in word:
+        return "<addr>" if word.startswith("<") else "addr"
+    if len(word) > 12 and not word.startswith("<"):
+        return "id"
+    return word
+
+
+@lru_cache(maxsize=16_384)
+def _decide(code: str, enhanced: str, text: str, stage: str) -> Verdict:
+    permanent = _is_permanent(code, enhanced)
+    cause, rule, words, confidence = _cause(code, enhanced, text, stage)
+    return verdict_of(cause, permanent=permanent, rule=rule, words=words, confidence=confidence)
+
+
+def _is_permanent(code: str, enhanced: str) -> bool:
+    if code[:1] in ("4", "5"):
+        return code[0] == "5"
+    return enhanced[:1] == "5"
+
+
+def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str, str, float]:
+    detail = enhanced.partition(".")[2]
+    book = shipped()
+    match = book.decide("strong", text, code, enhanced, stage)
+    if match is not None:
+        return _from_rule(match, detail, stage, 0.95)
+    if detail in _ENHANCED:
+        return _ENHANCED[detail], f"enhanced:{enhanced}", enhanced, 0.85
+    match = book.decide("weak", text, code, enhanced, stage)
+    if match is not None:
+        return _from_rule(match, detail, stage, 0.6)
+    subject = detail.partition(".")[0]
+    if subject in _SUBJECT:
+        return _SUBJECT[subject], f"enhanced:{enhanced}", enhanced, 0.5
+    if code in _CODE:
+        return _CODE[code], f"code:{code}", code, 0.4
+    if code.startswith("4") or enhanced.startswith("4"):
+        return Cause.TEMPORARY_UNSAID, f"code:{code or enhanced}", code, 0.3
+    return Cause.UNDETERMINED, "nothing", "", 0.0
+
+
+def _from_rule(
+    match: Match, detail: str, stage: str, confidence: float
+) -> tuple[Cause, str, str, float]:
+    cause = match.rule.cause
+    if match.rule.session and stage != "rcpt" and detail not in _SURE_SUBJECTS:
+        cause = Cause.RECIPIENT_REFUSED
+    return cause, match.rule.id, match.words, confidence
+
+
+def _action(cause: Cause, usual: Action, *, permanent: bool) -> Action:
+    """The usual action, softened where the reply is transient: nothing is suppressed for a 4yz."""
+    if (
+        not permanent
+        and usual in (Action.SUPPRESS, Action.SUPPRESS_AFTER_REPEATS)
+        and cause is not Cause.COMPLAINT
+    ):
+        return Action.RETRY_LATER
+    return usual

@@ -1,0 +1,138 @@
+"""The signs by which a mail shows what it is: a bounce, a delay, an automatic reply, a challenge, or none of these.
+
+Signs are weighed, since none is reliable alone: bounces come from people's addresses, and automatic replies with the null reverse-path.
+"""
+
+from __future__ import annotations
+
+import re
+
+from deliverability.feedback.mime import Header, decode_words
+
+__all__ = (
+    "bounce_weight",
+    "is_auto_reply",
+    "is_challenge",
+    "says_delayed",
+    "says_delivered",
+    "says_failed",
+)
+
+_DAEMON = re.compile(
+    r"mailer-?daemon|postmaster|mail ?delivery|mail ?administrator|mail ?system|mdaemon|delivery ?(?:subsystem|system|service|agent)|postoffice|no-?reply@.*(?:mail|bounce)|mmsc|mailer@|\bbounce",
+    re.IGNORECASE,
+)
+_BOUNCE_SUBJECT = re.compile(
+    r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful|warning|delay)|(?:mail|message|nachricht|e-?mail)[\w ]{0,20}(?:delivery|failure|failed|not delivered|undelivered|could not|system error|status report|returned)|returned mail|failure notice|mail failed|returned to sender|non ?delivery|not? ?delivered|delivery of|couldn't be delivered|rejected|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
+    re.IGNORECASE,
+)
+_DELAY = re.compile(
+    r"(?:has|have|been|was|is|message|delivery|mail)\b[\w ,]{0,30}\b(?:delayed|deferred)\b|(?:delivery|message|mail) delay|delay(?:ed)? (?:notification|mail|delivery)|warning: (?:could not|message|mail)|this is a warning message|warning message only|not yet (?:been )?(?:delivered|able)|"
+    r"will (?:be )?(?:retried|continue|keep|try|retry|attempt)|still (?:undelivered|trying|being)|(?:no action|need not|do not need to|not need to) (?:is required|resend|re-?send)|(?:delivery )?attempts (?:will continue|to deliver)|keep trying|temporar\w+ (?:problem|failure|delay)|retry for|delivery temporarily|continue to (?:be )?(?:tr|attempt|deliver)|verzögert|retardé|opóźnion",
+    re.IGNORECASE,
+)
+_GAVE_UP = re.compile(
+    r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender|failed permanently|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
+    re.IGNORECASE,
+)
+_STRONG_DELAY = re.compile(
+    r"this is a warning message only|do not need to re-?send|delivery status notification \(delay\)|warning: (?:could not|message still|mail delayed)|delayed mail \(still|message[^.\n]{0,60}has not (?:yet )?been delivered|has been delayed|not yet been delivered|will be retried for|delivery attempts will continue|delivery to the following recipients? has been delayed",
+    re.IGNORECASE,
+)
+_FAILED = re.compile(
+    r"(?:not|n't|unable to|cannot|could not|failed to|fail to) (?:be )?(?:deliver|sent|send|reach|relay|transmit|accept|save)|undeliver|delivery (?:failed|failure|problem|to the following|error|has failed|of this message)|(?:was|were|been|is) (?:rejected|refused|returned|bounced|discarded|not delivered|not relayed)|permanent (?:fatal )?error|permanent failure|fatal errors|failed (?:permanently|addresses|recipients?)|"
+    r"returned (?:mail|message|to sender)|bounced|failure reasons?|not (?:found|listed|known)|rejected recipient|trouble delivering|does not exist|user unknown|unknown user|delivery errors|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл|配信でき|送信でき|送信に失敗",
+    re.IGNORECASE,
+)
+_DELIVERED = re.compile(
+    r"(?:successfully|has been|was) (?:delivered|relayed)|delivery status notification \(success\)|successful mail delivery|delivered to the following|return receipt|successful delivery",
+    re.IGNORECASE,
+)
+_REPLY_SUBJECT = re.compile(
+    r"^\s*(?:auto(?:matic|mated|matische|\.)?[- ]?(?:re(?:ply|sponse|sp)|answer|antwort)|autoreply|auto:|out of (?:the )?office|ooo\b|abwesen|vacation|on vacation|away from|réponse automatique|risposta automatica|respuesta automática|resposta automática|automatisch antwoord|autosvar|automatyczna odpowied|poza biurem|nieobecn|odpowiedź automatyczna|urlop|i am (?:away|out|on)|i'm (?:away|out)|re: .*\((?:automatic|auto)|автоответ|自動返信|不在|thank you for (?:your |you )?(?:e-?mail|message|contacting)|your (?:e-?mail|message) (?:was|has been) received|absence|assent|fuera de|afwezig)"
+    r"|\((?:automatic response|auto(?:matic)? ?reply)\)|auto-?reply|out of office",
+    re.IGNORECASE,
+)
+_REPLY_BODY = re.compile(
+    r"(?:i am|i'm|i will be|i shall be|currently) (?:currently |now )?(?:away|out of (?:the )?office|on (?:vacation|leave|holiday|annual leave|maternity)|travel|unavailable|not in the office)|out of (?:the )?office|on vacation|(?:this is an? )?(?:automat\w+) (?:reply|response|generated reply)|will (?:reply|respond|answer) (?:to you )?(?:as soon|when|upon)|back in the office|no longer (?:monitor|check)|nie ma mnie|jestem na urlopie|przebywam na urlopie|ich bin (?:derzeit|zur zeit|momentan|bis|ab)|je suis (?:absent|en congé)|maternity leave|limited access to (?:my )?e?-?mail|sono (?:assente|fuori)|estoy fuera|休暇|不在",
+    re.IGNORECASE,
+)
+_CHALLENGE = re.compile(
+    r"(?:confirm|verif\w+|prove|validate|authenticate)\b[^.\n]{0,80}\b(?:your (?:message|email|e-mail|address|request)|you are|that you|human|person|sender)|(?:boxbe|spamarrest|spam arrest|earthlink|tmda|bluebottle|mailblocks|challenge[- ]response|uol antispam|whitelist)|click (?:the|this|on the)? ?(?:link|here|below)[^.\n]{0,60}(?:deliver|confirm|approve|release)|requires? (?:verification|confirmation|authorization)|approved senders|not (?:yet )?on my (?:approved|guest|allowed)",
+    re.IGNORECASE,
+)
+_CHALLENGE_SUBJECT = re.compile(
+    r"confirm|verif|challenge|request(?:ing)? (?:for )?authorization|(?:action|verification) required|is (?:this )?spam|one[- ]time",
+    re.IGNORECASE,
+)
+
+
+def bounce_weight(header: Header, prose: str) -> int:
+    """How strongly a mail looks like a bounce: 3 or more is one."""
+    sender = decode_words(header.get("from")) + " " + header.get("sender")
+    subject = decode_words(header.get("subject"))
+    path = header.get("return-path").strip().lower()
+    weight = 0
+    if header.get("x-failed-recipients"):
+        weight += 3
+    if "delivery-status" in header.get("content-type").lower():
+        weight += 2
+    if _DAEMON.search(sender) or "<>" in sender:
+        weight += 2
+    if path in ("<>", "<mailer-daemon>", "mailer-daemon") or "mailer-daemon" in path:
+        weight += 1
+    if _BOUNCE_SUBJECT.search(subject):
+        weight += 2
+    if _FAILED.search(prose):
+        weight += 2
+    if header.get("auto-submitted").lower().startswith("auto-generated"):
+        weight += 1
+    return weight
+
+
+def is_auto_reply(header: Header, prose: str) -> bool:
+    """Say whether a machine answers for a person (RFC 3834), and no machine for a machine."""
+    subject = decode_words(header.get("subject"))
+    submitted = header.get("auto-submitted").lower()
+    marked = submitted.startswith(("auto-replied", "auto-notified")) or bool(
+        header.get("x-autoreply")
+        or header.get("x-autorespond")
+        or header.get("x-auto-response-suppress")
+        or header.get("x-autoresponder")
+        or header.get("x-mail-autoreply")
+        or header.get("precedence").strip().lower() in ("auto_reply", "auto-reply")
+    )
+    titled = bool(_REPLY_SUBJECT.search(subject))
+    spoken = bool(_REPLY_BODY.search(prose[:4_000]))
+    return (
+        titled
+        or (marked and (spoken or not _BOUNCE_SUBJECT.search(subject)))
+        or (spoken and bool(header.get("precedence")))
+    )
+
+
+def is_challenge(header: Header, prose: str) -> bool:
+    """Say whether a mail wants proof that a person sent the message."""
+    subject = decode_words(header.get("subject"))
+    return bool(_CHALLENGE.search(prose[:4_000])) and bool(
+        _CHALLENGE_SUBJECT.search(subject) or _CHALLENGE.search(subject)
+    )
+
+
+def says_delayed(subject: str, prose: str) -> bool:
+    """Say whether prose tells of a delay and not of a final failure."""
+    both = f"{subject}\n{prose}"
+    if _STRONG_DELAY.search(both):
+        return True
+    return bool(_DELAY.search(both)) and not _GAVE_UP.search(both)
+
+
+def says_failed(text: str) -> bool:
+    """Say whether prose tells of a failed delivery."""
+    return bool(_FAILED.search(text))
+
+
+def says_delivered(subject: str, prose: str) -> bool:
+    """Say whether prose tells of a success."""
+    both = f"{subject}\n{prose}"
+    return bool(_DELIVERED.search(both)) and not _FAILED.search(both)
