@@ -1,0 +1,75 @@
+"""Variables of a message, made safe for the renderer: JSON values without control characters.
+
+The skeleton tells its markers from text by control characters; so values lose theirs before they
+are rendered (TAB and LF stay, CRLF and CR become LF). The check is one pass of msgspec's JSON
+encoder in C: control characters come out escaped. Only when something is found is the tree walked.
+RFC 5322 §3.5 and HTML have no use for these characters.
+"""
+
+from __future__ import annotations
+
+__all__ = ("clean_text", "clean_variables")
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.errors import InputError, Place
+
+_encode = msgspec.json.Encoder().encode
+_suspicious = re.compile(rb'\\[^nt"\\]').search
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_MAX_DEPTH = 40
+
+
+def clean_variables(variables: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the variables, as they are when clean (the usual case), else a cleaned copy.
+
+    Raises: InputError: a value isn't JSON (text, number, boolean, null, list, object), or is nested
+    too deep.
+    """
+    try:
+        if not _suspicious(_encode(variables)):
+            return variables
+    except (TypeError, ValueError, RecursionError):
+        pass  # told below, with the place
+    cleaned = _clean(variables, "variables", 0)
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def clean_text(text: str) -> str:
+    """Drop control characters but TAB and LF; CRLF and CR become LF.
+
+    Half surrogates become U+FFFD.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROLS.sub("", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _clean(value: object, path: str, depth: int) -> object:
+    if depth > _MAX_DEPTH:
+        raise InputError("nested too deep", Place(path=path), f"at most {_MAX_DEPTH} levels")
+    match value:
+        case str():
+            return clean_text(str.__str__(value))
+        case bool() | int() | float() | None:
+            return value
+        case Mapping():
+            return {
+                clean_text(str(k)): _clean(v, f"{path}.{k}", depth + 1) for k, v in value.items()
+            }
+        case list() | tuple():
+            return [_clean(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)]
+        case _:
+            raise InputError(
+                f"a value of type {type(value).__name__} can't be rendered",
+                Place(path=path),
+                "give text, numbers, booleans, lists or objects, as in JSON",
+            )
