@@ -2,9 +2,9 @@
 
     waiting --taken--> started --begin mark--> begun --reply--> concluded --confirmed--> forgotten
 
-*Started*: `MAIL FROM` was written. *Begun*: the begin mark stands in the ledger, just before the final dot. A message
-that isn't begun can still be given back (`unattempted`, `cancelled`); one that is begun has a true outcome or is in doubt.
-Outcomes are kept until the partition that owns the message confirms them. DESIGN §4.
+*Started*: `MAIL FROM` was written. *Begun*: the begin mark stands in the ledger, just before the final dot. A
+message that isn't begun can still be given back (`unattempted`, `cancelled`); one that is begun has a true outcome
+or is in doubt. Outcomes are kept until the partition that owns the message confirms them. DESIGN §4.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """When a deferred message is tried again, by the cause of the deferral.
 
 A greylisted message comes back in minutes, a full mailbox in hours; a rate limit is the queue's matter, so it burns
-none of the message's attempts. Delays of a minute or more are rounded up to whole minutes, so that retries of a site fall
-into few batches.
+none of the message's attempts. Delays of a minute or more are rounded up to whole minutes, so that retries of a
+site fall into few batches.
 """
 
 from __future__ import annotations

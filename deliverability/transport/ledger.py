@@ -1,7 +1,8 @@
 """The ledger file: begin marks and outcomes that outlive the process of an egress.
 
 One append-only file for each incarnation, written with one `write` an entry: what was written survives SIGKILL;
-surviving a power loss is a setting (`sync`). A lock on the file says that its writer lives; whoever gets the lock adopts it.
+surviving a power loss is a setting (`sync`). A lock on the file says that its writer lives; whoever gets the lock
+adopts it.
 
     entry = tag (1 byte: B begin, O outcome, C confirmed) + message id (16) + attempt (4)
             + for O: length (4) + msgpack of the AttemptOutcome
