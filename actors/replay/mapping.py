@@ -46,7 +46,7 @@ MAP_BYTES_MAX = 256 * 1024
 ADDRESS_ATTRIBUTE = "email"
 """The contact's attribute that holds the forward-path."""
 
-ZONE_ATTRIBUTE = "zone"
+ZONE_ATTRIBUTE = "timezone"
 """The contact's attribute that holds the time zone."""
 
 LogFormat = Literal["csv", "ndjson"]
