@@ -2,9 +2,9 @@
 
     nobody ──any input──▶ contact ──Erase──▶ tombstone
 
-A contact has one place: `At(the first due time of its journeys)`, or none. On `Wake` it runs everything that is due. An
-`Event` is counted, goes to the journeys that wait for it, and opens new ones. A `send` step tells the message, which asks
-`MaySend` when it could go and reports `OutcomeNotice`. A tombstone acknowledges everything, drops it, and counts.
+A contact has one place: `At(the first due time of its journeys)`, or none. On `Wake` it runs everything that is due.
+An `Event` is counted, goes to the journeys that wait for it, and opens new ones. A `send` step tells the message, which
+asks `MaySend` when it could go and reports `OutcomeNotice`. A tombstone acknowledges all, drops it, and counts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ContactMachine:
         tenant = tenant_of(context.key)
         if state is None:
             if isinstance(body, (MaySend, OutcomeNotice, Wake)):
-                return _nobody(body, context, tenant)
+                return _nobody(body, tenant)
             state = _NOBODY
         elif state.erased_at:
             return _tombstone(state, body, context, tenant)
@@ -101,7 +101,7 @@ class ContactMachine:
         return draft.transition()
 
 
-def _nobody(body: MaySend | OutcomeNotice | Wake, context: Context, tenant: str) -> Transition:
+def _nobody(body: MaySend | OutcomeNotice | Wake, tenant: str) -> Transition:
     """Answer what only a contact that exists should be asked."""
     if isinstance(body, MaySend):
         refuse = Refuse(body.attempt, "cancelled")

@@ -124,8 +124,8 @@ class _Builder:
         self._documents = 0
 
     def _stop(self, event: yaml.Event, message: str, mend: str) -> _StopReading:
-        mark = event.start_mark
-        self.mistakes.append(Mistake(self._file, mark.line + 1, mark.column + 1, "", message, mend))
+        line, column = _start(event)
+        self.mistakes.append(Mistake(self._file, line, column, "", message, mend))
         return _StopReading()
 
     def take(self, event: yaml.Event) -> None:
@@ -145,9 +145,9 @@ class _Builder:
     def _node(self, event: yaml.NodeEvent) -> None:
         if event.anchor is not None:
             raise self._stop(event, "anchors aren't supported", "repeat the text instead")
-        if getattr(event, "tag", None) is not None:
-            raise self._stop(event, "tags aren't supported", f"remove `{event.tag}`")
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise self._stop(event, "tags aren't supported", f"remove `{tag}`")
+        line, column = _start(event)
         node: Node
         if isinstance(event, yaml.ScalarEvent):
             style = event.style or ""
@@ -187,6 +187,11 @@ class _Builder:
             return
         parent.items[key.text] = node
         parent.keys[key.text] = key
+
+
+def _start(event: yaml.Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
 def _resolve(text: str) -> Scalar:

@@ -68,8 +68,8 @@ DOCUMENT: Final = Form(
         Field(
             "reentry",
             "choice",
-            "who was in before: `never` again; `always`, but not while a journey is under way; `restart`: as always, and "
-            "a new opening event replaces the journey under way",
+            "who was in before: `never` again; `always`, but not while a journey is under way; `restart`: as "
+            "always, and a new opening event replaces the journey under way",
             choices=("never", "always", "restart"),
             default="never",
         ),

@@ -39,9 +39,9 @@ def _objection(
         consent = draft.consents.get(body.topic or body.stream)
         if consent is None or not consent.granted:
             return "no_consent"
-    if isinstance(under_way, JourneySend) and under_way.late_ms:
-        if draft.now > body.due + under_way.late_ms:
-            return "late"
+    late_ms = under_way.late_ms if isinstance(under_way, JourneySend) else 0
+    if late_ms and draft.now > body.due + late_ms:
+        return "late"
     if not domain_of(_address(draft, under_way)):
         return "no_address"
     return None

@@ -1,6 +1,6 @@
 """From the tree of a document to the model, with every mistake on the way.
 
-A mistake never stops the reading: a placeholder takes the value's place, and what depends on it alone is left unchecked.
+A mistake never stops the reading: a placeholder takes the value's place, and what depends on it is left unchecked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The state of a contact: everything that is held about it, journeys and messages under way included.
 
-Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and `UNDER_WAY_MAX` messages at a
-time; what would pass them isn't begun, and is recorded.
+Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and `UNDER_WAY_MAX` messages
+at a time; what would pass them isn't begun, and is recorded.
 """
 
 from __future__ import annotations

@@ -293,16 +293,19 @@ def _logical(left: Closure, right: Closure, *, decides: bool) -> Closure:
 
     def settle(scope: Scope) -> bool:
         try:
-            first = left(scope)
+            first: object = left(scope)
         except EvaluationError as error:
-            if right(scope) is decides:
+            second: object = right(scope)
+            if second is decides:
                 return decides
             raise error from None
         if first is decides:
             return decides
         second = right(scope)
-        if second is decides or (first is undecided and second is undecided):
-            return bool(second)
+        if second is decides:
+            return decides
+        if first is undecided and second is undecided:
+            return undecided
         wrong = second if first is undecided else first
         raise EvaluationError(f"`&&` and `||` need a bool, not a {kind_of(wrong)}")
 

@@ -95,15 +95,8 @@ class _Checker:
                 return self._method(node, variables)
             case Macro():
                 return self._macro(node, variables)
-            case ListOf(items=items):
-                for item in items:
-                    self.kind(item, variables)
-                return "list"
-            case MapOf(items=pairs):
-                for key, value in pairs:
-                    self._one_of(self.kind(key, variables), ("string", "int", "bool"), key, "a key")
-                    self.kind(value, variables)
-                return "map"
+            case ListOf() | MapOf():
+                return self._made(node, variables)
             case Unary(operator=sign, operand=operand):
                 kind = self.kind(operand, variables)
                 takes = ("bool",) if sign == "!" else ("int", "double")
@@ -111,15 +104,25 @@ class _Checker:
             case Binary():
                 return self._binary(node, variables)
             case Logical(operator=sign, left=left, right=right):
-                for side in (left, right):
-                    self._one_of(self.kind(side, variables), ("bool",), side, f"`{sign}`")
+                self._one_of(self.kind(left, variables), ("bool",), left, f"`{sign}`")
+                self._one_of(self.kind(right, variables), ("bool",), right, f"`{sign}`")
                 return "bool"
             case Conditional(condition=condition, then=then, other=other):
                 self._one_of(self.kind(condition, variables), ("bool",), condition, "`?`")
-                kinds = {self.kind(then, variables), self.kind(other, variables)}
-                return kinds.pop() if len(kinds) == 1 else "dyn"
+                one, two = self.kind(then, variables), self.kind(other, variables)
+                return one if one == two else "dyn"
             case _:
                 assert_never(node)
+
+    def _made(self, node: ListOf | MapOf, variables: Mapping[str, str]) -> str:
+        if isinstance(node, ListOf):
+            for item in node.items:
+                self.kind(item, variables)
+            return "list"
+        for key, value in node.items:
+            self._one_of(self.kind(key, variables), ("string", "int", "bool"), key, "a key")
+            self.kind(value, variables)
+        return "map"
 
     def _one_of(self, kind: str, takes: Iterable[str], node: Node, user: str) -> str:
         if kind != "dyn" and kind not in takes:

@@ -35,7 +35,8 @@ DEPTH_MAX: Final = 60
 _INT_MAX: Final = 2**63 - 1
 _MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter"})
 _RESERVED: Final = frozenset(
-    ["as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+    {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
+    | {"namespace", "package", "return", "var", "void", "while"}
 )
 _OPERATORS: Final[dict[str, Any]] = {
     "relation_lt": "<",
@@ -52,13 +53,14 @@ _OPERATORS: Final[dict[str, Any]] = {
     "multiplication_mod": "%",
 }
 _ESCAPE: Final = re.compile(
-    r"\\(?:([abfnrtv\"'`?\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.|$))",
+    r"\\(?:([abfnrtv\"'`?\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
+    r"|([0-3][0-7]{2})|(.|$))",
     re.DOTALL,
 )
 _SIMPLE: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
-class ExpressionMistake(VeredusError):
+class ExpressionMistake(VeredusError):  # noqa: N818 -- it becomes a `Mistake`
     """An expression that can't be compiled, with its place inside the expression, counted from 1."""
 
     def __init__(self, message: str, line: int, column: int, mend: str = "") -> None:
@@ -152,7 +154,8 @@ def _convert(tree: Any, depth: int) -> Node:
 
 
 _PASSED: Final = frozenset(
-    ["expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary", "member", "primary", "paren_expr"]
+    {"expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication"}
+    | {"unary", "member", "primary", "paren_expr"}
 )
 
 

@@ -1,4 +1,4 @@
-"""What the operators mean, over the values that JSON has: null, booleans, integers of 64 bits, doubles, texts, lists, maps.
+"""What the operators mean, over the values that JSON has.
 
 Types are strict, as CEL demands: `1 + 1.5` and `true < 2` are errors, not guesses. An error is `EvaluationError`; where
 a condition ends in one, it counts as not fulfilled, and the decision's record says why. langdef.md "Overview of
