@@ -1,0 +1,443 @@
+"""SMTP connections outward: an asyncio protocol around a client session.
+
+The owner gives transactions when asked, gives content at the last instant, and hears each ending and the
+close; how long a connection may idle and how many messages it carries is the owner's to decide (`quit`).
+Made for uvloop, works on asyncio's own loop.
+
+Hot path, `bench/` case `smtp`: 30 to 45 µs a message on a warm connection, session included.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Connection", "ConnectionOwner", "Endpoint", "Timeouts", "connect")
+
+import asyncio
+import ssl
+from collections import deque
+from math import inf
+from typing import Protocol, assert_never, cast
+
+import msgspec
+
+from deliverability.smtp.client import ClientSession
+from deliverability.smtp.content import Abort, Content
+from deliverability.smtp.endings import Aborted, Closed, Ended, Ending, Event, Ready, TlsWanted
+from deliverability.smtp.envelope import Transaction
+from deliverability.smtp.opening import ClientConfig
+from engine.errors import LocalProtocolError, Phase, TransportError
+
+_WRITE_BUFFER_OCTETS_MAX = 256 * 1024
+_CONTENTS_A_TURN = 4  # then the loop turns: each content may cost its owner a signature of 0.7 ms
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait for what, in milliseconds. Defaults: RFC 5321 §4.5.3.2.
+
+    `block_ms` is for the peer to take some of what waits to be written. `connect_ms`, `tls_ms`, `auth_ms`
+    and `quit_ms` are not in the RFC; QUIT has nothing left to lose.
+    """
+
+    connect_ms: int = 30_000
+    greeting_ms: int = 300_000
+    tls_ms: int = 60_000
+    auth_ms: int = 60_000
+    mail_ms: int = 300_000
+    rcpt_ms: int = 300_000
+    data_ms: int = 120_000
+    block_ms: int = 180_000
+    dot_ms: int = 600_000
+    quit_ms: int = 5_000
+
+    def seconds(self) -> dict[Phase, float]:
+        """Seconds by the phase whose reply is awaited."""
+        return {
+            "greeting": self.greeting_ms / 1000,
+            "tls": self.tls_ms / 1000,
+            "auth": self.auth_ms / 1000,
+            "mail": self.mail_ms / 1000,
+            "rcpt": self.rcpt_ms / 1000,
+            "data": self.data_ms / 1000,
+            "dot": self.dot_ms / 1000,
+            "quit": self.quit_ms / 1000,
+        }
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to connect: `host` is an address or name; `source` the address to come from, if it matters.
+
+    `tls_name` is the name that the certificate is asked for (SNI) and, if the context says so, checked
+    against; empty means `host`.
+    """
+
+    host: str
+    port: int = 25
+    source: str = ""
+    tls_name: str = ""
+
+
+class ConnectionOwner(Protocol):
+    """Who the connection works for. Calls come from the event loop, never two at once for a connection."""
+
+    def next_transaction(self, connection: Connection) -> Transaction | None:
+        """Give the next transaction; None: nothing now, and `kick` will tell when there is."""
+
+    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort:
+        """Give the content, which is written at once: begin mark and last check belong here."""
+
+    def ended(self, connection: Connection, transaction: Transaction, ending: Ending) -> None:
+        """Hear the one ending of a transaction that `next_transaction` gave."""
+
+    def closed(self, connection: Connection, closed: Closed) -> None:
+        """Hear, once, that the socket is closed, after all endings."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Methods must be called from its event loop."""
+
+    __slots__ = (
+        "_busy",
+        "_closed",
+        "_context",
+        "_deadline",
+        "_endpoint",
+        "_events",
+        "_loop",
+        "_owner",
+        "_paused",
+        "_seconds",
+        "_session",
+        "_timeouts",
+        "_timer",
+        "_transport",
+        "_turning",
+        "_unsent",
+        "_upgrade",
+    )
+
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        config: ClientConfig,
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._owner = owner
+        self._endpoint = endpoint
+        self._timeouts = timeouts
+        self._seconds = timeouts.seconds()
+        self._context = context
+        self._session = ClientSession(config)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._events: deque[Event] = deque()
+        self._closed: Closed | None = None
+        self._busy = False
+        self._paused = False
+        self._turning = False
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._upgrade: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> ClientSession:
+        """The session, to look at: capabilities, mode, transactions in flight."""
+        return self._session
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it was connected to."""
+        return self._endpoint
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is open, ready for a transaction, and has none."""
+        return self._session.ready and not self._session.in_flight
+
+    # ------------------------------------------------------------------------------------ for the owner
+
+    def kick(self) -> None:
+        """Ask the owner for transactions, if there is room for any. Cheap, and harmless at any time."""
+        if not self._busy and self._session.ready:
+            self._pump()
+
+    def quit(self) -> None:
+        """Finish what is in flight, then QUIT and close."""
+        self._take(self._session.quit())
+
+    def close(self, reason: str) -> None:
+        """Close at once; what is in flight is lost."""
+        self._take(self._session.close(reason))
+
+    # ------------------------------------------------------------------------------------ for the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the greeting."""
+        transport = cast(asyncio.Transport, transport)  # uvloop has no such base class
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_OCTETS_MAX)
+        self._set_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over what the server sent, and write what follows from it."""
+        session = self._session
+        replies = session.replies
+        self._take(session.receive(data))
+        if session.replies != replies:  # half a reply must not buy time
+            self._set_deadline()
+
+    def pause_writing(self) -> None:
+        """Take no more transactions until the peer has read."""
+        self._paused = True
+        self._set_deadline()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._set_deadline()
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give what is in flight its ending, and say that the connection is closed."""
+        reason = f"connection lost: {exc}" if exc else "connection closed by the peer"
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._upgrade is not None:
+            self._upgrade.cancel()
+        self._transport = None
+        self._take(self._session.disconnected(reason))
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            self._owner.closed(self, closed)
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _take(self, events: list[Event]) -> None:
+        """Tell what happened, then go on; a call from within a callback only adds to what is told."""
+        self._events += events
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._tell()
+        finally:
+            self._busy = False
+        self._pump()
+
+    def _tell(self) -> None:
+        events = self._events
+        while events:
+            event = events.popleft()
+            match event:
+                case Ended(transaction, ending):
+                    self._owner.ended(self, transaction, ending)
+                case Ready():
+                    pass  # the pump asks the session itself
+                case TlsWanted():
+                    self._start_tls()
+                case Closed():
+                    self._shut(event)
+                case _:
+                    assert_never(event)
+
+    def _pump(self) -> None:
+        """Give content and take transactions until the session wants neither; then write it all."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._fill()
+            self._tell()
+        finally:
+            self._busy = False
+        output = self._session.take_output()
+        if output and self._transport is not None:
+            self._transport.writelines(output)
+            self._set_deadline()
+        if self._closed is not None:
+            self._hang_up(self._closed)
+
+    def _fill(self) -> None:
+        session, owner = self._session, self._owner
+        contents = 0
+        while True:
+            transaction = session.content_due
+            if transaction is not None:
+                if contents == _CONTENTS_A_TURN:
+                    self._turn()
+                    return
+                contents += 1
+                self._give_content(transaction)
+            elif self._paused or not session.ready:
+                if session.exhausted and not session.closed:
+                    self._events += session.quit()
+                return
+            else:
+                transaction = owner.next_transaction(self)
+                if transaction is None:
+                    return
+                self._begin(transaction)
+            if self._events:
+                self._tell()
+
+    def _turn(self) -> None:
+        """Let others of the loop have their turn before the next content."""
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turned)
+
+    def _turned(self) -> None:
+        self._turning = False
+        self._pump()
+
+    def _give_content(self, transaction: Transaction) -> None:
+        content = self._owner.content(self, transaction)
+        session = self._session
+        if session.content_due is not transaction:
+            return  # the owner closed the connection meanwhile
+        if isinstance(content, Abort):
+            self._events += session.abort(content.reason)
+            return
+        try:
+            session.send_content(content)
+        except LocalProtocolError as error:
+            self._events += session.abort(str(error))
+
+    def _begin(self, transaction: Transaction) -> None:
+        if not self._session.ready:  # the owner closed the connection meanwhile
+            self._events.append(Ended(transaction, Aborted("the connection was closed")))
+            return
+        try:
+            ending = self._session.begin(transaction)
+        except LocalProtocolError as error:
+            ending = Aborted(str(error))
+        if ending is not None:
+            self._events.append(Ended(transaction, ending))
+
+    # ------------------------------------------------------------------------------------ TLS
+
+    def _start_tls(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        transport.pause_reading()  # what comes now belongs to the handshake
+        self._upgrade = self._loop.create_task(self._handshake(transport))
+
+    async def _handshake(self, transport: asyncio.Transport) -> None:
+        endpoint = self._endpoint
+        try:
+            encrypted = await self._loop.start_tls(
+                transport,
+                self,
+                self._context or ssl.create_default_context(),
+                server_hostname=endpoint.tls_name or endpoint.host,
+                ssl_handshake_timeout=self._timeouts.tls_ms / 1000,
+            )
+        except OSError as error:  # SSLError, ConnectionError and TimeoutError are such
+            self._upgrade = None
+            self._take(self._session.disconnected(f"TLS: {error}"))
+            return
+        self._upgrade = None
+        if encrypted is None or self._session.closed:
+            return
+        self._transport = encrypted
+        encrypted.set_write_buffer_limits(high=_WRITE_BUFFER_OCTETS_MAX)
+        self._session.tls_established()
+        self._pump()
+
+    # ------------------------------------------------------------------------------------ the end
+
+    def _shut(self, closed: Closed) -> None:
+        assert self._closed is None
+        self._closed = closed
+
+    def _hang_up(self, closed: Closed) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if closed.by in ("quit", "refused", "service"):
+            self._set_deadline()
+            transport.close()
+        else:
+            transport.abort()
+
+    # ------------------------------------------------------------------------------------ time
+
+    def _set_deadline(self) -> None:
+        """Move the deadline; one timer looks after it and is seldom touched."""
+        awaited = self._session.awaited
+        if self._paused:
+            self._unsent = self._buffered()
+            seconds = self._timeouts.block_ms / 1000
+        elif awaited is not None:
+            seconds = self._seconds[awaited]
+        elif self._closed is not None:
+            seconds = self._seconds["quit"]
+        else:
+            self._deadline = inf
+            return
+        self._deadline = deadline = self._loop.time() + seconds
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_at(deadline, self._time_passed)
+        elif timer.when() > deadline:
+            timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self._deadline == inf:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._time_passed)
+        elif self._closed is not None:
+            if self._transport is not None:
+                self._transport.abort()
+        elif self._paused and self._buffered() < self._unsent:
+            self._set_deadline()
+        else:
+            self._take(self._session.timed_out())
+
+    def _buffered(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+
+async def connect(
+    owner: ConnectionOwner,
+    endpoint: Endpoint,
+    config: ClientConfig,
+    *,
+    timeouts: Timeouts | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Connection:
+    """Open a connection; it then asks its owner for transactions by itself.
+
+    `context` is for STARTTLS or implicit TLS; without one, certificates are checked against the system's.
+
+    Raises:
+        TransportError: no connection came about (phase `connect`, or `tls` with implicit TLS); the owner
+            hears nothing of it.
+    """
+    limits = timeouts or Timeouts()
+    loop = asyncio.get_running_loop()
+    connection = Connection(owner, config, endpoint, limits, context)
+    implicit = config.tls == "implicit"
+    try:
+        async with asyncio.timeout(limits.connect_ms / 1000):
+            await loop.create_connection(
+                lambda: connection,
+                endpoint.host,
+                endpoint.port,
+                local_addr=(endpoint.source, 0) if endpoint.source else None,
+                ssl=(context or ssl.create_default_context()) if implicit else None,
+                server_hostname=(endpoint.tls_name or endpoint.host) if implicit else None,
+            )
+    except ssl.SSLError as error:
+        raise TransportError("tls", str(error), endpoint.host) from error
+    except TimeoutError as error:
+        reason = f"no connection within {limits.connect_ms} ms"
+        raise TransportError("connect", reason, endpoint.host) from error
+    except OSError as error:
+        raise TransportError("connect", str(error), endpoint.host) from error
+    return connection
