@@ -12,8 +12,8 @@ _SCALE = 2.0**-64
 def draw(seed: int, stream: str, *parts: bytes | str | int) -> float:
     """Draw the number in [0, 1) that `stream` has for `parts` under `seed`.
 
-    Streams are independent: a model that draws more often shifts nobody else's numbers, and neither does
-    the order in which connections happen to arrive.
+    Streams are independent: a model that draws more often shifts nobody else's numbers, and
+    neither does the order in which connections happen to arrive.
     """
     digest = blake2b(digest_size=8)
     for part in (seed, stream, *parts):

@@ -90,7 +90,7 @@ class _Section(Source):
 
 
 def _check_sections(providers: object, source: Source) -> None:
-    """Decode the sections that may be absent one by one: their mistakes are named more exactly so."""
+    """Decode the sections that may be absent one by one, which names their mistakes exactly."""
     for number, provider in enumerate(providers if isinstance(providers, list) else ()):
         for field in msgspec.structs.fields(ProviderConfig):
             section = provider.get(field.name) if isinstance(provider, dict) else None

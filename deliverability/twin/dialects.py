@@ -1,7 +1,8 @@
-"""How providers word what they mean: for each dialect and cause a reply, with the codes that such providers use.
+"""How providers word what they mean: for each dialect and cause a reply, with their codes.
 
-Codes, enhanced status codes and tags are facts of the field (postmaster pages, bounce corpora); the sentences are ours.
-`{source}`, `{recipient}`, `{domain}`, `{wait_s}` and `{zone}` are filled in.
+Codes, enhanced status codes and tags are facts of the field (postmaster pages, bounce corpora);
+the sentences are ours. `{source}`, `{recipient}`, `{domain}`, `{wait_s}` and `{zone}` are filled
+in.
 """
 
 from __future__ import annotations

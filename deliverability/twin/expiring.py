@@ -14,9 +14,9 @@ _SWEEP_MIN = 256
 class ExpiringTable(Generic[V]):
     """Keys with a value and the time from which they count as gone.
 
-    Expired entries are dropped by sweeps whose cost is spread over the insertions: a table holds at most
-    twice what is alive (and never more than `entries_max`). When it is full of live entries, the one that was
-    put longest ago gives way.
+    Expired entries are dropped by sweeps whose cost is spread over the insertions: a table holds
+    at most twice what is alive (and never more than `entries_max`). When it is full of live
+    entries, the one that was put longest ago gives way.
     """
 
     __slots__ = ("_entries", "_sweep_at", "entries_max")

@@ -1,4 +1,4 @@
-"""Faults: temporary refusals, closed connections and lost replies that come at a rate, without a reason to be seen."""
+"""Faults: temporary refusals, closed connections and lost replies that come at a rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Rate = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Faults(Rule, frozen=True, kw_only=True):
-    """Rates at which attempts fail. Each attempt meets at most one of them, in one of its phases."""
+    """Rates at which attempts fail. An attempt meets at most one of them, in one phase."""
 
     temporary_rate: Annotated[_Rate, Meta(description="a 4yz reply")] = 0.0
     closing_rate: Annotated[_Rate, Meta(description="421, and the connection is closed")] = 0.0
@@ -58,7 +58,7 @@ class FaultsModel:
 
 
 class DotWithoutReply(Rule, frozen=True, kw_only=True):
-    """Mails that are taken though the client never hears of it. A client that resends makes a duplicate."""
+    """Mails that are taken though their client never hears of it: who resends makes a duplicate."""
 
     rate: Annotated[_Rate, Meta(description="of the mails that are taken")]
     then: Annotated[

@@ -1,9 +1,10 @@
-"""Greylisting: an unknown triplet is asked to come back later, one that came back is known. RFC 6647.
+"""Greylisting: the unknown is asked to come back later; who came back is known. RFC 6647.
 
-unknown ──first seen: refused──▶ waiting ──back after delay, within the retry window: passes──▶ known
-                                    │ back too early: refused, the clock isn't set back
-                                    └ back too late: unknown again
-known: passes, and is remembered anew
+    unknown ──first seen: refused──▶ waiting ──back between delay and retry window: passes──▶ known
+                                        │ back too early: refused, the clock isn't set back
+                                        └ back too late: unknown again
+
+What is known passes, and is remembered anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mailboxes: which recipients exist, which are closed, which are full for a while.
 
-A recipient's fate is a trait, not luck: asked twice, the answer is the same. Full mailboxes are emptied:
-whether one is full is drawn anew for each period, which begins at a time of the recipient's own, so that
-they don't all change at once.
+A recipient's fate is a trait, not luck: asked twice, the answer is the same. Full mailboxes are
+emptied: whether one is full is drawn anew for each period, which begins at a time of the
+recipient's own, so that they don't all change at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Names = Annotated[
 
 
 class Mailboxes(Rule, frozen=True, kw_only=True):
-    """Shares of recipients, and names (`*` matches anything; without `@` a local part in any domain)."""
+    """Shares of recipients, and names: `*` matches anything, no `@` a local part in any domain."""
 
     unknown_share: Annotated[_Share, Meta(description="recipients that don't exist")] = 0.0
     disabled_share: Annotated[_Share, Meta(description="recipients that were closed")] = 0.0

@@ -1,4 +1,4 @@
-"""Pace: servers that take their time, and tarpits that take more of it with every mistake. Real time, not log time."""
+"""Pace: servers that take their time, and tarpits. Real time, not a log's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deliverability.twin.chance import draw
 from deliverability.twin.verdict import Connection, Phase, Rule
 
 DELAY_MS_MAX = 600_000
-"""No reply is held back longer: the longest time-out of a client is ten minutes. RFC 5321 §4.5.3.2.6."""
+"""No reply is held back longer: no client has to wait longer. RFC 5321 §4.5.3.2.6."""
 
 _Delay = Annotated[int, Meta(ge=0, le=DELAY_MS_MAX)]
 
@@ -28,7 +28,7 @@ class Pace(Rule, frozen=True, kw_only=True):
 
 
 class Tarpit(Rule, frozen=True, kw_only=True):
-    """After some refused commands on a connection, each further one is answered later than the last."""
+    """After some refused commands on a connection, each further one is answered later."""
 
     free: Annotated[int, Meta(ge=0, le=10_000, description="refusals that cost nothing")] = 3
     step_ms: Annotated[_Delay, Meta(description="delay that each further refusal adds")] = 500

@@ -1,7 +1,7 @@
 """Ready-made providers, named by the kind they are like, and ready-made twins of one or of several.
 
-Limits are of the order that the field reports for such providers, for a sender without special agreement; most publish
-none, so they are a plausible world and no truth about any one provider.
+Limits are of the order that the field reports for such providers, for a sender without special
+agreement; most publish none, so they are a plausible world and no truth about any one provider.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def twin_of(name: str, *, seed: int = 0, every_mail_in_the_end: bool = False) ->
 
 
 def mixed(*, seed: int = 0, every_mail_in_the_end: bool = False) -> TwinConfig:
-    """Make a twin of all presets, each for domains that sound like it (`gmail.example`, `wp.test`)."""
+    """Make a twin of all presets, each for domains that sound like it: `wp.test`, `gmail.example`."""
     providers = tuple(
         msgspec.structs.replace(PRESETS[name], domains=domains)
         for name, domains in _MIXED_DOMAINS.items()

@@ -1,16 +1,16 @@
-"""One provider: its models in the order in which a real server asks them, and the guarantee that it gives in.
+"""One provider: its models in the order in which they are asked, and when it has to give in.
 
     connect  blocklist · too many connections
-    mail     too many mails over this connection · reputation · fault
-    rcpt     mailbox unknown or disabled · mailbox full · greylist · fault · growth · quotas (a place is reserved)
-    data     TLS and the like · fault
+    mail     TLS required · too many mails over this connection · reputation · fault
+    rcpt     mailbox unknown, disabled or full · greylist · fault · growth · quotas
+    data     fault
     dot      signature required · fault · taken · a reply that never comes
 
-Once a provider is *patient* (`every_mail_in_the_end`), it refuses nothing for good, and turns away one
-message for one recipient at most `refusals_max` times, limits included. Only what is known to belong to a
-message may then go wrong: whatever concerns the connection or MAIL is decided at RCPT, as it is on a port
-that providers share, where nobody knows which one is meant any sooner. A closed connection then always
-means that the mail was not taken, but for the model `dot_without_reply`.
+Once a provider is *patient* (`every_mail_in_the_end`), it refuses nothing for good, and turns away
+one message for one recipient at most `refusals_max` times, limits included. Only what is known to
+belong to a message may then go wrong: whatever concerns the connection or MAIL is decided at RCPT,
+as it is on a port that providers share, where nobody knows which one is meant any sooner. A closed
+connection then always means that the mail was not taken, but for the model `dot_without_reply`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Require(Rule, frozen=True, kw_only=True):
 
 
 class ProviderConfig(Rule, frozen=True, kw_only=True):
-    """One provider: which domains it serves, how it speaks, and its models. What is left out doesn't happen."""
+    """One provider: its domains, its dialect, its models. What is left out doesn't happen."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
     domains: Annotated[
@@ -126,7 +126,7 @@ class Provider:
     # ---- the phases
 
     def enter(self, now: int, connection: Connection) -> Verdict | None:
-        """Count a connection, once; refuse it if it is one too many or comes from a listed source."""
+        """Count a connection, once; refuse it if it is one too many or its source is listed."""
         if self.name in connection.entered:
             return None
         connection.entered.add(self.name)
@@ -147,7 +147,7 @@ class Provider:
         return next(self._at_mail(attempt), None)
 
     def rcpt(self, attempt: Attempt, *, whole: bool) -> Verdict:
-        """Decide RCPT; with `whole`, also what would have been decided at the greeting and at MAIL."""
+        """Decide RCPT; with `whole`, also what is otherwise decided at the greeting and at MAIL."""
         may_refuse = self.may_turn_away([attempt])
         for verdict in self._at_rcpt(attempt, whole=whole):
             if may_refuse and not (self.patient and verdict.permanent):
@@ -168,7 +168,7 @@ class Provider:
         return self._first_fault("dot", attempts) or self._lost_reply(attempts[0]) or self._taken
 
     def take(self, attempt: Attempt, *, heard: bool) -> None:
-        """Count a mail that was taken; unless its client `heard` of it, it is bound to come again."""
+        """Count a mail that was taken. Unless its client `heard` of it, it will come again."""
         for quota in self._quotas:
             quota.take(attempt)
         if self._growth is not None:

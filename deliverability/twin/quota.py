@@ -1,7 +1,7 @@
-"""Quotas: so many mails in a window of time, fixed or rolling, per source, sender's domain, recipient or in all.
+"""Quotas: so many mails in a window of time, per source, sender's domain, recipient or in all.
 
-A place is reserved when a recipient is accepted and becomes a count when the mail is taken, so that
-transactions side by side can't pass the limit together. What is reserved always counts.
+A place is reserved when a recipient is accepted and becomes a count when the mail is taken, so
+that transactions side by side can't pass the limit together. What is reserved always counts.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Window:
         return self._taken + self.held
 
     def take(self, slot: int) -> None:
-        """Count one mail. Mails of one slot share an entry, so memory is bounded by limit and slots."""
+        """Count one mail. Those of one slot share an entry; the limit bounds the entries."""
         counts = self._counts
         if counts and counts[-1][0] >= slot:
             counts[-1][1] += 1
@@ -96,7 +96,7 @@ class QuotaModel:
         window.take(self._slot(attempt.now))
 
     def used(self, now: int, key: str) -> int:
-        """Count what is used of the window of one key (the source, domain or recipient; "" in all)."""
+        """Count what is used of the window of a key: source, domain, recipient, or "" in all."""
         window = self._windows.get(now, key)
         return window.used(self._oldest(now)) if window else 0
 
@@ -117,7 +117,7 @@ class QuotaModel:
             window = Window()
         elif window.last == now:
             return window
-        # A place may stay reserved while log time runs on: a day is far beyond any open transaction.
+        # A place may stay reserved while log time runs on: no transaction is open for a day.
         window.last = now
         self._windows.put(now, key, window, now + self._window_ms + 86_400_000)
         return window

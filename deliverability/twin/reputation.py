@@ -1,4 +1,4 @@
-"""Reputation: block lists, a share of unknown recipients that costs the good name, and growth that is too sudden."""
+"""Reputation: block lists, too many unknown recipients, and growth that is too sudden."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Reputation(Rule, frozen=True, kw_only=True):
 
 
 class ReputationModel:
-    """Counts recipients by source and hour. A state a source: (hour, recipients, unknown, blocked until)."""
+    """Keeps (hour, recipients, unknown ones, blocked until) for each source."""
 
     cause = "reputation"
 

@@ -1,7 +1,8 @@
 """A twin: several providers behind one door, told apart by the domain of the forward-path.
 
-The server calls one method for each thing that its client does and passes the answer on; time is an argument of each
-call. A transaction with recipients of several providers is refused as a whole by the first that refuses it.
+The server calls one method for each thing that its client does and passes the answer on; time is
+an argument of each call. A transaction with recipients of several providers is refused as a whole
+by the first that refuses it.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Twin:
         return self._by_domain[domain]
 
     def opened(self, now: int, source: str, port_of: str = "") -> tuple[Connection, Verdict]:
-        """Begin a connection, on a provider's own port or the shared one, with a greeting or a refusal."""
+        """Begin a connection, on a provider's own port or the shared one: greeting or refusal."""
         connection = Connection(source, port_of)
         provider = self.providers.get(port_of)
         if provider is None:
@@ -91,7 +92,7 @@ class Twin:
         return connection, self._finish(provider, "connect", now, connection, verdict)
 
     def secured(self, connection: Connection) -> None:
-        """Note that the connection is under TLS from now on; any transaction is forgotten. RFC 3207 §4.2."""
+        """Note that the connection is under TLS now; any transaction is forgotten. RFC 3207 §4.2."""
         self.reset(connection)
         connection.tls = True
 
@@ -141,7 +142,8 @@ class Twin:
     ) -> tuple[Verdict, tuple[Taken, ...]]:
         """Take the mail for all recipients, or refuse it for all; ends the transaction.
 
-        Whatever comes back as taken must be put on record, also where the verdict lets no reply out.
+        Whatever comes back as taken must be put on record, also where the verdict lets no reply
+        out.
         """
         now = self._at(now)
         groups = _by_provider(connection, now)

@@ -26,9 +26,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """One decision.
 
-    `reply` None says nothing at all. `closes` ends the connection after the reply, or instead of it.
-    `taken` is set at the dot alone: the mail is on record, whatever the client hears. `delay_ms` is real
-    time to let pass before the reply. `cause` names the model, and is empty where all is well.
+    `reply` None says nothing at all. `closes` ends the connection after the reply, or instead of
+    it. `taken` is set at the dot alone: the mail is on record, whatever the client hears.
+    `delay_ms` is real time to let pass before the reply. `cause` names the model, and is empty
+    where all is well.
     """
 
     reply: Reply | None
@@ -82,8 +83,9 @@ class Connection:
 class Attempt:
     """One message on its way to one recipient, at one time.
 
-    Without a message at hand until the dot, a message is told apart by its two paths: with a reverse-path
-    per message (VERP) that is exact; otherwise mails between the same two paths share their history.
+    Without a message at hand until the dot, a message is told apart by its two paths: with a
+    reverse-path per message (VERP) that is exact; otherwise mails between the same two paths share
+    their history.
     """
 
     __slots__ = ("connection", "forward_path", "held", "key", "now", "tries")
