@@ -245,6 +245,11 @@ class Egress:
         fresh, self._fresh = self._fresh, []
         return fresh
 
+    @property
+    def fresh_count(self) -> int:
+        """How many outcomes `outcomes` would give."""
+        return len(self._fresh)
+
     def unconfirmed(self) -> list[Concluded]:
         """List all outcomes that aren't confirmed: to be told again after a failed commit."""
         self._fresh = []

@@ -1,8 +1,8 @@
 """The catalog: everything published (scenarios, templates, policies), immutable and content-addressed.
 
-An object is bytes under the digest of its content; a *head* is one version of the whole: which object stands under which
-(section, tenant, name). Actors hold a `Catalog`, a head with its objects compiled, and hear of the next one; versions
-never go back. Publishing an object that stands there already changes nothing.
+An object is bytes under the digest of its content; a *head* is one version of the whole: which object stands under
+which (section, tenant, name). Actors hold a `Catalog`, a head with its objects compiled, and hear of the next one;
+versions never go back. Publishing an object that stands there already changes nothing.
 """
 
 from __future__ import annotations

@@ -298,24 +298,32 @@ class Host:
         """Give credits to the oldest ready entities of their lanes; give back what nobody could use."""
         left = []
         room = self.settings.grants_max
+        waiting = self._waiting() if offers else {}
         for offer in offers:
-            used = self._grant_lane(now, offer, min(offer.number, room)) if room else 0
+            heads = waiting.get(offer.lane)
+            used = self._grant_lane(now, offer, heads, min(offer.number, room)) if heads else 0
             room -= used
             if used < offer.number:
                 left.append(CreditOffer(offer.lane, offer.number - used, offer.credit))
         return left
 
-    def _grant_lane(self, now: int, offer: CreditOffer, number: int) -> int:
-        waiting = [
-            (first, partition.number, queue)
-            for partition in self.partitions.values()
-            for queue, window in partition.ready.items()
-            if lane_of(queue) == offer.lane and (first := window.first()) is not None
-        ]
-        heapify(waiting)
+    def _waiting(self) -> dict[bytes, list[tuple[int, int, bytes]]]:
+        """List the heads of all ready queues by lane: (lowest order, partition, queue)."""
+        lanes: dict[bytes, list[tuple[int, int, bytes]]] = {}
+        for partition in self.partitions.values():
+            for queue, window in partition.ready.items():
+                first = window.first()
+                if first is not None:
+                    lanes.setdefault(lane_of(queue), []).append((first, partition.number, queue))
+        return lanes
+
+    def _grant_lane(
+        self, now: int, offer: CreditOffer, heads: list[tuple[int, int, bytes]], number: int
+    ) -> int:
+        heapify(heads)
         used = 0
-        while waiting and used < number:
-            _, at, queue = waiting[0]
+        while heads and used < number:
+            _, at, queue = heads[0]
             partition = self.partitions[at]
             partition.advance(now, self._context)
             result = partition.grant(queue, offer.credit, self._context)
@@ -323,9 +331,9 @@ class Host:
                 used += 1
             first = None if result == "empty" else partition.ready[queue].first()
             if first is None:
-                heappop(waiting)
+                heappop(heads)
             else:
-                heapreplace(waiting, (first, at, queue))
+                heapreplace(heads, (first, at, queue))
         return used
 
     def _drop(self, now: int) -> None:
@@ -377,14 +385,7 @@ class Host:
 
     def ready_lanes(self) -> dict[bytes, int]:
         """Give the lanes in which entities are ready, with the lowest order that may stand there."""
-        lanes: dict[bytes, int] = {}
-        for partition in self.partitions.values():
-            for queue, window in partition.ready.items():
-                first = window.first()
-                if first is not None:
-                    lane = lane_of(queue)
-                    lanes[lane] = min(lanes.get(lane, first), first)
-        return lanes
+        return {lane: min(heads)[0] for lane, heads in self._waiting().items()}
 
     def entry(self, key: EntityKey) -> Entry:
         """Give an entity as of the last tick."""

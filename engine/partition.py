@@ -99,9 +99,10 @@ class Meta(msgspec.Struct, array_like=True):
     retired_mark: int = 0
     record_n: int = 0
     quarantine_n: int = 0
-    told: dict[int, int] = {}
-    applied: dict[int, int] = {}
+    told: dict[int, int] = {}  # target partition -> number of the last Tell
+    applied: dict[int, int] = {}  # source partition -> number of the last Tell decided
     swept_buckets: int = 0
+    confirmed: dict[int, int] = {}  # target partition -> number up to which all are confirmed
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -316,9 +317,18 @@ class Partition:
         return True
 
     def confirm(self, target: int, seq: int) -> None:
-        """Take a Tell out of the outbox: its target has it durably."""
-        self._confirmed.append(self._prefix + OUTBOX + target.to_bytes(2) + seq.to_bytes(8))
-        self.dirty = True
+        """Take Tells up to a number out of the outbox: their target, which decides in order, has them durably."""
+        start = self._prefix + OUTBOX + target.to_bytes(2)
+        for number in range(self.meta.confirmed.get(target, 0) + 1, seq + 1):
+            self._confirmed.append(start + number.to_bytes(8))
+            self.meta.confirmed[target] = number
+            self.dirty = True
+
+    @property
+    def has_outbox(self) -> bool:
+        """Whether Tells wait to be confirmed."""
+        confirmed = self.meta.confirmed
+        return any(seq > confirmed.get(target, 0) for target, seq in self.meta.told.items())
 
     def due(self, now: int, limit: int) -> list[tuple[int, bytes]]:
         """Take from the agenda what is due at `now`, at most `limit` entries; `wake` decides them."""

@@ -1,0 +1,248 @@
+"""The parts of a worker, put together: store, host, catalog, ledger, egress, delivery."""
+
+from __future__ import annotations
+
+__all__ = ("Assembly", "assemble", "catalog_compilers")
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
+from actors.worker.wire import WorkerSettings
+from deliverability.egress import Egress, EgressSettings
+from deliverability.feedback.replies import classify_reply
+from deliverability.governor import Governor, Limit
+from deliverability.message import MessageMachine, StreamPolicy
+from deliverability.smtp.opening import ClientConfig, Credentials
+from deliverability.transport.delivery import Delivery, Target, Verdict
+from deliverability.transport.ledger import LedgerFile
+from deliverability.transport.smtp_client import Endpoint, Timeouts
+from engine.catalog import Catalog, Compiler, Head
+from engine.config import Config, Tenant
+from engine.errors import RefusedError, StoreError
+from engine.host import Host, HostSettings
+from engine.keyspace import Keyspace
+from engine.once import OnceMachine
+from engine.partition import Machines, PartitionSettings
+from engine.store.catalog_files import CatalogFiles, ObjectFiles
+from engine.store.memory import MemoryStore
+from engine.store.protocol import Store
+from engine.store.rocksdb import RocksStore
+from scenarios.checking import load as load_scenario
+from scenarios.compiling import CompiledScenario, compile_scenario
+from scenarios.contact import ContactMachine
+from scenarios.settings import ContactSettings
+
+log = structlog.get_logger()
+
+LOCK_WAIT_S = 10.0
+DAY_MS = 86_400_000
+
+
+class Assembly:
+    """What `assemble` made; the worker drives it."""
+
+    def __init__(
+        self,
+        host: Host,
+        egress: Egress,
+        delivery: Delivery,
+        ledger: LedgerFile,
+        catalogs: CatalogFiles,
+        compilers: Mapping[str, Compiler],
+        old_ledgers: list[Path],
+    ) -> None:
+        self.host = host
+        self.egress = egress
+        self.delivery = delivery
+        self.old_ledgers = old_ledgers
+        self.catalog = Catalog(catalogs.head(), catalogs.load(catalogs.head()), compilers)
+        self._ledger = ledger
+        self._catalogs = catalogs
+        self._compilers = compilers
+        host.publish(self.catalog)
+
+    def refresh_catalog(self) -> int:
+        """Load a newer catalog, if there is one. Returns the version in use."""
+        head = self._catalogs.head()
+        if head.version > self.catalog.version:
+            self.catalog = Catalog(head, self._catalogs.load(head), self._compilers, self.catalog)
+            self.host.publish(self.catalog)
+        return self.catalog.version
+
+    def close(self, *, clean: bool) -> None:
+        """Close store and ledger; a ledger in which nothing is open is removed."""
+        self._ledger.close(remove=clean)
+        self.host.store.close()
+
+
+async def assemble(
+    settings: WorkerSettings, now: Callable[[], int], concluded: Callable[[], None]
+) -> Assembly:
+    """Open and build everything that a worker needs.
+
+    Args:
+        settings: which worker.
+        now: the time that is stamped, in ms.
+        concluded: called when the egress has new outcomes.
+
+    Raises: RefusedError when somebody else has the store; ConfigError for keys and files that aren't good.
+    """
+    config, data = settings.config, Path(settings.data_dir)
+    heads = letterheads(config, _secret)
+    catalogs = CatalogFiles(data / "catalog")
+    compilers = catalog_compilers(heads)
+    store = await _open_store(settings)
+    host = _host(settings, store)
+    incarnation = time.time_ns() // 1000
+    holder = f"w{settings.index}".encode()
+    ledgers = data / "ledgers"
+    old = sorted(ledgers.glob(f"w{settings.index}-*.ledger")) if ledgers.exists() else []
+    ledger = LedgerFile(
+        ledgers / f"w{settings.index}-{incarnation}.ledger",
+        sync=config.delivery.ledger_sync == "power_loss",
+    )
+    egress = Egress(
+        holder, incarnation, ledger, EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
+    )
+    blobs = ObjectFiles(data / "blobs")
+    parts: list[Assembly] = []
+    renderer = MailRenderer(heads, lambda: parts[0].catalog, blobs.get)
+    delivery = Delivery(egress, renderer, _targets(settings), _classify, now, concluded)
+    parts.append(Assembly(host, egress, delivery, ledger, catalogs, compilers, old))
+    return parts[0]
+
+
+def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
+    """Give the compilers of the catalog's sections."""
+    return {
+        "scenario": _compile_scenario,
+        "scenario-version": _compile_scenario,
+        "template": compile_template_object(heads),
+        "stream": lambda _tenant, _name, content: msgspec.json.decode(content, type=StreamPolicy),
+        "setting": lambda _tenant, _name, content: msgspec.json.decode(
+            content, type=ContactSettings
+        ),
+    }
+
+
+def _compile_scenario(_tenant: str, name: str, content: bytes) -> CompiledScenario:
+    return compile_scenario(load_scenario(content.decode(), f"{name}.yaml"))
+
+
+def _host(settings: WorkerSettings, store: Store) -> Host:
+    config = settings.config
+    partition = PartitionSettings(
+        horizon_ms=config.store.horizon_days * DAY_MS,
+        records_kept_ms=config.store.retention_days * DAY_MS,
+    )
+    machines = Machines((ContactMachine(), MessageMachine(), OnceMachine()))
+    return Host(
+        store,
+        machines,
+        Keyspace(config.store.partitions),
+        Catalog(Head(), {}, {}),
+        range(settings.index, config.store.partitions, settings.count),
+        HostSettings(batch_max=config.workers.batch_max, partition=partition),
+    )
+
+
+async def _open_store(settings: WorkerSettings) -> Store:
+    """Open the worker's store; a former life may hold its lock for a few seconds after its death."""
+    config = settings.config
+    if config.store.kind == "memory":
+        return MemoryStore()
+    path = Path(settings.data_dir) / "store" / f"{settings.index}-of-{settings.count}"
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return RocksStore(path, config.store.cache_mb)
+        except StoreError as error:
+            if "lock" not in str(error).lower():
+                raise
+            if time.monotonic() > deadline:
+                raise RefusedError(f"the store {path} is in use by another process") from error
+            log.info("store_locked", path=str(path))
+            await asyncio.sleep(0.1)
+
+
+def _secret(tenant: Tenant) -> bytes:
+    if not tenant.secret_file:
+        return b"veredus without a secret file: twin and demo only"
+    return Path(tenant.secret_file).read_bytes()
+
+
+def _classify(code: int, enhanced: str, text: str) -> Verdict:
+    cause = str(classify_reply(str(code), enhanced, text).cause)
+    return Verdict(cause, "retry" if code < 500 else "fail")
+
+
+def _targets(settings: WorkerSettings) -> Callable[[str], Target | None]:
+    """Tell where routes lead: to the twin's port, or to the relay; live MX delivery isn't built yet."""
+    config = settings.config
+    governor = Governor(_limits(config), settings.count)
+
+    def target_of(route: str) -> Target | None:
+        domain = route.partition("/")[2]
+        lease = governor.lease(settings.index, domain)
+        delivery = config.delivery
+        timeouts = _timeouts(config)
+        if delivery.mode == "twin":
+            endpoint = Endpoint(host="127.0.0.1", port=settings.twin_port)
+            client = ClientConfig(ehlo_name=delivery.ehlo_name, tls="never")
+        else:
+            endpoint = Endpoint(host=delivery.relay.host, port=delivery.relay.port)
+            client = _relay_client(config)
+        return Target(
+            endpoint,
+            client,
+            timeouts,
+            connections_max=max(lease.connections, 1),
+            messages_per_connection=delivery.messages_per_connection_max,
+            idle_s=float(delivery.timeouts.idle_s),
+        )
+
+    return target_of
+
+
+def _limits(config: Config) -> tuple[Limit, ...]:
+    named = [
+        Limit(domain, limits.connections_max, int(limits.messages_per_s * 60))
+        for domain, limits in sorted(config.limits.items())
+        if domain != "default"
+    ]
+    default = config.limits_of("default")
+    rest = Limit("*", default.connections_max, int(default.messages_per_s * 60))
+    return (*named, rest)
+
+
+def _timeouts(config: Config) -> Timeouts:
+    wait = config.delivery.timeouts
+    return Timeouts(
+        connect_ms=wait.connect_s * 1000,
+        greeting_ms=wait.greeting_s * 1000,
+        tls_ms=wait.tls_s * 1000,
+        mail_ms=wait.mail_s * 1000,
+        rcpt_ms=wait.rcpt_s * 1000,
+        data_ms=wait.data_s * 1000,
+        block_ms=wait.content_s * 1000,
+        dot_ms=wait.dot_s * 1000,
+    )
+
+
+def _relay_client(config: Config) -> ClientConfig:
+    relay = config.delivery.relay
+    credentials = None
+    if relay.username:
+        password = Path(relay.password_file).read_text("utf-8").splitlines()[0]
+        credentials = Credentials(username=relay.username, password=password)
+    return ClientConfig(
+        ehlo_name=config.delivery.ehlo_name,
+        tls="never" if relay.starttls == "none" else relay.starttls,
+        credentials=credentials,
+    )

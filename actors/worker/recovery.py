@@ -1,0 +1,90 @@
+"""What a worker does about messages that a former life left in hand. DESIGN §4, "When things die".
+
+Asking is fencing. *Never begun*: ready again. *Outcome*: as it says. *Mark without outcome* of a dead incarnation: in
+doubt. Ledgers of former incarnations are adopted at start and removed once their answers are durable.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Recovered", "recover", "resolve")
+
+from pathlib import Path
+
+import structlog
+
+from actors.worker.assembly import Assembly
+from deliverability.egress import Asked
+from deliverability.message import AttemptOutcome, MessageState
+from deliverability.transport.ledger import Adopted, adopt
+from engine.host import Answer
+from engine.keyspace import EntityKey, name_of
+
+log = structlog.get_logger()
+
+
+class Recovered:
+    """What was found of former lives, and the answers that follow."""
+
+    def __init__(self) -> None:
+        self.adopted: list[Adopted] = []
+        self.answers: list[Answer] = []
+        self.held = 0
+        self.in_the_air = 0
+        self.concluded = 0
+        self.never_begun = 0
+
+    def settled(self) -> None:
+        """The answers are durable: the ledgers they came from aren't wanted any more."""
+        for ledger in self.adopted:
+            Path(ledger.path).unlink(missing_ok=True)
+        self.adopted = []
+
+
+def recover(parts: Assembly) -> Recovered:
+    """Adopt the ledgers of former incarnations and find the fate of all that was in hand."""
+    found = Recovered()
+    for path in parts.old_ledgers:
+        found.adopted.append(adopt(path))
+    found.answers = resolve(parts, found.adopted)
+    found.held = len(found.answers)
+    for answer in found.answers:
+        outcome = answer.body
+        if outcome.kind == "in_doubt":
+            found.in_the_air += 1
+        elif outcome.kind == "unattempted":
+            found.never_begun += 1
+        else:
+            found.concluded += 1
+    if found.held:
+        log.warning(
+            "recovered",
+            held=found.held,
+            in_the_air=found.in_the_air,
+            concluded=found.concluded,
+            never_begun=found.never_begun,
+        )
+    return found
+
+
+def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:
+    """Ask for the fate of every message that stands as handed over; those still begun answer by themselves."""
+    answers = []
+    for epoch, _holder, raw_key in parts.host.held():
+        key = EntityKey(raw_key)
+        state = parts.host.entry(key)[0]
+        assert isinstance(state, MessageState), "only messages are held"
+        message_id, attempt = name_of(key), state.attempt
+        outcome = _of_former(adopted, message_id, attempt)
+        if outcome is None:
+            outcome = parts.egress.fate(Asked(message_id, attempt), epoch, fence=False)
+        if outcome is not None:
+            answers.append(Answer(key, outcome, (EntityKey(state.send.contact),)))
+    return answers
+
+
+def _of_former(adopted: list[Adopted], message_id: bytes, attempt: int) -> AttemptOutcome | None:
+    for ledger in adopted:
+        outcome = ledger.fate(message_id, attempt)
+        if outcome is not None:
+            return outcome
+    return None

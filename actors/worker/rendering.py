@@ -1,0 +1,144 @@
+"""How a message becomes signed bytes: template from the catalog, letter, skeleton, signatures.
+
+What belongs to a tenant (keys, From, reverse-path domain) is made once; what belongs to a template version once a
+version.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Letterhead", "MailRenderer", "compile_template_object", "letterheads")
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from deliverability.compose.composer import Skeleton, compile_template
+from deliverability.compose.template import Letter, Profile, Template
+from deliverability.dkim.keys import SigningKey, load_key
+from deliverability.dkim.signer import sign
+from deliverability.reverse_path import make as make_reverse_path
+from deliverability.tokens import KeyRing, tenant_tag
+from deliverability.transport.delivery import Rendered
+from engine.config import Config, Tenant
+from engine.errors import ConfigError, InputError, Place
+from engine.machine import CatalogView
+from engine.vocabulary import Message
+
+_TEMPLATE = msgspec.json.Decoder(Template)
+
+
+class Letterhead(msgspec.Struct, frozen=True):
+    """What all mail of a tenant has in common."""
+
+    profile: Profile
+    keys: Sequence[SigningKey]
+    ring: KeyRing
+    tag: int
+    reverse_path_domain: str
+
+
+def letterheads(config: Config, secret_of: Callable[[Tenant], bytes]) -> Mapping[str, Letterhead]:
+    """Make the letterheads of a deployment. `secret_of` gives the bytes that sign reverse-paths and links."""
+    return {tenant.name: _letterhead(tenant, secret_of(tenant)) for tenant in config.tenant}
+
+
+def _letterhead(tenant: Tenant, secret: bytes) -> Letterhead:
+    domain = tenant.from_address.rpartition("@")[2] or next(iter(tenant.from_domains), "localhost")
+    ring = KeyRing(0, {0: secret})
+    keys = []
+    for key in tenant.dkim:
+        try:
+            pem = Path(key.key_file).read_bytes()
+        except OSError as error:
+            place = Place(path="tenant.dkim.key_file")
+            raise ConfigError(f"{key.key_file}: {error.strerror}", place) from error
+        keys.append(load_key(pem, key.domain, key.selector, key.key_file))
+    profile = Profile(
+        message_id_domain=domain,
+        feedback_sender=tenant.name,
+        unsubscribe_mailto=f"unsubscribe@{tenant.reverse_path_domain or domain}",
+        keys=ring,
+    )
+    return Letterhead(
+        profile, keys, ring, tenant_tag(tenant.name), tenant.reverse_path_domain or domain
+    )
+
+
+def compile_template_object(
+    heads: Mapping[str, Letterhead],
+) -> Callable[[str, str, bytes], Skeleton]:
+    """Give the catalog's compiler of templates."""
+
+    def compile_object(tenant: str, name: str, content: bytes) -> Skeleton:
+        head = heads.get(tenant)
+        if head is None:
+            raise InputError(f"template {name} is of an unknown tenant {tenant!r}")
+        return compile_template(_TEMPLATE.decode(content), head.profile)
+
+    return compile_object
+
+
+class MailRenderer:
+    """Renders and signs for the egress of one worker.
+
+    Args:
+        heads: letterhead by tenant.
+        catalog: gives the catalog in use.
+        blob: gives a template that was injected with its message, by digest.
+    """
+
+    def __init__(
+        self,
+        heads: Mapping[str, Letterhead],
+        catalog: Callable[[], CatalogView],
+        blob: Callable[[str], bytes],
+    ) -> None:
+        self._heads = heads
+        self._catalog = catalog
+        self._blob = blob
+        self._injected: dict[tuple[str, str], Skeleton] = {}
+        self._compile = compile_template_object(heads)
+
+    def reverse_path(self, message: Message) -> bytes:
+        """Give the signed reverse-path."""
+        head = self._heads[message.tenant]
+        local = make_reverse_path(head.tag, message.message_id, head.ring, message.date)
+        return f"{local}@{head.reverse_path_domain}".encode()
+
+    def render(self, message: Message) -> Rendered:
+        """Render and sign. The same message gives the same bytes, at every attempt."""
+        head = self._heads[message.tenant]
+        letter = Letter(
+            message_id_hex=message.message_id.hex(),
+            tenant=message.tenant,
+            recipient=message.address,
+            date_ms=message.date,
+            variables=message.variables,
+            display_name=message.display_name,
+            stream=message.stream,
+            scenario=message.scenario,
+            campaign=message.step,
+        )
+        composed = self._skeleton(message).compose(letter)
+        signatures = sign(composed, head.keys, message.date)
+        content = b"".join((signatures, composed.headers, b"\r\n", composed.body))
+        return Rendered(content, dot_free=composed.dot_free)
+
+    def _skeleton(self, message: Message) -> Skeleton:
+        name = message.template
+        found = self._catalog().find("template", message.tenant, name)
+        if isinstance(found, Skeleton):
+            return found
+        digest = name.removeprefix("blob:")
+        if digest == name:
+            raise InputError(
+                f"there is no template {name!r}", mend="publish it, or mend the scenario's `send`"
+            )
+        skeleton = self._injected.get((message.tenant, digest))
+        if skeleton is None:
+            if len(self._injected) >= 256:
+                self._injected.pop(next(iter(self._injected)))
+            skeleton = self._compile(message.tenant, name, self._blob(digest))
+            self._injected[message.tenant, digest] = skeleton
+        return skeleton

@@ -1,0 +1,163 @@
+"""What crosses between a worker and those who call it: Structs in msgpack, batches always."""
+
+from __future__ import annotations
+
+__all__ = (
+    "AdmitAnswer",
+    "AdmitBatch",
+    "FeedAnswer",
+    "FeedQuestion",
+    "Hello",
+    "StateAnswer",
+    "StateQuestion",
+    "Tells",
+    "TellsAnswer",
+    "WireArrival",
+    "WorkerSettings",
+    "WorkerStatus",
+)
+
+from typing import Any, Literal
+
+import msgspec
+
+from engine.config import Config
+from engine.host import FeedEntry
+from engine.once import Once
+from engine.partition import TellOut
+from engine.tally import Counts
+from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
+
+Arriving = Event | ContactPut | ConsentGiven | Erase | MarkSuppressed | SendDirect | Once
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """What a worker is made of: which one of how many, where its files are, the deployment's configuration."""
+
+    index: int
+    count: int
+    data_dir: str
+    config: Config
+    twin_port: int = 0  # where mail goes in mode `twin`
+    log_time: int | None = None  # ms; None: the wall clock
+
+
+class WireArrival(msgspec.Struct, frozen=True, array_like=True):
+    """One input on its way to its partition."""
+
+    key: bytes
+    body: Arriving
+    input_id: bytes
+    at: int = 0
+    raw: bytes = b""
+    historical: bool = False
+
+
+class AdmitBatch(msgspec.Struct, frozen=True, array_like=True):
+    """Inputs for one worker, in order."""
+
+    items: list[WireArrival]
+
+
+class AdmitAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """One verdict for each input; `overloaded`: none was taken."""
+
+    verdicts: list[str] = []
+    overloaded: bool = False
+    retry_after_s: float = 0.0
+
+
+class Tells(msgspec.Struct, frozen=True, array_like=True):
+    """Tells for partitions of one worker, in order for each pair."""
+
+    items: list[TellOut]
+
+
+class TellsAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """The Tells that are durable with their target: (source, target, seq)."""
+
+    confirmed: list[tuple[int, int, int]]
+
+
+class StateQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for an entity."""
+
+    key: bytes
+
+
+class StateAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """An entity's view as JSON; empty when there is none."""
+
+    body: bytes
+
+
+class FeedQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for the feed of the worker's store behind a place in it."""
+
+    position: int
+    n: int
+    limit: int
+
+
+class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """Entries in commit order."""
+
+    entries: list[FeedEntry]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker says when it has started: which life this is, and what it found of the last one."""
+
+    index: int
+    incarnation: int
+    pid: int
+    partitions: int
+    held: int = 0  # messages that were in hand of former incarnations
+    in_the_air: int = 0  # of these: marks without outcome
+    concluded: int = 0  # of these: outcomes that weren't confirmed
+    never_begun: int = 0
+
+
+class LaneStatus(msgspec.Struct, frozen=True):
+    """One lane of ready messages."""
+
+    message_class: int
+    route: str
+    oldest: int
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """Where a worker stands. Times in ms; `next_due` None: its agenda is empty."""
+
+    index: int
+    incarnation: int
+    pid: int
+    role: Literal["fused"]
+    partitions: int
+    now: int
+    next_due: int | None
+    quiet: bool
+    waiting: int  # inputs that aren't decided yet
+    in_hand: int
+    law: dict[str, Counts] = {}
+    facts: Counts = {}
+    lanes: list[LaneStatus] = []
+    sent: dict[str, int] = {}  # by route
+    connections: dict[str, int] = {}
+    ticks: int = 0
+    inputs: int = 0
+    in_the_air_found: int = 0
+
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode(kind: Any, raw: bytes) -> Any:
+    """Decode one of these Structs."""
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.msgpack.Decoder(kind)
+    return decoder.decode(raw)
+
+
+_DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
