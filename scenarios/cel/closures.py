@@ -33,6 +33,7 @@ from scenarios.cel.tree import (
 )
 from scenarios.cel.values import (
     EvaluationError,
+    a_kind,
     arithmetic,
     contained,
     equal,
@@ -136,7 +137,7 @@ def _root_field(root: str, field: str) -> Closure:
 def _missing(value: Any, field: str) -> EvaluationError:
     if isinstance(value, Mapping):
         return EvaluationError(f"there is no field `{field}`")
-    return EvaluationError(f"a {kind_of(value)} has no field `{field}`")
+    return EvaluationError(f"{a_kind(kind_of(value))} has no field `{field}`")
 
 
 def _has(inner: Closure, field: str) -> Closure:
@@ -160,7 +161,7 @@ def _index(inner: Closure, at: Closure) -> Closure:
             if 0 <= key < len(value):
                 return value[key]
             raise EvaluationError(f"there is no item {key} in a list of {len(value)}")
-        raise EvaluationError(f"a {kind_of(value)} has no item by a {kind_of(key)}")
+        raise EvaluationError(f"{a_kind(kind_of(value))} has no item by {a_kind(kind_of(key))}")
 
     return index
 
@@ -192,7 +193,7 @@ def _map(items: list[tuple[Closure, Closure]]) -> Closure:
         for key_of, value_of in items:
             key = key_of(scope)
             if key.__class__ not in {str, int, bool}:
-                raise EvaluationError(f"a {kind_of(key)} can't be a key")
+                raise EvaluationError(f"{a_kind(kind_of(key))} can't be a key")
             if key in made:
                 raise EvaluationError(f"the key {key!r} appears twice")
             made[key] = value_of(scope)
@@ -208,7 +209,7 @@ def _not(inner: Closure) -> Closure:
             return False
         if value is False:
             return True
-        raise EvaluationError(f"`!` needs a bool, not a {kind_of(value)}")
+        raise EvaluationError(f"`!` needs a bool, not {a_kind(kind_of(value))}")
 
     return negate
 
@@ -273,7 +274,7 @@ def _compare_integer(left: Closure, constant: Any, compare: Callable[[Any, Any],
         value = left(scope)
         if value.__class__ is int or value.__class__ is float:
             return compare(value, constant)
-        raise EvaluationError(f"a {kind_of(value)} and an int have no order")
+        raise EvaluationError(f"{a_kind(kind_of(value))} and an int have no order")
 
     return check
 
@@ -307,7 +308,7 @@ def _logical(left: Closure, right: Closure, *, decides: bool) -> Closure:
         if first is undecided and second is undecided:
             return undecided
         wrong = second if first is undecided else first
-        raise EvaluationError(f"`&&` and `||` need a bool, not a {kind_of(wrong)}")
+        raise EvaluationError(f"`&&` and `||` need a bool, not {a_kind(kind_of(wrong))}")
 
     return settle
 
@@ -319,7 +320,7 @@ def _conditional(condition: Closure, then: Closure, other: Closure) -> Closure:
             return then(scope)
         if value is False:
             return other(scope)
-        raise EvaluationError(f"`?` needs a bool, not a {kind_of(value)}")
+        raise EvaluationError(f"`?` needs a bool, not {a_kind(kind_of(value))}")
 
     return choose
 
@@ -332,7 +333,7 @@ def _macro(node: Macro) -> Closure:
         value = source(scope)
         if not isinstance(value, (list, tuple, dict)):
             raise EvaluationError(
-                f"{node.kind}() walks over a list or a map, not a {kind_of(value)}"
+                f"{node.kind}() walks over a list or a map, not {a_kind(kind_of(value))}"
             )
         variables = scope.variables
 
@@ -384,4 +385,4 @@ def _quantify(items: list[tuple[Any, Callable[[], Any]]], *, decides: bool) -> b
 def _truth(value: Any) -> bool:
     if value is True or value is False:
         return bool(value)
-    raise EvaluationError(f"a condition gave a {kind_of(value)} instead of a bool")
+    raise EvaluationError(f"a condition gave {a_kind(kind_of(value))} instead of a bool")

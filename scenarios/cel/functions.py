@@ -4,14 +4,17 @@ from __future__ import annotations
 
 __all__ = ("FUNCTIONS", "METHODS", "Function")
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from scenarios.cel.values import EvaluationError, kind_of, size
+from scenarios.cel.values import EvaluationError, a_kind, kind_of, size
 
 _INT_MAX: Final = 2**63 - 1
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DOUBLE: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -28,7 +31,7 @@ def _to_int(value: Any) -> int:
         return int(value)
     try:
         if value.__class__ is str and len(value) <= 20:
-            number = int(value) if value.isascii() and "_" not in value else None
+            number = int(value) if _INTEGER.fullmatch(value) else None
         else:
             number = int(value) if value.__class__ is float else None
     except (ValueError, OverflowError):
@@ -42,9 +45,9 @@ def _to_double(value: Any) -> float:
     if value.__class__ is float or value.__class__ is int:
         return float(value)
     try:
-        if value.__class__ is str and len(value) <= 40 and value.isascii() and "_" not in value:
+        if value.__class__ is str and _DOUBLE.fullmatch(value):
             return float(value)
-    except ValueError:
+    except OverflowError:
         pass
     raise EvaluationError(f"this {kind_of(value)} isn't a number")
 
@@ -56,12 +59,12 @@ def _to_string(value: Any) -> str:
         return "true" if value else "false"
     if value.__class__ is int:
         return str(value)
-    raise EvaluationError(f"a {kind_of(value)} has no text")
+    raise EvaluationError(f"{a_kind(kind_of(value))} has no text")
 
 
 def _texts(one: Any, other: Any) -> None:
     if one.__class__ is not str or other.__class__ is not str:
-        raise EvaluationError(f"two texts are needed, not {kind_of(one)} and {kind_of(other)}")
+        raise EvaluationError(f"two texts are needed, not {a_kind(kind_of(one))} and {a_kind(kind_of(other))}")
 
 
 def _contains(text: Any, part: Any) -> bool:

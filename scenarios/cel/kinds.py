@@ -33,7 +33,7 @@ from scenarios.cel.tree import (
     Select,
     Unary,
 )
-from scenarios.cel.values import kind_of
+from scenarios.cel.values import a_kind, kind_of
 from scenarios.mistakes import did_you_mean
 
 _MACRO_DEPTH_MAX = 2
@@ -61,7 +61,7 @@ def check_kinds(node: Node, fields: Fields, wanted: str = "dyn") -> list[Express
     checker = _Checker(fields)
     kind = checker.kind(node, {})
     if wanted not in {"dyn", kind} and kind != "dyn":
-        message = f"the expression gives a {kind}, a {wanted} is needed"
+        message = f"the expression gives {a_kind(kind)}, {a_kind(wanted)} is needed"
         checker.mistake(message, node, "compare it with something" if wanted == "bool" else "")
     return checker.mistakes
 
@@ -126,7 +126,7 @@ class _Checker:
 
     def _one_of(self, kind: str, takes: Iterable[str], node: Node, user: str) -> str:
         if kind != "dyn" and kind not in takes:
-            self.mistake(f"{user} needs {' or '.join(takes)}, this is a {kind}", node)
+            self.mistake(f"{user} needs {' or '.join(takes)}, this is {a_kind(kind)}", node)
             return "dyn"
         return kind
 
@@ -233,7 +233,7 @@ class _Checker:
                     and {left, right} != numbers
                     and "null" not in {left, right}
                 ):
-                    self.mistake(f"a {left} is never equal to a {right}", node, _quote(left, right))
+                    self.mistake(f"{a_kind(left)} is never equal to {a_kind(right)}", node, _quote(left, right))
                 return "bool"
             case "<" | "<=" | ">" | ">=":
                 for kind, side in ((left, node.left), (right, node.right)):
@@ -241,7 +241,7 @@ class _Checker:
                         kind, ("int", "double", "string", "bool"), side, f"`{node.operator}`"
                     )
                 if known and left != right and {left, right} != numbers:
-                    self.mistake(f"a {left} and a {right} have no order", node, _quote(left, right))
+                    self.mistake(f"{a_kind(left)} and {a_kind(right)} have no order", node, _quote(left, right))
                 return "bool"
             case "in":
                 self._one_of(right, ("list", "map"), node.right, "`in` on its right")

@@ -7,7 +7,7 @@ definitions".
 
 from __future__ import annotations
 
-__all__ = ("EvaluationError", "arithmetic", "contained", "equal", "kind_of", "ordered", "size")
+__all__ = ("EvaluationError", "a_kind", "arithmetic", "contained", "equal", "kind_of", "ordered", "size")
 
 import math
 from collections.abc import Callable
@@ -38,6 +38,11 @@ def kind_of(value: object) -> str:
     return _KINDS.get(value.__class__, "dyn")
 
 
+def a_kind(kind: str) -> str:
+    """Put the article before a kind, for messages."""
+    return f"an {kind}" if kind == "int" else "null" if kind == "null" else f"a {kind}"
+
+
 def equal(left: Any, right: Any) -> bool:
     """Compare as `==` does: numbers by value, anything else only with its own kind."""
     kind = left.__class__
@@ -65,7 +70,7 @@ def ordered(left: Any, right: Any) -> None:
         return
     if one is other and (one is str or one is bool):
         return
-    raise EvaluationError(f"a {kind_of(left)} and a {kind_of(right)} have no order")
+    raise EvaluationError(f"{a_kind(kind_of(left))} and {a_kind(kind_of(right))} have no order")
 
 
 def contained(item: Any, container: Any) -> bool:
@@ -74,14 +79,14 @@ def contained(item: Any, container: Any) -> bool:
         return item.__class__ is not bool and item.__class__ in {str, int} and item in container
     if isinstance(container, (list, tuple)):
         return any(equal(item, other) for other in container)
-    raise EvaluationError(f"`in` needs a list or a map on its right, not a {kind_of(container)}")
+    raise EvaluationError(f"`in` needs a list or a map on its right, not {a_kind(kind_of(container))}")
 
 
 def size(value: Any) -> int:
     """Count the characters of a text, the items of a list, the keys of a map."""
     if isinstance(value, (str, list, tuple, dict)):
         return len(value)
-    raise EvaluationError(f"a {kind_of(value)} has no size")
+    raise EvaluationError(f"{a_kind(kind_of(value))} has no size")
 
 
 def _integer(value: int) -> int:
@@ -146,7 +151,7 @@ def _remainder(left: Any, right: Any) -> Any:
 
 
 def _undefined(sign: str, left: Any, right: Any) -> EvaluationError:
-    return EvaluationError(f"`{sign}` isn't defined for a {kind_of(left)} and a {kind_of(right)}")
+    return EvaluationError(f"`{sign}` isn't defined for {a_kind(kind_of(left))} and {a_kind(kind_of(right))}")
 
 
 arithmetic: Final[dict[str, Callable[[Any, Any], Any]]] = {
