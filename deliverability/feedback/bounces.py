@@ -259,12 +259,10 @@ def _codes(fact: _Facts) -> tuple[str, str]:
 
 
 def _status(field: str, quoted: str) -> str:
-    """The status: the field's, unless it says nothing (x.0.0) and the quoted code says more."""
-    if not field:
+    """The status: what the remote host was quoted with, unless it says nothing (x.0.0) and the field says more."""
+    if quoted and (not field or not quoted.endswith(".0.0")):
         return quoted
-    if quoted and field.endswith(".0.0"):
-        return quoted
-    return field
+    return field or quoted
 
 
 def _verdict(fact: _Facts, code: str, status: str, stage: str, action: str) -> Verdict:

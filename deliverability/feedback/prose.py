@@ -19,8 +19,8 @@ __all__ = ("Mention", "cut_original", "mentions", "quotes_reply")
 
 _MARK = re.compile(
     r"^[ \t>|*]{0,8}(?:"
-    r"[-=_*+~#.]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header|message follow|headers? (?:of|follow)|"
-    r"mail header|message text|your message|forwarded|eredeti|ursprüngliche|treść)[^\n]{0,80}"
+    r"[-=_+~#]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header|message follow|headers? (?:of|follow)|"
+    r"mail header|message text|bounced e-?mail|eredeti|ursprüngliche|treść)[^\n]{0,80}"
     r"|(?:message |mail |original |the |original message |original mail |your message |unsent message |undelivered message |included message |returned message |rejected message )?"
     r"(?:headers?|message|mail|text|header information|e-mail)(?: of (?:your|the)(?: original)? (?:message|mail))? (?:follows?|as follows?|is following|is below|below|attached below|begins)[^\n]{0,40}"
     r"|(?:below|following|here|this|above|enclosed|included) (?:this line )?(?:is|are|follows)? ?(?:a |the )?(?:copy|header|headers|first|text|original|contents?)[^\n]{0,80}"
@@ -42,9 +42,10 @@ _ALONE = re.compile(
     re.IGNORECASE,
 )
 _LED = re.compile(
-    rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--| \(|\t|\[)[ \t]*| +(?=[\[(]|on |delivery |failed|was |is |not |could |has |user |unknown ))(\S.*)$",
+    rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--| \(|\t|\[)[ \t]*| +(?!wrote|writes|schrieb|a écrit))(\S.*)$",
     re.IGNORECASE,
 )
+_CODED = re.compile(rf"^\s{{0,8}}([245]\d\d (?:[245]\.\d+\.\d+ )?)<?({ADDRESS})>?(?:\.\.\.|:|,)[ \t]*(\S.*)$", re.I)
 _LABEL = re.compile(
     rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*(?:rfc/?822;[ ]?)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
     re.IGNORECASE,
@@ -177,6 +178,10 @@ def _in_line(line: str) -> list[tuple[str, str, int]]:
     alone = _ALONE.match(line)
     if alone:
         return [(alone.group(1).rstrip("."), "", 3)]
+    coded = _CODED.match(line)
+    if coded:
+        rest = coded.group(3)
+        return [(coded.group(2).rstrip("."), rest if _REPLY_LINE.match(rest) else coded.group(1) + rest, 3)]
     led = _LED.match(line)
     if led and not line.lstrip().startswith((">>>", "<<<")):
         return [(led.group(1).rstrip("."), led.group(2), 3)]

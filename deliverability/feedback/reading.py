@@ -121,10 +121,10 @@ class DmarcReport(msgspec.Struct, frozen=True, tag="dmarc-aggregate"):
 class TlsPolicy(msgspec.Struct, frozen=True):
     """The sessions of one policy of a TLS report (RFC 8460 §4.4)."""
 
-    domain: str
+    domain: str | None
     type: str
-    success: int
-    failure: int
+    success: int | None
+    failure: int | None
     failures: tuple[tuple[str, int], ...]
 
 

@@ -131,7 +131,7 @@ _CODE: dict[str, Cause] = {
     "553": Cause.SENDER_REFUSED,
     "556": Cause.DOMAIN_REFUSES_MAIL,
 }
-_SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1")
+_SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1", "5.0")
 
 _PAIR = re.compile(
     r"(?<![\w.])([245][0-5]\d)[ -]{1,3}[(\[<#]{0,2}([245]\.\d{1,3}\.\d{1,4})(?![\d.]\d)"
@@ -143,6 +143,11 @@ _LED_CODE = re.compile(
     re.IGNORECASE,
 )
 _LOOSE_CODE = re.compile(r"(?<![\w.:/#=\-])([45][0-5]\d)(?=[ -]\S)(?![ ]\d)")
+_QUOTED = re.compile(r"<([245]\d\d [245]\.\d{1,3}\.\d{1,3} [^<>]{3,})>")
+_TAIL = re.compile(
+    r"\(in reply to .*|giving up on .*|i'm not going to try again.*|\[(?:rcpt_to|mail_from|data)\].*|i've given up\..*| see https?://\S+.*|"
+    r"(?:will keep trying|message could not be delivered for|warning: message still).*", re.I | re.S
+)
 _STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (stage, re.compile(pattern))
     for stage, pattern in (
@@ -152,7 +157,7 @@ _STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "rcpt",
-            r"rcpt[_ ]to|after rcpt|in reply to rcpt|>>> rcpt|does not like recipient|rejected recipient|rcpt command|on rcpt\b|recipient command",
+            r"rcpt[_ ]to|no valid recipients|need rcpt|rcpt commands? were|rejected by a remote mail server|after rcpt|in reply to rcpt|>>> rcpt|does not like recipient|rejected recipient|rcpt command|on rcpt\b|recipient command",
         ),
         (
             "mail",
@@ -168,6 +173,12 @@ _STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
+_FRAME = re.compile(
+    r"(?:\bsaid|did not like our (?:final )?[A-Z ]{4,12}|responded with failure|responded as follows|server returned(?: was)?|returned was|error was|response was|"
+    r"failure reason|the reason (?:given )?(?:was|is)|the response was)[: '\"\[]{1,4}(?=\S)", re.I
+)
+_CORE_CHARS = 8
+_SURE = 0.8
 _VARIABLE = re.compile(r"<[^<>\s]{1,320}>|[\w.+=-]{1,64}@[\w.-]{1,255}|\b(?=\w*\d)\w{5,}\b")
 
 
@@ -205,7 +216,8 @@ def verdict_of(
 def find_codes(text: str) -> tuple[str, str]:
     """The reply code and the enhanced code that a text quotes, each "" if there is none."""
     text = text[:REPLY_CHARS]
-    pair = _PAIR.search(text)
+    quoted = _QUOTED.search(text)
+    pair = _PAIR.search(quoted.group(1) if quoted else text)
     if pair:
         return pair.group(1), pair.group(2)
     led = _LED_CODE.search(text) or _LOOSE_CODE.search(text)
@@ -228,8 +240,27 @@ def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
         found_code, found_enhanced = find_codes(text)
         code, enhanced = code or found_code, enhanced or found_enhanced
     stage = stage or find_stage(text)
-    plain = normalise(text)
-    return _decide(code, enhanced, _VARIABLE.sub(_placeholder, plain), stage)
+    core = _core(text)
+    if core:
+        verdict = _decide(code, enhanced, _VARIABLE.sub(_placeholder, normalise(core)), stage)
+        if verdict.confidence >= _SURE:
+            return verdict
+    return _decide(code, enhanced, _VARIABLE.sub(_placeholder, normalise(text)), stage)
+
+
+def _core(text: str) -> str:
+    """What the remote host said, without what the reporting MTA wrote around it; "" if nothing can be taken off."""
+    start = 0
+    frame = _FRAME.search(text)
+    if frame:
+        start = frame.end()
+    else:
+        code = _PAIR.search(text) or _LED_CODE.search(text)
+        start = code.start(1) if code else 0
+    tail = _TAIL.search(text, start + 1)
+    end = tail.start() if tail else len(text)
+    core = text[start:end].strip()
+    return core if len(core) >= _CORE_CHARS and (start or tail) else ""
 
 
 def _placeholder(match: re.Match[str]) -> str:

@@ -48,12 +48,12 @@ def _policy(item: dict[str, object]) -> TlsPolicy:
     details = item.get("failure-details")
     failures = [_mapping(d) for d in details[:_DETAILS]] if isinstance(details, list) else []
     return TlsPolicy(
-        domain=_word(policy.get("policy-domain")),
+        domain=_word(policy.get("policy-domain")) or None,
         type=_word(policy.get("policy-type")),
         success=_count(summary, "total-successful-session-count"),
         failure=_count(summary, "total-failure-session-count"),
         failures=tuple(
-            (_word(d.get("result-type")), _count(d, "failed-session-count")) for d in failures
+            (_word(d.get("result-type")), _count(d, "failed-session-count") or 0) for d in failures
         ),
     )
 
@@ -66,7 +66,7 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(mapping: dict[str, object], name: str) -> int:
-    """A count, also under the misspelt plural of early drafts (`…-sessions-count`)."""
+def _count(mapping: dict[str, object], name: str) -> int | None:
+    """A count, or None; also under the misspelt plural of early drafts (`…-sessions-count`)."""
     value = mapping.get(name, mapping.get(name.replace("session-count", "sessions-count")))
-    return value if isinstance(value, int) and value >= 0 else 0
+    return value if isinstance(value, int) and value >= 0 else None
