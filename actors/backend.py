@@ -1,8 +1,8 @@
 """What the edge asks of the engine: the one interface between gateway or command line and the actors.
 
 All methods are coroutines; all take and return frozen Structs. Times are integer ms since the epoch, UTC. Ids of
-messages are 16 bytes inside and 32 hexadecimal digits at the edge. Any method may raise `CapacityError` when overloaded
-(nothing was taken, the same call may be made again) and `StoreError` when it isn't known whether anything was taken (the
+messages are 16 bytes inside and 32 hexadecimal digits at the edge. Any method may raise `CapacityError` when
+overloaded (nothing was taken, the same call may be made again) and `StoreError` when it isn't known whether anything was taken (the
 same call may be made again: input ids and idempotency keys make that harmless).
 """
 
@@ -116,6 +116,7 @@ class MessageView(msgspec.Struct, frozen=True):
     expires_ms: int | None = None
     cause: str = ""  # of the last outcome
     reply: str = ""  # the last SMTP reply, without addresses
+    final: bool = False  # nothing more will be tried
 
 
 class ContactView(msgspec.Struct, frozen=True):
@@ -270,7 +271,9 @@ class Backend(Protocol):
         """Tell a message's story from the records."""
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
-        """Read the outcome feed behind a cursor ("" from the beginning kept); waits up to `wait_ms` for the first.
+        """Read the outcome feed behind a cursor; waits up to `wait_ms` for the first.
+
+        The cursor "" is the beginning of what is kept, "latest" the end as it is now.
 
         Raises:
             InputError: the cursor isn't one of this instance's, or what lay behind it is no longer kept.

@@ -240,9 +240,9 @@ class Relay(_Section, frozen=True, kw_only=True):
     """The server that takes all mail in mode `relay`."""
 
     host: Annotated[str, Meta(max_length=253, description="name or address")] = ""
-    port: Annotated[int, Meta(ge=1, le=65535, description="587 submission, 465 TLS, 25 plain")] = (
-        587
-    )
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="587 for submission, 25 between servers")
+    ] = 587
     starttls: Annotated[
         Literal["required", "opportunistic", "none"],
         Meta(description="`required` never speaks without TLS; RFC 3207"),

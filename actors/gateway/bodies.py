@@ -6,7 +6,14 @@ All of a request is checked before any of it is taken; mistakes are told item by
 
 from __future__ import annotations
 
-__all__ = ("Items", "TooLargeError", "UnsupportedTypeError", "decode_items", "decode_one")
+__all__ = (
+    "Items",
+    "TooLargeError",
+    "UnsupportedTypeError",
+    "decode_items",
+    "decode_one",
+    "fault_of",
+)
 
 import re
 from collections.abc import Sequence
@@ -85,7 +92,7 @@ def decode_one(body: bytes, content_type: str, decoder: msgspec.json.Decoder[_T]
     if body and _media_type(content_type) not in JSON_TYPES:
         raise UnsupportedTypeError(content_type)
     piece = body or b"{}"
-    fault = _fault(piece, decoder, "")
+    fault = fault_of(piece, decoder, "")
     if fault:
         raise FaultsError([fault])
     return decoder.decode(piece)
@@ -137,7 +144,7 @@ def _faults(
 ) -> FaultsError:
     found = []
     for index, piece in enumerate(pieces):
-        fault = _fault(bytes(piece), decoder, f"items[{index}]" if listed else "")
+        fault = fault_of(bytes(piece), decoder, f"items[{index}]" if listed else "")
         if fault:
             found.append(fault)
         if len(found) > FAULTS_MAX:
@@ -145,7 +152,7 @@ def _faults(
     return FaultsError(found)
 
 
-def _fault(piece: bytes, decoder: msgspec.json.Decoder[_T], prefix: str) -> Fault | None:
+def fault_of(piece: bytes, decoder: msgspec.json.Decoder[_T], prefix: str) -> Fault | None:
     """Check one item; both ways, fast and slow, refuse the same items."""
     try:
         item = decoder.decode(piece)

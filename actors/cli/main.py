@@ -1,0 +1,140 @@
+"""The command `veredus`: finds the module of a subcommand and imports nothing else.
+
+`veredus status` has to answer within 300 ms, so the table below has names and help lines only; each module exports a
+typer application called `app`. Other packages add commands by the entry point group `veredus.commands`, which is looked
+at only for a name that isn't in the table, and for the help.
+
+Exit status: 0 done; 1 it failed, or some of it; 2 a mistake of the user; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+__all__ = ("COMMANDS", "main", "run")
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from engine.errors import UserError, VeredusError
+
+ENTRY_POINTS = "veredus.commands"
+FAILED = 1
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives, and its line in the help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "init": Command("actors.cli.init", "Write a commented configuration with keys and secrets."),
+    "up": Command("actors.cli.up", "Run an instance until SIGTERM."),
+    "demo": Command("actors.cli.demo", "Run the main job on generated purchases, and show it."),
+    "replay": Command("actors.cli.replay", "Run an event log through scenarios, in its own time."),
+    "status": Command("actors.cli.status", "Show workers, queues and counters of the instance."),
+    "send": Command("actors.cli.send", "Send one message and tell its fate."),
+    "explain": Command("actors.cli.explain", "Tell a message's story."),
+    "outcomes": Command("actors.cli.outcomes", "Show what becomes of mail."),
+    "contacts": Command("actors.cli.contacts", "Import contacts, show or erase one."),
+    "audit": Command("actors.cli.audit", "Show the control log and check its chain."),
+    "scenario": Command("actors.cli.scenario", "Check scenarios."),
+    "twin": Command("actors.cli.twin", "Run a model of a provider; read the mail it caught."),
+    "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
+    "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
+}
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit status; mistakes and failures are one line on standard error."""
+    try:
+        return _dispatch(list(arguments))
+    except UserError as error:
+        return _complain(error, USER_MISTAKE)
+    except VeredusError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; the interpreter's own flush at the end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "--help"
+    if name in ("--help", "-h", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if name in ("--version", "version"):
+        sys.stdout.write(f"veredus {_version()}\n")
+        return 0
+    app = _find(name)
+    try:
+        app(args=arguments[1:], prog_name=f"veredus {name}")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+    return 0
+
+
+def _find(name: str) -> Callable[..., Any]:
+    command = COMMANDS.get(name)
+    if command is not None:
+        app: Callable[..., Any] = import_module(command.module).app
+        return app
+    added = _added()
+    if name in added:
+        found: Callable[..., Any] = added[name].load()
+        return found
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [*COMMANDS, *added], n=1)
+    mend = f"did you mean {near[0]!r}?" if near else "`veredus --help` lists all"
+    raise UserError(f"there is no command {name!r}", mend=mend)
+
+
+def _added() -> dict[str, Any]:
+    """Find the commands that other packages add."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _help() -> str:
+    added = {name: "Measure against ceilings." if name == "bench" else "" for name in _added()}
+    lines = {name: command.help for name, command in COMMANDS.items()} | added
+    width = max(map(len, lines))
+    listed = "".join(f"  {name:<{width}}  {line}".rstrip() + "\n" for name, line in lines.items())
+    return (
+        "Usage: veredus COMMAND [OPTIONS]\n\n"
+        "A durable engine for automated e-mail: events in, journeys decide, signed mail out.\n\n"
+        f"Commands:\n{listed}\n"
+        "`veredus COMMAND --help` tells more. A running instance is found by its data directory\n"
+        "(./.veredus, or --data).\n"
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("veredus")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _complain(error: VeredusError, status: int) -> int:
+    line = " ".join(str(error).split())
+    sys.stdout.flush()
+    sys.stderr.write(f"veredus: {line}\n")
+    return status
