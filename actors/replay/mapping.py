@@ -195,14 +195,8 @@ def parse_mapping(text: str, file: str) -> tuple[Mapping, MapSource]:
             "the map isn't TOML: " + _first(str(error)), _toml_place(error, file)
         ) from error
     source = MapSource(file, _key_lines(text))
-    _refuse_unknown(document, Mapping, "", source)
-    try:
-        mapping = msgspec.convert(document, Mapping)
-    except msgspec.ValidationError as error:
-        match = _DECODE_PATH.match(str(error))
-        assert match is not None
-        path = (match["path"] or "").replace("[...]", "")
-        raise InputError(match["what"], source.place(path)) from error
+    _inspect(document, Mapping, "", source)
+    mapping: Mapping = _decode(document, Mapping, "", source)
     _check(mapping, source)
     return mapping, source
 
@@ -242,8 +236,11 @@ def _check(mapping: Mapping, source: MapSource) -> None:
         )
 
 
-def _refuse_unknown(value: Any, expected: Any, path: str, source: MapSource) -> None:
-    """Walk document and types side by side, to name an unknown key with its line and the key that was meant."""
+def _inspect(value: Any, expected: Any, path: str, source: MapSource) -> None:
+    """Walk document and types side by side, to name a mistake with its line, which the decoder can't.
+
+    An unknown key is told with the key that was meant; entries of a table are decoded one by one.
+    """
     struct = _struct_of(expected)
     if not isinstance(value, dict):
         return
@@ -253,10 +250,21 @@ def _refuse_unknown(value: Any, expected: Any, path: str, source: MapSource) -> 
             at = f"{path}.{key}" if path else key
             if key not in hints:
                 raise unknown_name("key", key, list(hints), source.place(at))
-            _refuse_unknown(inner, hints[key], at, source)
+            _inspect(inner, hints[key], at, source)
     elif get_origin(expected) is dict:
         for key, inner in value.items():
-            _refuse_unknown(inner, get_args(expected)[1], f"{path}.{key}", source)
+            _inspect(inner, get_args(expected)[1], f"{path}.{key}", source)
+            _decode(inner, get_args(expected)[1], f"{path}.{key}", source)
+
+
+def _decode(value: Any, expected: Any, path: str, source: MapSource) -> Any:
+    try:
+        return msgspec.convert(value, expected)
+    except msgspec.ValidationError as error:
+        match = _DECODE_PATH.match(str(error))
+        assert match is not None
+        at = ".".join(part for part in (path, match["path"]) if part)
+        raise InputError(match["what"], source.place(at)) from error
 
 
 def _struct_of(expected: Any) -> type[msgspec.Struct] | None:

@@ -48,10 +48,12 @@ def render(run: RunReport) -> str:
         css=folder.joinpath("report.css").read_text("utf-8"),
         run=msgspec.to_builtins(run),
         balance=_balance(run),
+        contradictions=run.contradictions(),
         tiles=_tiles(run),
         states=_states(run.timeline),
         charts=_charts(run),
         funnels=[_funnel(funnel) for funnel in run.funnels],
+        unanswered=sum(one.unanswered for one in run.providers),
         providers=[_provider_row(provider) for provider in run.providers],
         slowest=[
             msgspec.to_builtins(slow) | {"delay": _span((slow.delivered_ms - slow.due_ms) / 1000)}
@@ -176,6 +178,7 @@ def _provider_bars(providers: list[ProviderResult], width: int) -> str:
                 Segment(one.deferred, "deferred", "attempts deferred"),
                 Segment(one.disconnects, "disconnected", "connections lost"),
                 Segment(one.bounced, "bounced", "bounced"),
+                Segment(one.unanswered, "in-doubt", "without an answer"),
             ],
             f"{_count(one.attempts)} attempts",
         )
@@ -222,9 +225,7 @@ def _funnel(funnel: ScenarioFunnel) -> dict[str, Any]:
         rows.append(Bar(f"{step.step} · {step.kind}", segments, note))
     title = f"Journeys of {funnel.scenario} by step"
     facts: dict[str, Any] = msgspec.to_builtins(funnel)
-    return facts | {
-        "chart": responsive(lambda width: bars(title, rows, width=width))
-    }
+    return facts | {"chart": responsive(lambda width: bars(title, rows, width=width))}
 
 
 def _provider_row(provider: ProviderResult) -> dict[str, Any]:

@@ -86,8 +86,9 @@ class TimelinePoint(msgspec.Struct, frozen=True):
 class ProviderResult(msgspec.Struct, frozen=True):
     """What one provider did with our attempts.
 
-    Each attempt is delivered, deferred, bounced, or ended by a lost connection (`disconnects`).
-    `deferrals` are the deferred by cause; times are wall ms of accepted attempts.
+    Each attempt is delivered, deferred, bounced, ended by a lost connection (`disconnects`), or
+    `unanswered` when our worker died. `deferrals` are the deferred by cause; times are wall ms of
+    accepted attempts.
     """
 
     name: str
@@ -97,9 +98,15 @@ class ProviderResult(msgspec.Struct, frozen=True):
     deferred: int
     bounced: int
     disconnects: int = 0
+    unanswered: int = 0
     deferrals: dict[str, int] = {}
     accept_ms_median: float | None = None
     accept_ms_p99: float | None = None
+
+    @property
+    def outcomes(self) -> int:
+        """Attempts by what became of them, added up."""
+        return self.delivered + self.deferred + self.bounced + self.disconnects + self.unanswered
 
 
 class FunnelStep(msgspec.Struct, frozen=True):
@@ -193,3 +200,28 @@ class RunReport(msgspec.Struct, frozen=True):
     versions: dict[str, str] = {}
     settings: dict[str, str] = {}
     notes: list[str] = []
+
+    def contradictions(self) -> list[str]:
+        """Compare what was counted in two places; each sentence names two numbers that differ and shouldn't."""
+        law, providers = self.balance, self.providers
+        found: list[str] = []
+        if self.input.events:
+            found += _differ("rows", self.input.rows, "events", sum(self.input.events.values()))
+        for one in providers:
+            found += _differ(
+                f"attempts at {one.name}", one.attempts, "their outcomes", one.outcomes
+            )
+        if providers:
+            delivered = sum(one.delivered for one in providers)
+            bounced = sum(one.bounced for one in providers)
+            found += _differ("delivered", law.delivered, "delivered by providers", delivered)
+            found += _differ("bounced", law.bounced, "bounced by providers", bounced)
+        if providers and self.attempts and not law.queued:
+            made = sum(one.attempts for one in providers)
+            counted = sum(times * number for times, number in self.attempts.items())
+            found += _differ("attempts by provider", made, "attempts by message", counted)
+        return found
+
+
+def _differ(name: str, number: int, other_name: str, other: int) -> list[str]:
+    return [] if number == other else [f"{name} {number:,}, {other_name} {other:,}"]

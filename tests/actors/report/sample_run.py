@@ -55,14 +55,30 @@ def sample_run() -> RunReport:
         timeline=[_point(day) for day in range(0, 271, 3)],
         providers=[
             ProviderResult(
-                "gmail.test", 4_480, 5_010, 4_440, 530, 30, 10, {"rate": 500, "busy": 30}, 3.4, 41
+                "gmail.test",
+                4_480,
+                5_010,
+                4_440,
+                530,
+                30,
+                10,
+                0,
+                {"rate": 500, "busy": 30},
+                3.4,
+                41,
             ),
-            ProviderResult("microsoft.test", 2_420, 2_630, 2_402, 210, 18, 0, {"rate": 210}, 4.1, 60),
-            ProviderResult("wp.test", 1_400, 1_490, 1_394, 90, 6, 0, {"mailbox_full": 90}, 2.9, 22),
-            ProviderResult("grey.test", 980, 1_940, 971, 964, 5, 0, {"greylisted": 964}, 3.0, 25),
-            ProviderResult("flaky.test", 440, 770, 435, 103, 2, 230, {"busy": 103}, 12.5, 940),
+            ProviderResult(
+                "microsoft.test", 2_420, 2_630, 2_402, 210, 18, 0, 0, {"rate": 210}, 4.1, 60
+            ),
+            ProviderResult(
+                "wp.test", 1_400, 1_490, 1_394, 90, 6, 0, 0, {"mailbox_full": 90}, 2.9, 22
+            ),
+            ProviderResult(
+                "grey.test", 980, 1_940, 971, 964, 5, 0, 0, {"greylisted": 964}, 3.0, 25
+            ),
+            ProviderResult("flaky.test", 440, 770, 435, 103, 2, 229, 1, {"busy": 103}, 12.5, 940),
         ],
-        attempts={1: 7_551, 2: 1_720, 3: 350, 4: 70, 5: 15},
+        attempts={1: 7_983, 2: 1_400, 3: 250, 4: 58, 5: 15},
         funnels=[
             ScenarioFunnel(
                 "onboarding",
