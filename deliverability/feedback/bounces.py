@@ -24,10 +24,12 @@ from deliverability.feedback.replies import (
     verdict_of,
 )
 from deliverability.feedback.signs import says_delayed, says_delivered
-from deliverability.feedback.taxonomy import MEANINGS, Cause
+from deliverability.feedback.taxonomy import MEANINGS, STATUS, Cause
 
 __all__ = ("Bounce", "automatic_reply", "read_bounce")
 
+_SURE = 0.8
+_SOFT = (Cause.TIMED_OUT, Cause.MAILBOX_FULL, Cause.DNS_FAILURE, Cause.NETWORK_FAILURE, Cause.CONNECTION_REFUSED)
 _SPACES = re.compile(r"\s+")
 _NAMED = re.compile(r"(?:host|connect to|with|by) ([\w-]+(?:\.[\w-]+)+)", re.IGNORECASE)
 
@@ -71,8 +73,10 @@ def read_bounce(bounce: Bounce) -> Reading:
     if not facts:
         return Reading(kind="other")
     delivered = says_delivered(subject, bounce.prose)
+    whole = _whole(bounce.prose) if len(facts) == 1 else ""
     reports = tuple(
-        _report(fact, bounce, delayed=delayed, delivered=delivered) for fact in facts[:RECIPIENTS]
+        _report(fact, bounce, whole, delayed=delayed, delivered=delivered)
+        for fact in facts[:RECIPIENTS]
     )
     return Reading(kind=_kind(reports), reports=reports)
 
@@ -83,7 +87,7 @@ def automatic_reply(header: Header, cause: Cause, original: Header | None) -> Re
     subject = decode_words(header.get("subject"))
     meaning = MEANINGS[cause]
     report = RecipientReport(
-        recipient=sender, sent_to=sender, action="", status="", reply_code="", permanent=False, rejected=False,
+        recipient=sender, sent_to=sender, action="", reported_action="", status="", status_quoted=False, reply_code="", permanent=False, rejected=False,
         cause=cause, blame=meaning.blame, handling=meaning.action, diagnostic=subject[:DIAGNOSTIC_CHARS],
         sisimai=meaning.sisimai, kumomta=meaning.kumomta, remote_mta="", command="",
         evidence=Evidence(rule=f"signs.{cause}", line=subject[:200], source="header", confidence=0.85),
@@ -156,6 +160,11 @@ def _from_fields(
     return _merged(facts)
 
 
+def _is_global(address: str) -> bool:
+    """Say whether an address has a domain that means something outside the reporting host."""
+    return "." in address.rpartition("@")[2] and "@" in address
+
+
 def _merged(facts: list[_Facts]) -> list[_Facts]:
     """Each recipient once: a repeated group adds what the first lacks."""
     kept: dict[str, _Facts] = {}
@@ -204,33 +213,31 @@ def _fallback(bounce: Bounce) -> str:
     return found[0] if found else ""
 
 
-def _report(fact: _Facts, bounce: Bounce, *, delayed: bool, delivered: bool) -> RecipientReport:
-    diagnostic = fact.diagnostic or _one_line(fact.said) or _whole(bounce.prose)
+def _report(
+    fact: _Facts, bounce: Bounce, whole: str, *, delayed: bool, delivered: bool
+) -> RecipientReport:
     code, enhanced = _codes(fact)
-    status = _status(fact.status, enhanced)
+    quoted = _status(fact.status, enhanced)
     stage = find_stage(fact.said) or find_stage(fact.diagnostic) or find_stage(bounce.prose)
-    action = fact.action or ("delayed" if delayed else "delivered" if delivered else "failed")
-    verdict = _verdict(fact, code, status, stage, action)
-    permanent = verdict.permanent or (
-        not code and not status and action == "failed" and not delayed
-    )
-    hard = (
-        MEANINGS[verdict.cause].hard and action != "delayed" and (permanent or action == "failed")
-    )
+    reported = fact.action or ("delayed" if delayed else "delivered" if delivered else "failed")
+    verdict = _verdict(fact, code, quoted, stage, reported, whole)
+    rejected = verdict.permanent or (not code and not quoted and reported == "failed")
+    hard = MEANINGS[verdict.cause].hard and reported == "failed"
+    settled = verdict_of(verdict.cause, permanent=rejected or hard, rule=verdict.rule)
     return RecipientReport(
         recipient=fact.recipient,
         sent_to=_sent_to(fact, bounce),
-        action=action,
-        status=status,
+        action=_action(verdict.cause, reported),
+        reported_action=reported,
+        status=quoted or _derived_status(verdict.cause, code, transient=reported == "delayed"),
+        status_quoted=bool(quoted),
         reply_code=code,
         permanent=hard,
-        rejected=permanent,
+        rejected=rejected,
         cause=verdict.cause,
         blame=verdict.blame,
-        handling=verdict.action
-        if hard or not MEANINGS[verdict.cause].hard
-        else verdict_of(verdict.cause, permanent=False, rule="").action,
-        diagnostic=diagnostic[:DIAGNOSTIC_CHARS],
+        handling=settled.action,
+        diagnostic=(fact.diagnostic or _one_line(fact.said) or _whole(bounce.prose))[:DIAGNOSTIC_CHARS],
         sisimai=verdict.sisimai,
         kumomta=verdict.kumomta,
         remote_mta=fact.remote_mta or _remote(fact.said),
@@ -239,6 +246,20 @@ def _report(fact: _Facts, bounce: Bounce, *, delayed: bool, delivered: bool) -> 
             rule=verdict.rule, line=verdict.words, source=fact.source, confidence=verdict.confidence
         ),
     )
+
+
+def _action(cause: Cause, reported: str) -> str:
+    """The action as it counts for the recipient: what ran out of time without anybody refusing it is `delayed`."""
+    return "delayed" if cause is Cause.TIMED_OUT and reported == "failed" else reported
+
+
+def _derived_status(cause: Cause, code: str, *, transient: bool) -> str:
+    """The enhanced code nearest to a cause, of the class that the reply code gives, for bounces that quote none."""
+    if cause not in STATUS:
+        return ""
+    known = code[:1] in ("4", "5")
+    soft = code[0] == "4" if known else transient or cause in _SOFT
+    return f"{4 if soft else 5}.{STATUS[cause]}"
 
 
 def _codes(fact: _Facts) -> tuple[str, str]:
@@ -265,19 +286,24 @@ def _status(field: str, quoted: str) -> str:
     return field or quoted
 
 
-def _verdict(fact: _Facts, code: str, status: str, stage: str, action: str) -> Verdict:
+def _verdict(
+    fact: _Facts, code: str, status: str, stage: str, action: str, whole: str
+) -> Verdict:
     if action in ("delivered", "relayed", "expanded"):
         return verdict_of(
             Cause.DELIVERED, permanent=False, rule=f"action:{action}", confidence=0.95
         )
     first = classify_reply(code, status, fact.diagnostic, stage=stage) if fact.diagnostic else None
-    if first is not None and first.confidence >= 0.8:
+    if first is not None and first.confidence >= _SURE:
         return first
     second = classify_reply(code, status, fact.said, stage=stage) if fact.said else None
-    chosen = max(
-        (v for v in (first, second) if v is not None), key=lambda v: v.confidence, default=None
-    )
-    return chosen or classify_reply(code, status, "", stage=stage)
+    third = None
+    if whole and (second is None or second.confidence < _SURE):
+        third = classify_reply(code, status, whole, stage=stage)
+    found = [verdict for verdict in (first, second, third) if verdict is not None]
+    if not found:
+        return classify_reply(code, status, "", stage=stage)
+    return max(found, key=lambda verdict: verdict.confidence)
 
 
 def _sent_to(fact: _Facts, bounce: Bounce) -> str:
@@ -293,7 +319,7 @@ def _sent_to(fact: _Facts, bounce: Bounce) -> str:
 
 
 def _kind(reports: tuple[RecipientReport, ...]) -> Kind:
-    actions = {report.action for report in reports}
+    actions = {report.reported_action for report in reports}
     if "failed" in actions:
         return "bounce"
     return "delay" if "delayed" in actions else "delivered"

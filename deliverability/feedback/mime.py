@@ -36,7 +36,8 @@ __all__ = (
     "walk",
 )
 
-_FIELD_NAME = re.compile(rb"[!-9;-~]{1,80}[ \t]?:")
+_FIELD_NAME = re.compile(rb"[A-Za-z0-9][\w.-]{0,79}[ \t]?:")
+_MAIL_FIELDS = frozenset({"from", "to", "subject", "date", "received", "return-path", "message-id", "content-type", "content-transfer-encoding", "content-disposition", "content-description", "mime-version", "delivered-to", "reply-to", "sender", "x-failed-recipients", "auto-submitted", "content-id", "x-mailer", "dkim-signature", "content-language"})  # fmt: skip
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))')
 _ENCODED_WORD = re.compile(r"=\?([\w.:-]+)(?:\*[\w-]*)?\?([bBqQ])\?([^?\s]*(?: [^?\s]*)*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
@@ -119,7 +120,8 @@ def normal_newlines(data: bytes) -> bytes:
 def header_block(data: bytes) -> tuple[Header, int]:
     """Parse the header block at the start of `data` and say where the body begins.
 
-    A line that is neither field nor continuation ends the block (the body begins with it), as does a blank line.
+    A line that is neither field nor continuation ends the block (the body begins with it) unless a field follows, as does a
+    blank line. Where no field is one that mails have, all is body.
     """
     fields: list[tuple[str, str]] = []
     at, size = 0, min(len(data), HEADER_BYTES)
@@ -139,6 +141,8 @@ def header_block(data: bytes) -> tuple[Header, int]:
             _finish(fields, name, values)
             raw_name, _, value = line.partition(b":")
             name, values = raw_name.strip().decode("ascii", "replace").lower(), [value]
+        elif name and _goes_on(data, end + 1, size):
+            values.append(line)
         elif not line.startswith((b"From ", b">From ")) or fields:
             break
         at = end + 1
@@ -148,7 +152,14 @@ def header_block(data: bytes) -> tuple[Header, int]:
     if at >= size < len(data) or len(fields) >= HEADER_FIELDS:
         blank = data.find(b"\n\n", at)
         at = len(data) if blank < 0 else blank + 2
+    if not any(name in _MAIL_FIELDS for name, _ in fields):
+        return Header([]), 0
     return Header(fields), at
+
+
+def _goes_on(data: bytes, at: int, size: int) -> bool:
+    """Say whether a header goes on after a line that is neither field nor continuation: a fold that lost its space."""
+    return data[at : at + 1] in (b" ", b"\t") or (at < size and _FIELD_NAME.match(data, at) is not None)
 
 
 def split(data: bytes) -> Part:

@@ -36,6 +36,8 @@ _HEADERISH = re.compile(
 )
 _STRONG_HEADERS = frozenset({"return-path", "received", "message-id", "from", "to", "subject", "date", "mime-version", "content-type", "dkim-signature", "delivered-to", "reply-to"})  # fmt: skip
 
+_TRACES = frozenset({"return-path", "received", "message-id", "from", "mime-version"})
+
 _TAIL = r"[\"'>\])]{0,3}"
 _ALONE = re.compile(
     rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?(?: ?\(failed\))?$",
@@ -47,11 +49,11 @@ _LED = re.compile(
 )
 _CODED = re.compile(rf"^\s{{0,8}}([245]\d\d (?:[245]\.\d+\.\d+ )?)<?({ADDRESS})>?(?:\.\.\.|:|,)[ \t]*(\S.*)$", re.I)
 _LABEL = re.compile(
-    rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*(?:rfc/?822;[ ]?)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
+    rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*[<\"'\[(]{{0,3}}(?:rfc/?822;[ ]?|smtp:|mailto:)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|reach|delay(?:ed)?|to)\b[\w\s,'\"]{{0,40}}?(?:\b(?:to|for|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
+    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|generated|reach|delay(?:ed)?|to)\b[\w\s,'\"]{{0,40}}?(?:\b(?:to|for|from|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
     re.IGNORECASE,
 )
 _DIALOGUE = re.compile(
@@ -155,7 +157,7 @@ def _header_run(text: str) -> int | None:
             name = match.group(1).lower()
             if name in _STRONG_HEADERS:
                 strong.add(name)
-            if len(strong) >= 3 and text[:start].strip():
+            if len(strong) >= 3 and strong & _TRACES and text[:start].strip():
                 return start
         elif not (run and line[:1] in " \t" and line.strip()):
             run = 0
@@ -218,12 +220,26 @@ def _block(lines: list[str], intro: _Intro, starts: set[int]) -> str:
     words = [intro.rest] if intro.strength > 1 or intro.rest else []
     if intro.strength == 1:
         return intro.rest.strip()
+    words[:0] = _dialogue_above(lines, intro, starts)
     for number in range(intro.line + 1, min(len(lines), intro.line + 40)):
         line = lines[number]
         if number in starts or not line.strip() or _DIVIDER.match(line):
             break
         words.append(line.strip())
     return " ".join(word for word in words if word)
+
+
+def _dialogue_above(lines: list[str], intro: _Intro, starts: set[int]) -> list[str]:
+    """The answers of the remote host just above a line such as `554 <a@example.org>... Remote protocol error`."""
+    above: list[str] = []
+    if not lines[intro.line].lstrip()[:1].isdigit():
+        return above
+    for number in range(intro.line - 1, max(-1, intro.line - 6), -1):
+        line = lines[number].strip()
+        if number in starts or not line.startswith(("<<<", ">>>")):
+            break
+        above.insert(0, line)
+    return [line for line in above if line.startswith("<<<")]
 
 
 def _rest(lines: list[str], after: int, starts: set[int]) -> str:

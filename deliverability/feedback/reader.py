@@ -33,8 +33,8 @@ from deliverability.feedback.limits import (
     UNPACKED_BYTES,
 )
 from deliverability.feedback.mime import Header, Part, header_block, normal_newlines, split, walk
-from deliverability.feedback.prose import cut_original
-from deliverability.feedback.reading import ComplaintReport, Kind, Reading, Report
+from deliverability.feedback.prose import cut_original, mentions
+from deliverability.feedback.reading import ComplaintReport, Kind, Reading, RecipientReport, Report
 from deliverability.feedback.signs import bounce_weight, is_auto_reply, is_challenge
 from deliverability.feedback.taxonomy import Cause
 from deliverability.feedback.tlsrpt import looks_like_tlsrpt, read_tlsrpt
@@ -131,7 +131,7 @@ def _report_file(data: bytes) -> Reading | None:
     return None
 
 
-def _message(root: Part, resolved: str) -> Reading:
+def _message(root: Part, resolved: str, depth: int = 0) -> Reading:
     parts = list(walk(root))
     reports = _attached_report(parts)
     if reports is not None:
@@ -145,6 +145,9 @@ def _message(root: Part, resolved: str) -> Reading:
         header, _ = header_block(copied[:HEADER_BYTES].encode("utf-8", "replace"))
         original = header if header.fields else None
     status = _delivery_status(parts)
+    inner = _inner_bounce(root, parts, prose, copied, status, depth, resolved)
+    if inner is not None:
+        return inner
     jmrp = read_jmrp(root.header, parts) if status is None else None
     if jmrp is not None:
         return jmrp
@@ -157,6 +160,20 @@ def _message(root: Part, resolved: str) -> Reading:
             header=root.header, prose=prose, status=status, original=original, resolved=resolved
         ),
     )
+
+
+def _inner_bounce(
+    root: Part, parts: list[Part], prose: str, copied: str, status: DeliveryStatus | None, depth: int, resolved: str
+) -> Reading | None:
+    """Read a bounce that another daemon or filter wrapped: the carried message is a bounce, and the wrapper names nobody."""
+    if depth or (status is not None and status.recipients) or root.header.get("x-failed-recipients"):
+        return None
+    carried = next((part.body for part in parts if part.kind == "message/rfc822"), b"") or copied.encode("utf-8", "replace")
+    header, _ = header_block(carried[:HEADER_BYTES])
+    if bounce_weight(header, "") < 4 or bounce_weight(root.header, prose) < 3 or mentions(prose, frozenset()):
+        return None
+    reading = _message(split(carried), resolved, depth + 1)
+    return reading if any(isinstance(report, RecipientReport) and report.recipient for report in reading.reports) else None
 
 
 def _prose_reading(root: Part, bounce: Bounce) -> Reading:

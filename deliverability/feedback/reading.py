@@ -59,8 +59,10 @@ class RecipientReport(msgspec.Struct, frozen=True, tag="recipient"):
         recipient: the address that failed, as the reporting host names it.
         sent_to: the forward-path the message was sent to, where it can be told: the signed reverse-path first, then
             the original recipient of the report, then `recipient`.
-        action: failed, delayed, delivered, relayed or expanded (RFC 3464 §2.3.3).
-        status: enhanced status code (RFC 3463).
+        action: failed, delayed, delivered, relayed or expanded (RFC 3464 §2.3.3), as it counts for the recipient: `delayed` where
+            the reporting host gave up because time ran out and nobody refused the message.
+        reported_action: the action as the report says or plainly means it.
+        status: enhanced status code (RFC 3463); derived from the cause unless `status_quoted`.
         permanent: the address itself is dead: a hard bounce.
         rejected: the reply was a permanent one (5yz), which may concern the message alone.
         handling: what to do next (the third axis, `taxonomy.Action`).
@@ -69,7 +71,9 @@ class RecipientReport(msgspec.Struct, frozen=True, tag="recipient"):
     recipient: str
     sent_to: str
     action: str
+    reported_action: str
     status: str
+    status_quoted: bool
     reply_code: str
     permanent: bool
     rejected: bool

@@ -23,7 +23,7 @@ _DAEMON = re.compile(
     re.IGNORECASE,
 )
 _BOUNCE_SUBJECT = re.compile(
-    r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful|warning|delay)|(?:mail|message|nachricht|e-?mail)[\w ]{0,20}(?:delivery|failure|failed|not delivered|undelivered|could not|system error|status report|returned)|returned mail|failure notice|mail failed|returned to sender|non ?delivery|not? ?delivered|delivery of|couldn't be delivered|rejected|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
+    r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful|warning|delay)|(?:mail|message|nachricht|e-?mail)[\w ]{0,20}(?:delivery|failure|failed|not delivered|undelivered|could not|system error|status report|returned)|returned mail|failure notice|mail failed|returned to sender|non ?delivery|not? ?delivered|delivery of|couldn't be delivered|loop alert|rejected|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
     re.IGNORECASE,
 )
 _DELAY = re.compile(
@@ -32,7 +32,7 @@ _DELAY = re.compile(
     re.IGNORECASE,
 )
 _GAVE_UP = re.compile(
-    r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender|failed permanently|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
+    r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender|(?:has been|was) returned|(?<!yet )(?:not|n't) been delivered|no longer valid|failed permanently|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
     re.IGNORECASE,
 )
 _STRONG_DELAY = re.compile(
@@ -41,7 +41,7 @@ _STRONG_DELAY = re.compile(
 )
 _FAILED = re.compile(
     r"(?:not|n't|unable to|cannot|could not|failed to|fail to) (?:be )?(?:deliver|sent|send|reach|relay|transmit|accept|save)|undeliver|delivery (?:failed|failure|problem|to the following|error|has failed|of this message)|(?:was|were|been|is) (?:rejected|refused|returned|bounced|discarded|not delivered|not relayed)|permanent (?:fatal )?error|permanent failure|fatal errors|failed (?:permanently|addresses|recipients?)|"
-    r"returned (?:mail|message|to sender)|bounced|failure reasons?|not (?:found|listed|known)|rejected recipient|trouble delivering|does not exist|user unknown|unknown user|delivery errors|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл|配信でき|送信でき|送信に失敗",
+    r"duplicated message-id|returned (?:mail|message|to sender)|bounced|failure reasons?|not (?:found|listed|known)|rejected recipient|trouble delivering|does not exist|user unknown|unknown user|delivery errors|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл|配信でき|送信でき|送信に失敗",
     re.IGNORECASE,
 )
 _DELIVERED = re.compile(

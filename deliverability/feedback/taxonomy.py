@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ("MEANINGS", "Action", "Blame", "Cause", "Meaning", "meaning_of")
+__all__ = ("MEANINGS", "STATUS", "Action", "Blame", "Cause", "Meaning", "meaning_of")
 
 
 class Cause(StrEnum):
@@ -32,6 +32,7 @@ class Cause(StrEnum):
     MAILBOX_BUSY = "mailbox-busy"
     RECIPIENT_REFUSED = "recipient-refused"
     DOMAIN_UNKNOWN = "domain-unknown"
+    DOMAIN_UNROUTABLE = "domain-unroutable"
     DOMAIN_REFUSES_MAIL = "domain-refuses-mail"
     DNS_FAILURE = "dns-failure"
     NETWORK_FAILURE = "network-failure"
@@ -178,6 +179,14 @@ MEANINGS: dict[Cause, Meaning] = {
         "hostunknown",
         "BadDomain",
         "the domain or its mail host does not exist",
+        hard=True,
+    ),
+    Cause.DOMAIN_UNROUTABLE: _meaning(
+        Blame.RECIPIENT_DOMAIN,
+        Action.SUPPRESS,
+        "hostunknown",
+        "RoutingErrors",
+        "no route leads to the domain: the reporting host knows no next hop",
         hard=True,
     ),
     Cause.DOMAIN_REFUSES_MAIL: _meaning(
@@ -446,3 +455,43 @@ MEANINGS: dict[Cause, Meaning] = {
 def meaning_of(cause: Cause) -> Meaning:
     """The usual reading of a cause."""
     return MEANINGS[cause]
+
+
+STATUS: dict[Cause, str] = {
+    Cause.MAILBOX_UNKNOWN: "1.1",
+    Cause.ADDRESS_INVALID: "1.3",
+    Cause.MAILBOX_MOVED: "1.6",
+    Cause.MAILBOX_DISABLED: "2.1",
+    Cause.MAILBOX_FULL: "2.2",
+    Cause.MAILBOX_BUSY: "2.0",
+    Cause.RECIPIENT_REFUSED: "2.0",
+    Cause.DOMAIN_UNKNOWN: "1.2",
+    Cause.DOMAIN_UNROUTABLE: "4.4",
+    Cause.DOMAIN_REFUSES_MAIL: "1.10",
+    Cause.DNS_FAILURE: "4.3",
+    Cause.NETWORK_FAILURE: "4.1",
+    Cause.CONNECTION_REFUSED: "4.1",
+    Cause.ROUTING_LOOP: "4.6",
+    Cause.TIMED_OUT: "4.7",
+    Cause.TOO_MANY_RECIPIENTS: "5.3",
+    Cause.PTR_MISSING: "7.25",
+    Cause.SENDER_REFUSED: "1.8",
+    Cause.AUTHENTICATION_FAILED: "7.26",
+    Cause.SPAM_CONTENT: "7.1",
+    Cause.VIRUS: "7.1",
+    Cause.POLICY: "7.1",
+    Cause.HOST_BLOCKED: "7.1",
+    Cause.HOST_LISTED: "7.1",
+    Cause.LOW_REPUTATION: "7.1",
+    Cause.ACCESS_DENIED: "7.1",
+    Cause.RELAY_DENIED: "7.1",
+    Cause.CONTENT_MALFORMED: "6.0",
+    Cause.NOT_RFC_COMPLIANT: "6.0",
+    Cause.MESSAGE_TOO_LARGE: "3.4",
+    Cause.LIMIT_EXCEEDED: "2.3",
+    Cause.PROTOCOL_ERROR: "5.0",
+    Cause.SYSTEM_ERROR: "3.0",
+    Cause.SYSTEM_FULL: "3.1",
+    Cause.MAILER_FAILED: "3.0",
+}
+"""Subject and detail (RFC 3463, IANA registry) nearest to a cause, for bounces that quote no enhanced code."""
