@@ -44,7 +44,7 @@ class _Variant(msgspec.Struct, frozen=True):
 
     name: str
     filler: Filler
-    targets: tuple[str, ...] = ()
+    targets: tuple[tuple[int, str], ...] = ()
 
 
 class Skeleton:
@@ -143,7 +143,7 @@ class Skeleton:
             raise self._mistake(error, context) from None
         if len(rendered) > _MAX_RENDERED:
             raise InputError(f"renders more than {_MAX_RENDERED} characters", self._place())
-        sections = rendered.replace("\r", "").split(_SECTION, self._headers.sections)
+        sections = rendered.replace("\r", "").split(_SECTION)
         if len(sections) != self._headers.sections + 1:
             raise InputError("a literal holds control characters", self._place())
         return sections
@@ -174,11 +174,11 @@ class Skeleton:
             ) from None
         return _Variant(name, filler, targets)
 
-    def _compile_body(self, *, tracked: bool) -> tuple[str, Filler, tuple[str, ...]]:
+    def _compile_body(self, *, tracked: bool) -> tuple[str, Filler, tuple[tuple[int, str], ...]]:
         html = lex(self._sources.get("html", ""))
         written = self._sources.get("text")
         text = derive_text(html) if written is None else lex(written)
-        targets: tuple[str, ...] = ()
+        targets: tuple[tuple[int, str], ...] = ()
         if tracked:
             found = track_html(html, self.template.track_clicks, self.template.track_opens)
             html, targets = found.tokens, found.targets

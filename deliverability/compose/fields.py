@@ -4,7 +4,7 @@ Which fields, in which order, as sent and in relaxed canonical form.
 
 What a template fixes is written when it is compiled, both ways; a letter adds To, Subject, Date,
 Message-ID and what its stream asks for. Order: From, To, Subject, Date, Message-ID, MIME-Version,
-Content-Type, Reply-To, the template's own, Feedback-ID, List-Unsubscribe, List-Unsubscribe-Post.
+Content-Type, Reply-To, Feedback-ID, the template's own, List-Unsubscribe, List-Unsubscribe-Post.
 """
 
 from __future__ import annotations

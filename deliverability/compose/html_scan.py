@@ -107,7 +107,8 @@ def scan(html: str) -> Iterator[Piece]:
         at = piece.end
         if piece.kind == "open" and piece.name in _RAW_TEXT:
             end = _raw_end(html, at, piece.name)
-            yield Piece("other", at, end, piece.name)
+            if end > at:
+                yield Piece("other", at, end, piece.name)
             at = end
 
 

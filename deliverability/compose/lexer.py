@@ -21,7 +21,7 @@ _OPEN = re.compile(r"\{[{%#]")
 _INSIDE = re.compile(r"""(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[(\[{]|[)\]}%+-])""", re.DOTALL)
 _END_RAW = re.compile(r"\{%([-+]?)\s*endraw\s*([-+]?)%\}")
 _KEYWORD = re.compile(r"\{%\s*(\w+)")
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BRACE = re.compile(r"\{(?=[{%#]|\Z)")
 
 

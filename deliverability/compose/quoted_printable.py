@@ -44,9 +44,13 @@ def encode_with_marks(text: str) -> bytes:
 
     Text must begin with LF for its first line to be guarded as a line start.
     """
-    blanks = "  " in text or "\t" in text
+    blanks = "  " in text or " \n" in text or "\t" in text or text.endswith(" ")
     if blanks:
-        text = text.replace("  ", " \x1c").replace("\t", "\x1d")
+        text = text.replace("  ", " \x1c").replace(" \n", "\x1c\n").replace("\t", "\x1d")
+        if text.endswith(
+            " "
+        ):  # b2a_qp encodes spaces at line ends too, but then counts them as one octet
+            text = text[:-1] + "\x1c"
     out = b2a_qp(text.encode(), istext=True)
     if blanks:
         out = out.replace(b"=1C", b"=20").replace(b"=1D", b"=09")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 __all__ = ("SYSTEM_VARIABLES", "check_sources", "environment", "lines_of", "located")
 
+import re
 from collections.abc import Mapping
 
 import minijinja
 
-from deliverability.compose.lexer import normal_source
+from deliverability.compose.lexer import Tag, lex, normal_source
 from deliverability.compose.template import Template
 from deliverability.compose.tracking import SCOPE
 from engine.errors import InputError, Place
@@ -68,7 +69,19 @@ def check_sources(template: Template, sources: Mapping[str, str]) -> None:
             env.add_template(part, source)
         except minijinja.TemplateError as error:
             raise located(error, template.name, part, source) from None
+        _check_alone(template, part, source)
         _check_variables(template, part, used - globals_)
+
+
+def _check_alone(template: Template, part: str, source: str) -> None:
+    """A template stands alone: what it would bring in has no version."""
+    for token in lex(source):
+        if isinstance(token, Tag) and token.keyword in _STANDALONE:
+            found = re.search(rf"\{{%[-+]?\s*{token.keyword}\b", source)
+            place = _place(template.name, part, source, found.start() if found else 0)
+            raise InputError(
+                f"`{token.keyword}` can't be used here", place, "write out what it would bring in"
+            )
 
 
 def _check_variables(template: Template, part: str, used: set[str]) -> None:
@@ -88,8 +101,16 @@ def _check_variables(template: Template, part: str, used: set[str]) -> None:
 
 def located(error: minijinja.TemplateError, name: str, part: str, source: str) -> InputError:
     """Say a mistake of minijinja's as ours, with line and column."""
-    line, column = error.line or 0, 0
-    if error.range is not None:
-        before = source.encode()[: error.range[0]].decode("utf-8", "ignore")
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return InputError(error.detail or error.kind, Place(name, line, column, part))
+    if error.kind == "OutOfFuel":
+        return InputError(
+            f"takes more than {_FUEL} steps to render", Place(name, path=part), "shorten its loops"
+        )
+    if error.range is None:
+        return InputError(error.detail or error.kind, Place(name, error.line or 0, path=part))
+    at = len(source.encode()[: error.range[0]].decode("utf-8", "ignore"))
+    return InputError(error.detail or error.kind, _place(name, part, source, at))
+
+
+def _place(name: str, part: str, source: str, at: int) -> Place:
+    line = source.count("\n", 0, at) + 1
+    return Place(name, line, at - source.rfind("\n", 0, at), part)

@@ -43,10 +43,10 @@ _MAX_TARGET = 4000  # octets; a longer address goes out as it is
 
 
 class TrackedHtml(msgspec.Struct, frozen=True):
-    """The tokens of an HTML template with links as holes, and the targets of the constant ones."""
+    """The tokens of an HTML template with links as holes, and number and target of the constant ones."""
 
     tokens: list[Token]
-    targets: tuple[str, ...]
+    targets: tuple[tuple[int, str], ...]
 
 
 class LetterLinks:
@@ -55,12 +55,12 @@ class LetterLinks:
     __slots__ = ("_base", "_ring", "_token", "l", "pixel")
 
     def __init__(
-        self, targets: tuple[str, ...], domain: str, token: tokens.Token, ring: KeyRing
+        self, targets: tuple[tuple[int, str], ...], domain: str, token: tokens.Token, ring: KeyRing
     ) -> None:
         self._base = f"https://{domain}/"
         self._token = token
         self._ring = ring
-        self.l = [self._click(n, target) for n, target in enumerate(targets)]
+        self.l = [self._click(number, target) for number, target in targets]
         self.pixel = safe(f"{self._base}o/{self._sign(tokens.OPEN, b'')}")
 
     def link(self, url: str, number: int) -> str:
@@ -88,7 +88,7 @@ def track_html(source: list[Token], clicks: bool, opens: bool) -> TrackedHtml:
     """Make holes of the links and add the pixel before the body's end. Linear in the length."""
     html, tags = hide(source)
     edits: list[tuple[int, int, list[Token]]] = []
-    targets: list[str] = []
+    targets: list[tuple[int, str]] = []
     number = 0
     body_end = len(html)
     for piece in scan(html):
@@ -101,7 +101,7 @@ def track_html(source: list[Token], clicks: bool, opens: bool) -> TrackedHtml:
             edits.append((href.start, href.end, _hole(show(href.value, tags), number)))
         else:
             edits.append((href.start, href.end, [Tag(f"{{{{ {SCOPE}.l[{len(targets)}] }}}}")]))
-            targets.append(unescape(href.value).strip())
+            targets.append((number, unescape(href.value).strip()))
         number += 1
     if opens:
         edits.append((body_end, body_end, _pixel()))

@@ -19,7 +19,7 @@ from engine.errors import InputError, Place
 
 _encode = msgspec.json.Encoder().encode
 _suspicious = re.compile(rb'\\[^nt"\\]').search
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _MAX_DEPTH = 40
 
 
