@@ -19,14 +19,52 @@ DOMAINS = {
 }
 """Domains of the contacts, with how many of a hundred have them."""
 
-_FIRST = (
-    "Zoë Ada Ines Maya Łucja Chloé Freya Jana Nora Agnieszka Siân "
-    "Noah Omar Łukasz Théo Jürgen Mateo Søren Tomáš Emil Björn Ravi"
-).split()
-_LAST = (
-    "Kowalska Meyer Okafor García Novák Lindqvist Rossi Dubois Żak Müller "
-    "Hansen Patel O'Brien Wójcik Fischer Silva Horváth Brown Ito Núñez"
-).split()
+_FIRST = [
+    "Zoë",
+    "Ada",
+    "Ines",
+    "Maya",
+    "Łucja",
+    "Chloé",
+    "Freya",
+    "Jana",
+    "Nora",
+    "Agnieszka",
+    "Siân",
+    "Noah",
+    "Omar",
+    "Łukasz",
+    "Théo",
+    "Jürgen",
+    "Mateo",
+    "Søren",
+    "Tomáš",
+    "Emil",
+    "Björn",
+    "Ravi",
+]
+_LAST = [
+    "Kowalska",
+    "Meyer",
+    "Okafor",
+    "García",
+    "Novák",
+    "Lindqvist",
+    "Rossi",
+    "Dubois",
+    "Żak",
+    "Müller",
+    "Hansen",
+    "Patel",
+    "O'Brien",
+    "Wójcik",
+    "Fischer",
+    "Silva",
+    "Horváth",
+    "Brown",
+    "Ito",
+    "Núñez",
+]
 _ZONES = {"Europe/Warsaw": 40, "Europe/Berlin": 25, "Europe/Paris": 20, "Europe/London": 15}
 _LETTERS = str.maketrans({"ł": "l", "Ł": "l", "ø": "o", "ß": "ss", "'": ""})
 

@@ -201,12 +201,14 @@ def _attempts(attempts: dict[int, int], width: int) -> str:
 
 
 def _histogram(histogram: Histogram, axis: str) -> Callable[[int], str]:
-    unit = histogram.unit
+    unit, counts = histogram.unit, histogram.counts
     labels = [f"≤ {_quantity(bound, unit)}" for bound in histogram.bounds]
-    labels.append(f"> {_quantity(histogram.bounds[-1], unit)}" if histogram.bounds else "all")
-    return lambda width: columns(
-        f"Messages by time {axis}", labels, histogram.counts, width=width, style="plain", axis=axis
-    )
+    if counts[len(labels) :] == [0]:
+        counts = counts[:-1]
+    else:
+        labels.append(f"> {_quantity(histogram.bounds[-1], unit)}")
+    title = f"Messages by time {axis}"
+    return lambda width: columns(title, labels, counts, width=width, style="plain", axis=axis)
 
 
 def _funnel(funnel: ScenarioFunnel) -> dict[str, Any]:

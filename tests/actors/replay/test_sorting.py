@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -82,3 +83,21 @@ def test_a_log_that_is_not_the_one_surveyed_is_refused() -> None:
     stream = instants(rows_at([2, 1]), Survey(2, 1, 2, sorted=True))
     with pytest.raises(InputError, match="isn't what it was"):
         list(stream)
+
+
+def test_memory_stays_bounded_by_the_runs_however_long_the_log_is() -> None:
+    count = 30_000
+
+    def source() -> Iterator[LogRow]:
+        for number in range(count):
+            yield LogRow(b"i", "c", Event("e", number * 7919 % count, {"filler": "x" * 200}))
+
+    tracemalloc.start()
+    try:
+        stream = instants(source(), Survey(count, 0, count - 1, sorted=False), run_bytes=100_000)
+        seen = sum(len(rows) for _, rows in stream)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == count
+    assert peak < 6_000_000  # the log itself has about 8 MB; 64 buffers of 64 KiB are most of it
