@@ -76,6 +76,9 @@ Status = Literal[
     "erased",
     "in_doubt",
 ]
+PACE_CAUSES = ("sending-too-fast", "too-many-connections")
+"""Deferrals that are the queue's fault, not the message's: they burn none of its attempts."""
+
 QUEUED = ("scheduled", "ready", "asking", "attempting")
 
 
@@ -142,6 +145,9 @@ class OutcomeRecord(msgspec.Struct, frozen=True):
     enhanced: str = ""
     text: str = ""
     final: bool = True
+    first_attempt: int = 0  # when it was first handed over, ms; 0: never
+    accepted: int = 0  # when it was told to be sent, ms
+    domain: str = ""  # of the forward-path
 
 
 class MessageState(msgspec.Struct, frozen=True, array_like=True):
@@ -397,7 +403,7 @@ def _again(state: MessageState, outcome: AttemptOutcome, context: Context) -> Tr
 def _deferred(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
     if state.cancel:
         return _again(state, outcome, context)
-    deferrals = state.deferrals + (outcome.cause != "rate_limited")
+    deferrals = state.deferrals + (outcome.cause not in PACE_CAUSES)
     due = next_attempt(outcome.cause, max(deferrals, 1), context.now, context.rng("retry"))
     policy = _policy(state, context)
     if due >= state.expires or deferrals >= policy.attempts_max:
@@ -510,6 +516,9 @@ def _outcome_record(
         enhanced=outcome.enhanced,
         text=outcome.text,
         final=final,
+        first_attempt=state.first_attempt,
+        accepted=state.created,
+        domain=send.domain,
     )
 
 

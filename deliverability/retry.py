@@ -29,9 +29,10 @@ DEFAULT = Curve(first=10 * MINUTE, longest=4 * HOUR)
 
 CURVES: dict[str, Curve] = {
     "greylisted": Curve(first=6 * MINUTE, longest=30 * MINUTE),
-    "rate_limited": Curve(first=5 * MINUTE, longest=2 * HOUR),
+    "sending-too-fast": Curve(first=5 * MINUTE, longest=2 * HOUR),
+    "too-many-connections": Curve(first=5 * MINUTE, longest=2 * HOUR),
     "connection": Curve(first=2 * MINUTE, longest=HOUR),
-    "mailbox_full": Curve(first=4 * HOUR, longest=24 * HOUR),
+    "mailbox-full": Curve(first=4 * HOUR, longest=24 * HOUR),
 }
 
 

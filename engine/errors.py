@@ -35,7 +35,7 @@ __all__ = (
     "VeredusError",
 )
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -66,7 +66,20 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class VeredusError(Exception):
-    """The root of everything that Veredus raises on purpose."""
+    """The root of everything that Veredus raises on purpose. Crosses processes whole, fields and all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by fields, since constructors differ."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    kind: type[VeredusError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> VeredusError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class UserError(VeredusError):

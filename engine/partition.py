@@ -471,11 +471,21 @@ class Partition:
         for key, new in changed.items():
             old = self.entry(key)
             self._count_move(key, old, new)
+            self._count_entity(key[4], old, new)
             if new[1] != old[1]:
                 self._stand_at(key, new[1])
             if key not in self._base:
                 self._base[key] = old
             self._overlay[key] = new if new[0] is not None else ABSENT
+
+    def _count_entity(self, kind: int, old: Entry, new: Entry) -> None:
+        """Count living entities, and those that wait for a time, by kind: `entities:c`, `timers:c`."""
+        born = (new[0] is not None) - (old[0] is not None)
+        if born:
+            self.tally.count(f"entities:{kind:c}", born)
+        waits = (type(new[1]) is At) - (type(old[1]) is At)
+        if waits:
+            self.tally.count(f"timers:{kind:c}", waits)
 
     def _stand_at(self, key: bytes, place: Place | None) -> None:
         if type(place) is At:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Assembly", "assemble", "catalog_compilers")
+__all__ = ("Assembly", "assemble", "catalog_compilers", "secret_of")
 
 import asyncio
 import time
@@ -94,7 +94,7 @@ async def assemble(
     Raises: RefusedError when somebody else has the store; ConfigError for keys and files that aren't good.
     """
     config, data = settings.config, Path(settings.data_dir)
-    heads = letterheads(config, _secret)
+    heads = letterheads(config, secret_of)
     catalogs = CatalogFiles(data / "catalog")
     compilers = catalog_compilers(heads)
     store = await _open_store(settings)
@@ -171,7 +171,8 @@ async def _open_store(settings: WorkerSettings) -> Store:
             await asyncio.sleep(0.1)
 
 
-def _secret(tenant: Tenant) -> bytes:
+def secret_of(tenant: Tenant) -> bytes:
+    """Read what signs a tenant's reverse-paths and links."""
     if not tenant.secret_file:
         return b"veredus without a secret file: twin and demo only"
     return Path(tenant.secret_file).read_bytes()

@@ -24,7 +24,7 @@ from actors.worker.recovery import Recovered, recover, resolve
 from actors.worker.views import view_of
 from deliverability.egress import Concluded, lane_name
 from deliverability.message import CancelAttempt
-from engine.errors import StoreError
+from engine.errors import CapacityError, StoreError
 from engine.host import Answer, CreditOffer, Host, Released, TickInputs
 from engine.keyspace import EntityKey, message_key
 from engine.partition import Arrival, TellOut
@@ -125,6 +125,8 @@ class Worker:
 
     async def admit(self, batch: wire.AdmitBatch) -> wire.AdmitAnswer:
         """Take inputs; answers when they are durable. Idempotent by input id."""
+        if not batch.items:
+            return wire.AdmitAnswer()
         waiting = len(self._inputs.arrivals)
         if waiting + len(batch.items) > self._settings.config.workers.intake_pending_max:
             return wire.AdmitAnswer(overloaded=True, retry_after_s=0.5)
@@ -159,16 +161,21 @@ class Worker:
             self.host.feed_after(question.position, question.n, min(question.limit, 5000))
         )
 
-    async def advance(self, now: int) -> wire.WorkerStatus:
-        """In a replay: let log time come to `now`, and answer when all that is due then has happened.
+    async def pass_time(self, now: int, batch: wire.AdmitBatch | None) -> wire.WorkerStatus:
+        """In a replay: let log time come to `now`, take inputs, and answer when all that is due then has happened.
 
-        Repeating a call is harmless. Time never goes back.
+        Timers that are due by `now` must have been passed before: inputs of a time come after its timers. Repeating
+        a call is harmless. Time never goes back.
         """
         assert self._log_time is not None, "only a replay has a log's time"
         self._log_time = max(self._log_time, now)
-        self._wake.set()
+        if batch is not None:
+            answer = await self.admit(batch)
+            if answer.overloaded:
+                raise CapacityError("intake", answer.retry_after_s)
         future: asyncio.Future[None] = self._loop.create_future()
         self._quiet.append(future)
+        self._wake.set()
         await future
         return self.status()
 

@@ -1,0 +1,188 @@
+"""What `replay` and `demo` have in common: their configuration, the summary, the report's page."""
+
+from __future__ import annotations
+
+__all__ = ("Summary", "configured", "summarise", "write_page")
+
+import os
+import platform
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from actors.cli.output import print_json, print_line
+from actors.replay.run import Replayed, ReplayOptions
+from actors.report import write_report
+from actors.report.run import Balance, InputSummary, ProviderResult, RunReport, TimelinePoint
+from deliverability.dkim.keys import dns_name, dns_record, generate_pem, load_key
+from engine.config import Config, DkimKey, Tenant, parse
+from engine.errors import InputError
+from engine.tally import ACCEPTED, Counts
+
+FROM_DOMAIN = "shop.example"
+SELECTOR = "replay"
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What `--json` prints."""
+
+    events: int
+    messages: Counts
+    adds_up: bool
+    arrived: int
+    log_end_ms: int
+    steps: int
+    wall_s: float
+    kills: int
+    in_the_air: int
+    phases: dict[str, int]
+
+
+def configured(config: Path | None, data: Path | None, workers: int) -> Config:
+    """Read the configuration; without one, make what a replay to twins needs: a From domain and a DKIM key."""
+    path = config or Path("veredus.toml")
+    if path.exists():
+        made = parse(path.read_text("utf-8"), str(path), os.environ)
+    elif config is not None:
+        raise InputError(f"{config}: there is no such file", mend="`veredus init` writes one")
+    else:
+        made = _keyed(Config(data_dir=str(data or Path(".veredus"))))
+    if data is not None:
+        made = msgspec.structs.replace(made, data_dir=str(data))
+    if workers:
+        counted = msgspec.structs.replace(made.workers, count=workers)
+        made = msgspec.structs.replace(made, workers=counted)
+    return msgspec.structs.replace(made, data_dir=str(Path(made.data_dir).absolute()))
+
+
+def _keyed(config: Config) -> Config:
+    """Give a configuration without keys a DKIM key of its own, which twins and inbox can verify."""
+    folder = Path(config.data_dir).absolute() / "keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = folder / f"{SELECTOR}.pem"
+    if not pem.exists():
+        pem.touch(0o600)
+        pem.write_bytes(generate_pem("rsa-sha256"))
+    key = load_key(pem.read_bytes(), FROM_DOMAIN, SELECTOR, str(pem))
+    (folder / f"{SELECTOR}.txt").write_text(f"{dns_name(key)} TXT {dns_record(key)}\n")
+    tenant = Tenant(
+        from_domains=(FROM_DOMAIN,),
+        from_address=f"hello@{FROM_DOMAIN}",
+        from_name="The shop",
+        dkim=(DkimKey(domain=FROM_DOMAIN, selector=SELECTOR, key_file=str(pem)),),
+        reverse_path_domain=f"bounces.{FROM_DOMAIN}",
+    )
+    return msgspec.structs.replace(config, tenant=(tenant,))
+
+
+def summarise(done: Replayed, *, as_json: bool) -> None:
+    """Print what it came to; the last line tells what may have arrived twice."""
+    law = {name: number for name, number in sorted(done.law.items()) if name != ACCEPTED}
+    accepted = done.law.get(ACCEPTED, 0)
+    summary = Summary(
+        events=done.events,
+        messages=done.law,
+        adds_up=accepted == sum(law.values()),
+        arrived=done.arrived,
+        log_end_ms=done.log_end,
+        steps=done.steps,
+        wall_s=round(done.wall_s, 1),
+        kills=done.kills,
+        in_the_air=done.in_the_air,
+        phases=dict(done.phases),
+    )
+    if as_json:
+        print_json(summary)
+        return
+    parts = " + ".join(f"{number:,} {name}" for name, number in law.items()) or "0"
+    verdict = "adds up" if summary.adds_up else "DOES NOT ADD UP"
+    print_line(f"{done.events:,} events; {accepted:,} messages = {parts}  ({verdict})")
+    print_line(
+        f"{done.arrived:,} mails arrived; {done.steps:,} steps of log time in {done.wall_s:.1f} s"
+    )
+    if done.kills:
+        met = ", ".join(f"{number} {phase}" for phase, number in done.phases.items())
+        print_line(f"{done.kills} kills met: {met}")
+    print_line(f"in_the_air={done.in_the_air}")
+
+
+def write_page(done: Replayed, options: ReplayOptions, path: Path, title: str) -> None:
+    """Write the report and its data."""
+    law = done.law
+    events = Counter(row.event.name for row in options.log)
+    contacts = sum(status.facts.get("entities:c", 0) for status in done.statuses)
+    survey = done.survey
+    report = RunReport(
+        title=title,
+        started_ms=done.started_ms,
+        wall_s=done.wall_s,
+        mode=options.config.delivery.mode,
+        log_end_ms=done.log_end,
+        input=InputSummary(
+            options.log.path.name,
+            options.log.digest.hex(),
+            survey.rows,
+            contacts,
+            survey.first_ms,
+            survey.last_ms,
+            dict(events),
+        ),
+        balance=_balance(law),
+        timeline=_timeline(done),
+        providers=_providers(done),
+        attempts=dict(
+            Counter(record.attempt for record in done.outcomes.final if record.first_attempt)
+        ),
+        kills=done.kills,
+        machine={
+            "processor": platform.processor() or platform.machine(),
+            "cores": str(os.cpu_count()),
+        },
+        versions={"python": sys.version.split()[0]},
+        settings={"workers": str(options.config.workers.count or os.cpu_count())},
+    )
+    write_report(report, path)
+
+
+def _balance(law: Counts) -> Balance:
+    plain = {name: number for name, number in law.items() if ":" not in name}
+    skipped = {
+        name.partition(":")[2]: number
+        for name, number in law.items()
+        if name.startswith("skipped:")
+    }
+    known = {name: plain.get(name, 0) for name in Balance.__struct_fields__ if name != "skipped"}
+    return Balance(skipped=skipped, **known)
+
+
+def _timeline(done: Replayed) -> list[TimelinePoint]:
+    states = sorted({name for _, law in done.timeline for name in law if name != ACCEPTED})
+    return [
+        TimelinePoint(at, {state: law.get(state, 0) for state in states})
+        for at, law in done.timeline
+    ]
+
+
+def _providers(done: Replayed) -> list[ProviderResult]:
+    results = []
+    for domain, counts in sorted(done.outcomes.by_domain.items()):
+        causes = dict(done.outcomes.causes.get(domain, {}))
+        lost = causes.pop("connection", 0)
+        delivered, bounced = counts["delivered"], counts["bounced"]
+        deferred = counts["deferred"] - lost
+        results.append(
+            ProviderResult(
+                name=domain,
+                messages=sum(1 for record in done.outcomes.final if record.domain == domain),
+                attempts=delivered + bounced + deferred + lost + counts["in_doubt"],
+                delivered=delivered,
+                deferred=deferred,
+                bounced=bounced,
+                disconnects=lost,
+                unanswered=counts["in_doubt"],
+                deferrals=causes,
+            )
+        )
+    return results

@@ -1,0 +1,249 @@
+"""The only module that speaks with Ray: which actors there are, with which options, and typed handles to them.
+
+A method of an actor takes and returns bytes, one Struct each (`actors.worker.wire`). No call waits for the credit
+or durability of another worker. Calls aren't retried by Ray (`max_task_retries=0`): our ids make repetition
+harmless, and the caller decides. A worker that died is restarted by Ray; the caller hears `WorkerLostError`, says
+`start` again, and goes on.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Cluster", "WorkerHandle", "WorkerLostError")
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.worker import wire
+from engine.errors import VeredusError
+
+RESTART_WAIT_S = 30.0
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+WORKER_OPTIONS: dict[str, Any] = {
+    "num_cpus": 0,  # one a core by our own count; Ray's accounting would only refuse what fits
+    "max_restarts": -1,
+    "max_task_retries": 0,
+    "max_concurrency": 1000,
+    "max_pending_calls": 2000,
+}
+
+
+class WorkerLostError(VeredusError):
+    """The worker died or couldn't be reached: the call may have happened. Say `start`, then call again."""
+
+
+class WorkerShell:
+    """What Ray runs: a `Worker` behind methods that decode and encode."""
+
+    def __init__(self, settings: bytes) -> None:
+        from actors.log import configure
+        from actors.worker.worker import Worker
+
+        made = wire.decode(wire.WorkerSettings, settings)
+        configure(made.config.log.level, "json")
+        self._worker = Worker(made)
+
+    async def start(self) -> bytes:
+        """Start, or say hello again. Idempotent."""
+        return wire.encode(await self._worker.start())
+
+    async def connect(self, handles: list[Any]) -> None:
+        """Hear of the other workers. Idempotent."""
+        peers = {n: _peer(handle) for n, handle in enumerate(handles)}
+        await self._worker.connect(peers)
+
+    async def admit(self, raw: bytes) -> bytes:
+        """Take inputs; idempotent by input id."""
+        return wire.encode(await self._worker.admit(wire.decode(wire.AdmitBatch, raw)))
+
+    async def tell(self, raw: bytes) -> bytes:
+        """Take Tells; idempotent by number."""
+        return wire.encode(await self._worker.tell(wire.decode(wire.Tells, raw)))
+
+    async def state(self, raw: bytes) -> bytes:
+        """Show an entity."""
+        return wire.encode(await self._worker.state(wire.decode(wire.StateQuestion, raw)))
+
+    async def feed(self, raw: bytes) -> bytes:
+        """Read the feed."""
+        return wire.encode(await self._worker.feed(wire.decode(wire.FeedQuestion, raw)))
+
+    async def pass_time(self, now: int, raw: bytes) -> bytes:
+        """In a replay: take inputs at a time, and let all happen that is due then. Idempotent."""
+        batch = wire.decode(wire.AdmitBatch, raw) if raw else None
+        return wire.encode(await self._worker.pass_time(now, batch))
+
+    async def publish(self) -> int:
+        """Look for a newer catalog. Idempotent."""
+        return await self._worker.publish()
+
+    async def status(self) -> bytes:
+        """Tell where the worker stands."""
+        return wire.encode(self._worker.status())
+
+    async def stop(self) -> None:
+        """Drain and close. Idempotent."""
+        await self._worker.stop()
+
+
+def _peer(handle: Any) -> Any:
+    async def tell(raw: bytes) -> bytes:
+        answer: bytes = await handle.tell.remote(raw)
+        return answer
+
+    return tell
+
+
+class WorkerHandle:
+    """A typed handle to one worker. Every call may raise `WorkerLostError`."""
+
+    def __init__(self, actor: Any, index: int) -> None:
+        self.actor = actor
+        self.index = index
+
+    async def start(self) -> wire.Hello:
+        """Start it, or hear hello from its present life; waits for a restart under way."""
+        deadline = asyncio.get_running_loop().time() + RESTART_WAIT_S
+        while True:
+            try:
+                hello: wire.Hello = await self._ask(wire.Hello, self.actor.start)
+            except WorkerLostError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return hello
+
+    async def connect(self, handles: Sequence[WorkerHandle]) -> None:
+        """Tell it of its peers."""
+        await self._call(self.actor.connect, [handle.actor for handle in handles])
+
+    async def admit(self, items: list[wire.WireArrival]) -> wire.AdmitAnswer:
+        """Give it inputs; answers when durable."""
+        batch = wire.AdmitBatch(items)
+        answer: wire.AdmitAnswer = await self._ask(
+            wire.AdmitAnswer, self.actor.admit, wire.encode(batch)
+        )
+        return answer
+
+    async def pass_time(self, now: int, items: list[wire.WireArrival]) -> wire.WorkerStatus:
+        """In a replay: give it inputs at a time, and let all happen that is due then."""
+        raw = wire.encode(wire.AdmitBatch(items)) if items else b""
+        status: wire.WorkerStatus = await self._ask(
+            wire.WorkerStatus, self.actor.pass_time, now, raw
+        )
+        return status
+
+    async def state(self, key: bytes) -> bytes:
+        """Give an entity's view as JSON; empty when there is none."""
+        raw = wire.encode(wire.StateQuestion(key))
+        answer: wire.StateAnswer = await self._ask(wire.StateAnswer, self.actor.state, raw)
+        return answer.body
+
+    async def feed(self, position: int, n: int, limit: int) -> wire.FeedAnswer:
+        """Read its feed behind a place."""
+        raw = wire.encode(wire.FeedQuestion(position, n, limit))
+        answer: wire.FeedAnswer = await self._ask(wire.FeedAnswer, self.actor.feed, raw)
+        return answer
+
+    async def status(self) -> wire.WorkerStatus:
+        """Ask where it stands."""
+        status: wire.WorkerStatus = await self._ask(wire.WorkerStatus, self.actor.status)
+        return status
+
+    async def publish(self) -> None:
+        """Let it look for a newer catalog."""
+        await self._call(self.actor.publish)
+
+    async def stop(self) -> None:
+        """Drain and close it."""
+        await self._call(self.actor.stop)
+
+    async def _ask(self, kind: Any, method: Any, *args: Any) -> Any:
+        return wire.decode(kind, await self._call(method, *args))
+
+    async def _call(self, method: Any, *args: Any) -> Any:
+        import ray.exceptions
+
+        try:
+            return await method.remote(*args)
+        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+            raise WorkerLostError(f"worker {self.index}: {type(error).__name__}") from error
+        except ray.exceptions.PendingCallsLimitExceeded as error:
+            raise WorkerLostError(f"worker {self.index}: too many calls wait") from error
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            raise (cause if isinstance(cause, Exception) else error) from None
+
+
+class Cluster:
+    """A local Ray with the workers of one deployment. Use `start` and `stop`; one in a process."""
+
+    def __init__(self, settings: Sequence[wire.WorkerSettings]) -> None:
+        self._settings = settings
+        self.workers: list[WorkerHandle] = []
+
+    async def start(self) -> list[wire.Hello]:
+        """Start Ray and all workers. Returns what they found of former lives."""
+        import ray
+
+        _start_ray(len(self._settings))
+        actor_class = ray.remote(**WORKER_OPTIONS)(WorkerShell)
+        for settings in self._settings:
+            raw = msgspec.msgpack.encode(settings)
+            self.workers.append(WorkerHandle(actor_class.remote(raw), settings.index))
+        hellos = list(await asyncio.gather(*(worker.start() for worker in self.workers)))
+        await self.introduce()
+        return hellos
+
+    async def introduce(self) -> None:
+        """Tell the workers of each other; again after a restart."""
+        await asyncio.gather(*(worker.connect(self.workers) for worker in self.workers))
+
+    async def revive(self, worker: WorkerHandle) -> wire.Hello:
+        """Wait for a lost worker's next life, and introduce it."""
+        hello = await worker.start()
+        await worker.connect(self.workers)
+        return hello
+
+    async def stop(self) -> None:
+        """Drain all workers, then shut Ray down."""
+        import ray
+
+        for result in await asyncio.gather(
+            *(worker.stop() for worker in self.workers), return_exceptions=True
+        ):
+            if isinstance(result, Exception) and not isinstance(result, WorkerLostError):
+                raise result
+        await asyncio.to_thread(ray.shutdown)
+
+
+def _start_ray(workers: int) -> None:
+    import ray
+
+    os.environ.update(RAY_ENVIRONMENT)
+    root = str(Path(__file__).resolve().parent.parent)  # workers import what we are
+    path = os.environ.get("PYTHONPATH", "")
+    if root not in path.split(os.pathsep):
+        os.environ["PYTHONPATH"] = root + (os.pathsep + path if path else "")
+    ray.init(
+        num_cpus=max(workers, 1),
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+    )

@@ -1,0 +1,158 @@
+"""Publishing into the catalog: scenarios, templates, stream policies and settings, with a record of who and why.
+
+Everything is compiled before it is published, so that what stands in the catalog can be used.
+
+A template is a file `NAME.toml` (subject, and if it likes from_address, from_name, reply_to) with `NAME.html` and,
+if it likes, `NAME.txt` beside it, all in minijinja's language.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Publication", "publish", "read_template", "templates_beside")
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from actors.worker.assembly import catalog_compilers
+from actors.worker.rendering import Letterhead
+from deliverability.compose.template import Template
+from deliverability.message import StreamPolicy
+from engine.catalog import Head, digest_of
+from engine.config import DEFAULT_STREAMS, Config, Tenant
+from engine.control_log import Change
+from engine.errors import InputError, Place
+from engine.store.catalog_files import CatalogFiles
+from engine.store.control_file import ControlFile
+from scenarios.checking import load
+from scenarios.settings import ContactSettings
+
+DAY_MS = 86_400_000
+
+
+class TemplateHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a template's TOML file holds."""
+
+    subject: str
+    from_address: str = ""
+    from_name: str = ""
+    reply_to: str = ""
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """What is published together for one tenant: scenario texts by file name, templates by name."""
+
+    tenant: str
+    scenarios: Mapping[str, str]
+    templates: Mapping[str, Template]
+
+
+def publish(
+    config: Config,
+    heads: Mapping[str, Letterhead],
+    publications: Iterable[Publication],
+    *,
+    now: int,
+    actor: str,
+    reason: str,
+) -> Head:
+    """Publish everything, or nothing. Raises: InputError: something of it can't be used, with its place."""
+    contents: list[tuple[str, str, str, bytes]] = []
+    for tenant in config.tenant:
+        contents += _settings(config, tenant)
+    for publication in publications:
+        contents += _contents(publication)
+    compilers = catalog_compilers(heads)
+    for section, tenant_name, name, content in contents:
+        if section in compilers:
+            compilers[section](tenant_name, name, content)
+    folder = Path(config.data_dir)
+    files = CatalogFiles(folder / "catalog")
+    before = {(i.section, i.tenant, i.name): i.digest for i in files.head().items}
+    log = ControlFile(folder / "control.log")
+    for section, tenant_name, name, content in contents:
+        digest = digest_of(content)
+        old = before.get((section, tenant_name, name), "")
+        if old != digest:
+            change = Change(
+                actor=actor,
+                action="publish",
+                subject=f"{section} {tenant_name}/{name}",
+                tenant=tenant_name,
+                reason=reason,
+                before=bytes.fromhex(old),
+                after=bytes.fromhex(digest),
+            )
+            log.append(now, change)
+    return files.publish(contents)
+
+
+def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes]]:
+    streams = {**DEFAULT_STREAMS, **config.streams}
+    free = tuple(sorted(name for name, stream in streams.items() if not stream.consent_topic))
+    made = [
+        (
+            "setting",
+            tenant.name,
+            "contact",
+            msgspec.json.encode(ContactSettings(streams_without_consent=free)),
+        )
+    ]
+    for name, stream in sorted(streams.items()):
+        policy = StreamPolicy(
+            in_doubt=stream.in_doubt,
+            expires_ms=(stream.expires_s or config.delivery.expires_s) * 1000,
+            retention_ms=config.store.retention_days * DAY_MS,
+        )
+        made.append(("stream", tenant.name, name, msgspec.json.encode(policy)))
+    return made
+
+
+def _contents(publication: Publication) -> list[tuple[str, str, str, bytes]]:
+    contents = []
+    for file, text in publication.scenarios.items():
+        scenario = load(text, file)
+        raw = text.encode()
+        contents.append(("scenario", publication.tenant, scenario.name, raw))
+        version = f"{scenario.name}@{scenario.version}"
+        contents.append(("scenario-version", publication.tenant, version, raw))
+    for name, template in publication.templates.items():
+        contents.append(("template", publication.tenant, name, msgspec.json.encode(template)))
+    return contents
+
+
+def read_template(path: Path, tenant: Tenant) -> Template:
+    """Read `NAME.toml` with its HTML and text. Raises: InputError: with file and key."""
+    place = Place(file=str(path))
+    try:
+        head = msgspec.toml.decode(path.read_bytes(), type=TemplateHead)
+    except msgspec.MsgspecError as error:
+        raise InputError(str(error), place, "a template has a subject") from error
+    html, text = path.with_suffix(".html"), path.with_suffix(".txt")
+    if not html.exists() and not text.exists():
+        raise InputError(f"neither {html.name} nor {text.name} stands beside it", place)
+    return Template(
+        name=path.stem,
+        subject=head.subject,
+        html=html.read_text("utf-8") if html.exists() else "",
+        text=text.read_text("utf-8") if text.exists() else None,
+        from_address=head.from_address or tenant.from_address,
+        from_name=head.from_name or tenant.from_name,
+        reply_to=head.reply_to,
+    )
+
+
+def templates_beside(
+    scenario_files: Iterable[Path], folder: Path | None, tenant: Tenant
+) -> dict[str, Template]:
+    """Read all templates of a folder, or of the folders `templates` beside the scenarios and beside their folder."""
+    folders = [folder] if folder is not None else []
+    if folder is None:
+        for file in scenario_files:
+            folders += [file.parent / "templates", file.parent.parent / "templates"]
+    found: dict[str, Template] = {}
+    for place in dict.fromkeys(folders):
+        for path in sorted(place.glob("*.toml")):
+            found[path.stem] = read_template(path, tenant)
+    return found
