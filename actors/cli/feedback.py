@@ -79,7 +79,7 @@ def rules_check(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the com
             sys.stdout.buffer.write(msgspec.json.encode(finding) + b"\n")
         else:
             typer.echo(f"{finding.kind}: {finding.rule}: {finding.phrase!r}: {finding.detail}")
-    rules = (*book.strong, *book.weak)
+    rules = book.rules()
     if not json:
         typer.echo(f"{len(rules)} rules, {sum(len(rule.phrases) for rule in rules)} phrases, {len(findings)} findings")
     raise typer.Exit(1 if findings else 0)

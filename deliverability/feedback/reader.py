@@ -35,6 +35,7 @@ from deliverability.feedback.limits import (
 from deliverability.feedback.mime import Header, Part, header_block, normal_newlines, split, walk
 from deliverability.feedback.prose import cut_original, mentions
 from deliverability.feedback.reading import ComplaintReport, Kind, Reading, RecipientReport, Report
+from deliverability.feedback.ses_notice import read_ses_notice
 from deliverability.feedback.signs import bounce_weight, is_auto_reply, is_challenge
 from deliverability.feedback.taxonomy import Cause
 from deliverability.feedback.tlsrpt import looks_like_tlsrpt, read_tlsrpt
@@ -145,6 +146,10 @@ def _message(root: Part, resolved: str, depth: int = 0) -> Reading:
         header, _ = header_block(copied[:HEADER_BYTES].encode("utf-8", "replace"))
         original = header if header.fields else None
     status = _delivery_status(parts)
+    notice = read_ses_notice(prose) if status is None else None
+    if isinstance(notice, Reading):
+        return notice
+    status = status or notice
     inner = _inner_bounce(root, parts, prose, copied, status, depth, resolved)
     if inner is not None:
         return inner

@@ -25,7 +25,7 @@ from deliverability.feedback.phrases import normalise
 from deliverability.feedback.rulebook import Match, shipped
 from deliverability.feedback.taxonomy import MEANINGS, Action, Blame, Cause
 
-__all__ = ("Verdict", "classify_reply", "find_codes", "find_stage", "verdict_of")
+__all__ = ("Verdict", "classify_reply", "find_codes", "find_stage", "template_of", "verdict_of")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -208,7 +208,10 @@ _FRAME = re.compile(
 )
 _CORE_CHARS = 8
 _SURE = 0.8
-_VARIABLE = re.compile(r"<[^<>\s]{1,320}>|[\w.+=-]{1,64}@[\w.-]{1,255}|\b(?=\w*\d)\w{5,}\b")
+_LONG = 12
+_DIGIT = re.compile(r"\d")
+_ADDRESS = re.compile(r"[\w.+=!/-]{1,64}@[\w.-]{1,255}")
+_CHANGING = re.compile(r"(?=[A-Za-z_-]{0,40}\d)[\w-]{13,}")
 
 
 def classify_reply(code: str, enhanced: str, text: str, *, stage: str = "") -> Verdict:
@@ -265,16 +268,37 @@ def find_stage(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
+    return _classify_template(code, enhanced, template_of(text), stage)
+
+
+def template_of(text: str) -> str:
+    """A text with single spaces, and addresses, queue ids and long numbers replaced, so that like replies become equal."""
+    return " ".join([_stable(word) if len(word) > _LONG or "@" in word else word for word in text.split()])
+
+
+def _stable(word: str) -> str:
+    """What stays of a long word: an address, an id or a link with numbers lose what changes from reply to reply."""
+    if "@" in word:
+        return _ADDRESS.sub("addr", word)
+    if word.isalpha() or not _DIGIT.search(word):
+        return word
+    if "://" in word or "www." in word:
+        return _DIGIT.split(word, maxsplit=1)[0]
+    return _CHANGING.sub("id", word)
+
+
+@lru_cache(maxsize=16_384)
+def _classify_template(code: str, enhanced: str, text: str, stage: str) -> Verdict:
     if not code or not enhanced:
         found_code, found_enhanced = find_codes(text)
         code, enhanced = code or found_code, enhanced or found_enhanced
     stage = stage or find_stage(text)
     core = _core(text)
     if core:
-        verdict = _decide(code, enhanced, _VARIABLE.sub(_placeholder, normalise(core)), stage)
+        verdict = _decide(code, enhanced, normalise(core), stage)
         if verdict.confidence >= _SURE:
             return verdict
-    return _decide(code, enhanced, _VARIABLE.sub(_placeholder, normalise(text)), stage)
+    return _decide(code, enhanced, normalise(text), stage)
 
 
 def _core(text: str) -> str:
@@ -292,17 +316,6 @@ def _core(text: str) -> str:
     return core if len(core) >= _CORE_CHARS and (start or tail) else ""
 
 
-def _placeholder(match: re.Match[str]) -> str:
-    """Keep what may be a provider's own code (letters, then digits); replace addresses, ids and long numbers."""
-    word = match.group(0)
-    if "@" in word:
-        return "<addr>" if word.startswith("<") else "addr"
-    if len(word) > 12 and not word.startswith("<"):
-        return "id"
-    return word
-
-
-@lru_cache(maxsize=16_384)
 def _decide(code: str, enhanced: str, text: str, stage: str) -> Verdict:
     permanent = _is_permanent(code, enhanced)
     cause, rule, words, confidence = _cause(code, enhanced, text, stage)
@@ -318,12 +331,12 @@ def _is_permanent(code: str, enhanced: str) -> bool:
 def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str, str, float]:
     detail = enhanced.partition(".")[2]
     book = shipped()
-    match = book.decide("strong", text, code, enhanced, stage)
+    match = book.strong.decide(text, code, enhanced, stage)
     if match is not None:
         return _from_rule(match, detail, stage, 0.95)
     if detail in _ENHANCED:
         return _ENHANCED[detail], f"enhanced:{enhanced}", enhanced, 0.85
-    match = book.decide("weak", text, code, enhanced, stage)
+    match = book.weak.decide(text, code, enhanced, stage)
     if match is not None:
         return _from_rule(match, detail, stage, 0.6)
     subject = detail.partition(".")[0]

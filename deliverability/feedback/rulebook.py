@@ -20,7 +20,7 @@ from engine.errors import ConfigError, Place
 
 __all__ = ("Example", "Finding", "Match", "Rule", "Rulebook", "Tier", "check", "load", "shipped")
 
-Tier = str
+_GRAM = 4
 
 
 class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,25 +63,53 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Rulebook(msgspec.Struct, frozen=True):
-    """All rules, in the order in which they decide."""
+class Tier(msgspec.Struct, frozen=True):
+    """Rules of one strength, in the order in which they decide, and an index of their phrases.
 
-    strong: tuple[Rule, ...]
-    weak: tuple[Rule, ...]
+    Attributes:
+        phrases: all phrases with the number of their rule, in deciding order.
+        index: from four characters to the phrases that need a literal with them; "" has those with shorter literals.
+    """
+
+    rules: tuple[Rule, ...]
+    phrases: tuple[tuple[int, Phrase], ...]
+    index: dict[str, tuple[int, ...]]
+
+    def decide(self, text: str, code: str, enhanced: str, stage: str) -> Match | None:
+        """The first rule that fits a normalised text; None if none does."""
+        failed = -1
+        for number in self._candidates(text):
+            at, phrase = self.phrases[number]
+            if at == failed:
+                continue
+            rule = self.rules[at]
+            found = phrase.pattern.search(text)
+            if found is None:
+                continue
+            if _applies(rule, code, enhanced, stage) and not _matches(rule.unless, text):
+                return Match(rule=rule, words=found.group(0))
+            failed = at
+        return None
+
+    def _candidates(self, text: str) -> list[int]:
+        """The phrases, in order, of which the text holds a literal (or may: by four of its characters)."""
+        grams = {text[at : at + _GRAM] for at in range(len(text) - _GRAM + 1)}
+        numbers = set(self.index.get("", ()))
+        for gram in grams & self.index.keys():
+            numbers.update(self.index[gram])
+        return sorted(numbers)
+
+
+class Rulebook(msgspec.Struct, frozen=True):
+    """All rules: the strong ones, the weak ones, and the words that their phrases use."""
+
+    strong: Tier
+    weak: Tier
     words: dict[str, str]
 
-    def decide(self, tier: Tier, text: str, code: str, enhanced: str, stage: str) -> Match | None:
-        """The first rule of a tier that fits a normalised text; None if none does."""
-        seen: dict[tuple[str, ...], bool] = {}
-        for rule in self.strong if tier == "strong" else self.weak:
-            found = _first(rule.phrases, text, seen)
-            if (
-                found
-                and _applies(rule, code, enhanced, stage)
-                and not _first(rule.unless, text, seen)
-            ):
-                return Match(rule=rule, words=found)
-        return None
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules, strong ones first."""
+        return (*self.strong.rules, *self.weak.rules)
 
 
 class _RawRule(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,8 +144,8 @@ def load(text: str, file: str = "replies.toml") -> Rulebook:
             "Mend the rule; `veredus feedback rules check` tries them all.",
         ) from error
     return Rulebook(
-        strong=tuple(rule for rule in rules if not rule.weak),
-        weak=tuple(rule for rule in rules if rule.weak),
+        strong=_tier([rule for rule in rules if not rule.weak]),
+        weak=_tier([rule for rule in rules if rule.weak]),
         words=raw.words,
     )
 
@@ -131,7 +159,7 @@ def shipped() -> Rulebook:
 
 def check(book: Rulebook) -> Iterator[Finding]:
     """Find dead and shadowed phrases and examples that another rule decides."""
-    for rule in (*book.strong, *book.weak):
+    for rule in book.rules():
         for phrase in rule.phrases:
             yield from _check_phrase(book, rule, phrase)
         for example in rule.examples:
@@ -150,7 +178,7 @@ def check(book: Rulebook) -> Iterator[Finding]:
 
 def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Finding]:
     text = normalise(sample(phrase.source, book.words))
-    if not phrase.pattern.search(text) or _first(rule.unless, text, {}):
+    if not phrase.pattern.search(text) or _matches(rule.unless, text):
         yield Finding(
             kind="dead",
             rule=rule.id,
@@ -172,9 +200,7 @@ def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Findin
 
 
 def _decide_all(book: Rulebook, text: str, code: str, enhanced: str, stage: str) -> Match | None:
-    return book.decide("strong", text, code, enhanced, stage) or book.decide(
-        "weak", text, code, enhanced, stage
-    )
+    return book.strong.decide(text, code, enhanced, stage) or book.weak.decide(text, code, enhanced, stage)
 
 
 def _compile(raw: _RawRule, words: dict[str, str]) -> Rule:
@@ -215,15 +241,32 @@ def _same_code(pattern: str, enhanced: str) -> bool:
     )
 
 
-def _first(phrases: tuple[Phrase, ...], text: str, seen: dict[tuple[str, ...], bool]) -> str:
-    """The words of the first phrase that matches, or ""."""
+def _matches(phrases: tuple[Phrase, ...], text: str) -> bool:
     for phrase in phrases:
-        literals = phrase.literals
-        there = seen.get(literals)
-        if there is None:
-            there = seen[literals] = any(literal in text for literal in literals)
-        if there:
-            match = phrase.pattern.search(text)
-            if match:
-                return match.group(0)
-    return ""
+        if any(literal in text for literal in phrase.literals) and phrase.pattern.search(text):
+            return True
+    return False
+
+
+def _tier(rules: list[Rule]) -> Tier:
+    """Index the phrases of some rules by the rarest four characters of each of their literals."""
+    phrases = [(at, phrase) for at, rule in enumerate(rules) for phrase in rule.phrases]
+    counts: dict[str, int] = {}
+    for _, phrase in phrases:
+        for gram in {gram for literal in phrase.literals for gram in _grams(literal)}:
+            counts[gram] = counts.get(gram, 0) + 1
+    index: dict[str, set[int]] = {}
+    for number, (_, phrase) in enumerate(phrases):
+        for literal in phrase.literals:
+            grams = _grams(literal)
+            key = min(grams, key=lambda gram: counts[gram]) if grams else ""
+            index.setdefault(key, set()).add(number)
+    return Tier(
+        rules=tuple(rules),
+        phrases=tuple(phrases),
+        index={gram: tuple(sorted(numbers)) for gram, numbers in index.items()},
+    )
+
+
+def _grams(literal: str) -> list[str]:
+    return [literal[at : at + _GRAM] for at in range(len(literal) - _GRAM + 1)]
