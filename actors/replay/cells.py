@@ -7,6 +7,10 @@ raises `CellError`; file, line and column are added by the caller, who knows the
 from __future__ import annotations
 
 __all__ = (
+    "CONTACT_BYTES_MAX",
+    "EVENT_NAME_MAX",
+    "INPUT_ID_BYTES_MAX",
+    "INT_MAX",
     "Cell",
     "CellError",
     "address_cell",

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.replay.cells import (
@@ -28,6 +28,7 @@ def money(cell: Any, decimals: int = 2) -> Any:
     return field_converter(Field("x", "money", decimals=decimals))(cell)
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**15), 10**15), st.integers(0, 4))
 def test_money_is_exact(units: int, decimals: int) -> None:
     assert money(str(Decimal(units).scaleb(-decimals)), decimals) == units
@@ -48,6 +49,7 @@ def test_what_is_no_exact_amount_is_refused(cell: Any) -> None:
         money(cell)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_number_or_refused(text: str) -> None:
     for kind in ("int", "float", "bool", "money"):
@@ -89,6 +91,7 @@ def test_times(rule: Time, cell: Any, ms: int) -> None:
     assert time_converter(rule)(cell) == ms
 
 
+@settings(deadline=None)
 @given(st.integers(0, 253_370_764_800_000_000))
 def test_every_moment_in_iso_8601_is_read_to_the_ms(microseconds: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

@@ -48,6 +48,7 @@ def test_the_same_as_a_stable_sort_in_memory(
     assert list(tmp_path.iterdir()) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**12)))
 def test_a_survey_tells_rows_range_and_whether_it_is_sorted(times: list[int]) -> None:
     first, last = (min(times), max(times)) if times else (0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.report.charts import (
@@ -24,6 +24,7 @@ DAY = 86_400_000
 counts = st.integers(0, 10**9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12))
 def test_value_ticks_are_round_evenly_spaced_and_reach_the_top(most: int) -> None:
     ticks = value_ticks(most)
@@ -34,6 +35,7 @@ def test_value_ticks_are_round_evenly_spaced_and_reach_the_top(most: int) -> Non
     assert re.fullmatch(r"(1|2|5)0*", f"{step:.0f}")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40_000 * DAY), st.integers(1, 20_000 * DAY), st.integers(2, 12))
 def test_time_ticks_lie_within_and_are_not_too_many(begin: int, length: int, wanted: int) -> None:
     ticks = time_ticks(begin, begin + length, wanted)
@@ -42,6 +44,7 @@ def test_time_ticks_lie_within_and_are_not_too_many(begin: int, length: int, wan
     assert all(begin <= ms <= begin + length for ms, _ in ticks)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=20))
 def test_areas_stay_within_the_frame(values: list[tuple[int, int]]) -> None:
     times = [number * DAY for number in range(len(values))]
@@ -55,6 +58,7 @@ def test_areas_stay_within_the_frame(values: list[tuple[int, int]]) -> None:
                 assert 0 <= y <= 280
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(counts, max_size=4), max_size=8))
 def test_bars_stay_within_the_frame_and_their_lengths_are_in_proportion(
     rows: list[list[int]],
@@ -72,6 +76,7 @@ def test_bars_stay_within_the_frame_and_their_lengths_are_in_proportion(
         assert all(x >= 0 and x + wide <= width + 1 for x, wide in rects)
 
 
+@settings(deadline=None)
 @given(st.lists(counts, min_size=1, max_size=30))
 def test_columns_stand_on_the_axis(values: list[int]) -> None:
     labels = [f"≤ {number} ms" for number in range(len(values))]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.report.collecting import HistogramCollector, SlowestCollector, TimelineCollector
 from actors.report.run import SlowMessage
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200))
 def test_a_histogram_counts_each_value_once_and_its_quantiles_are_near(values: list[float]) -> None:
     bounds = (1.0, 10.0, 1000.0)
@@ -33,6 +34,7 @@ def test_an_empty_histogram_is_none() -> None:
     assert HistogramCollector("s", (1.0,)).result() is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=600), st.integers(2, 20))
 def test_a_timeline_is_bounded_rises_and_ends_with_the_last_state(
     steps: list[int], points_max: int
@@ -60,6 +62,7 @@ def test_a_timeline_of_many_moments_still_covers_all_of_it() -> None:
     assert max(b - a for a, b in pairwise(times)) <= 10_000 / 10
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 100), max_size=60), st.integers(1, 10))
 def test_the_slowest_are_the_slowest(delays: list[int], limit: int) -> None:
     collector = SlowestCollector(limit)
