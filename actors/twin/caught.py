@@ -1,6 +1,7 @@
 """The mails that a twin kept, read from its folder; also while the twin is writing.
 
-Mails have numbers, counting from 1 over the life of the folder; the oldest ones go as newer ones come.
+Mails have numbers, counting from 1 over the life of the folder; the oldest ones go as newer ones
+come.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Caught:
     def search(self, words: str, start: int, count: int) -> tuple[int, list[Summary]]:
         """Find mails, newest first: how many match, and `count` of them from the `start`th.
 
-        Each word must occur in subject, From, a recipient, a provider or the Message-ID; case doesn't
-        matter. Without words no mail but those given back is read.
+        Each word must occur in subject, From, a recipient, a provider or the Message-ID; case
+        doesn't matter. Without words no mail but those given back is read.
         """
         numbers = self.numbers()
         wanted = words.casefold().split()

@@ -1,7 +1,7 @@
 """A mail taken apart for people to read: header fields, parts, text, and HTML that can do no harm.
 
-Hostile mail is bounded: so many header fields, parts and octets are shown, the rest is named as left out. Nothing
-here raises on what a mail contains.
+Hostile mail is bounded: so many header fields, parts and octets are shown, the rest is named as
+left out. Nothing here raises on what a mail contains.
 """
 
 from __future__ import annotations

@@ -25,8 +25,16 @@ from deliverability.smtp.server import ServerConfig
 from deliverability.transport.smtp_server import PolicyFactory, SmtpListener
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.twin import Twin
-from deliverability.twin.verdict import Connection, Verdict
+from deliverability.twin.verdict import (
+    GO_AHEAD,
+    OK_MAIL,
+    OK_RCPT,
+    OK_TAKEN,
+    Connection,
+    Verdict,
+)
 
+_USUAL = (OK_RCPT, OK_MAIL, GO_AHEAD, OK_TAKEN)
 _CROWDED = Decision(
     Reply(421, "4.3.2", ("Too many connections to this twin, closing",)), disconnect="after"
 )
@@ -188,6 +196,9 @@ class _ConnectionPolicy:
 
 def _decision(verdict: Verdict) -> Decision:
     """Say a verdict in the words of the server session."""
+    # The usual words are known to the session, which needn't encode them anew.
+    if any(verdict is usual for usual in _USUAL):
+        return ACCEPT
     if verdict.reply is None and verdict.closes:
         return Decision(delay_ms=verdict.delay_ms, disconnect="before")
     return Decision(

@@ -1,8 +1,7 @@
 """DKIM verdicts by dkimpy, which shares nothing with the implementation that signs. RFC 6376 §6.
 
-Keys come from a look-up that the caller gives, never from DNS: from
-`<selector>._domainkey.<domain>` to the text of the TXT record. In a data directory they lie as
-`keys/<selector>._domainkey.<domain>.txt`.
+Keys come from a look-up that the caller gives, never from DNS: from `<selector>._domainkey.<domain>` to the text of
+the TXT record.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ Verdict = Literal["none", "pass", "fail", "unknown"]
 
 SIGNATURES_MAX = 10
 """Signatures looked at in one mail; each costs 10 ms or so."""
-_KEY_OCTETS_MAX = 16_384
-_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*")
+_KEY_OCTETS_MAX = 65_536
+_KEY_FILES_MAX = 1000
+_RECORD = re.compile(
+    rb"^([A-Za-z0-9_.-]{1,253}?)\.?[ \t]+(?:IN[ \t]+)?TXT[ \t]+(\S[^\r\n]*)", re.MULTILINE
+)
 _FIELD = re.compile(
     rb"^dkim-signature[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE | re.MULTILINE
 )
@@ -42,18 +44,32 @@ class SignatureVerdict(msgspec.Struct, frozen=True):
 
 
 def keys_in(data: Path) -> KeyLookup:
-    """Look keys up in the folder `keys` of a data directory."""
+    """Look keys up in the text files of the folder `keys` in a data directory, or else beside it.
+
+    A line `<name> TXT <record>` gives a key, in any file whose name ends in `.txt`; `veredus init` writes such.
+    """
+    known: dict[str, bytes] = {}
 
     def look_up(name: str) -> bytes | None:
-        if len(name) > 253 or not _NAME.fullmatch(name):
-            return None
-        try:
-            with (data / "keys" / f"{name}.txt").open("rb") as file:
-                return file.read(_KEY_OCTETS_MAX).strip()
-        except OSError:
-            return None
+        if name not in known:
+            for folder in (data.absolute().parent / "keys", data / "keys"):
+                known.update(_records(folder))
+        return known.get(name)
 
     return look_up
+
+
+def _records(folder: Path) -> dict[str, bytes]:
+    records: dict[str, bytes] = {}
+    for path in sorted(folder.glob("*.txt"))[:_KEY_FILES_MAX]:
+        try:
+            with path.open("rb") as file:
+                octets = file.read(_KEY_OCTETS_MAX)
+        except OSError:
+            continue  # a file that can't be read holds no key; the verdict names the missing one
+        for name, record in _RECORD.findall(octets):
+            records[name.decode("ascii").lower()] = record.replace(b'"', b"").strip()
+    return records
 
 
 def verify(content: bytes, look_up: KeyLookup) -> tuple[Verdict, tuple[SignatureVerdict, ...]]:
