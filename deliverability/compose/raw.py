@@ -108,10 +108,10 @@ def _names(headers: bytes) -> list[bytes]:
         found = _field_start(line)
         if found:
             names.append(found[0][:-1].strip(b" \t").lower())
+        elif number == 1 and line.startswith(b"From "):
+            raise _refuse(1, "the separator of an mbox file, which is no header field", "leave it out")
         elif not names or line[:1] not in (b" ", b"\t"):
-            raise _refuse(
-                number, "neither a header field nor the continuation of one", "Name: value"
-            )
+            raise _refuse(number, "neither a header field nor the continuation of one", "Name: value")
     return names
 
 
