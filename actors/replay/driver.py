@@ -113,7 +113,10 @@ class Driver:
     def _fresh_arrivals(self, row: LogRow) -> list[WireArrival]:
         """Give a row's inputs; what it says of its contact only when the last row said something else."""
         key = contact_key(self._tenant, row.contact)
-        said = blake2b(repr((row.attributes, row.consents)).encode(), digest_size=8).digest()
+        consents = [
+            (one.topic, one.granted, one.source) for one in row.consents
+        ]  # each row has its own time
+        said = blake2b(repr((row.attributes, consents)).encode(), digest_size=8).digest()
         known = self._known.get(key) == said
         if not known and len(self._known) < REMEMBERED_MAX:
             self._known[key] = said
