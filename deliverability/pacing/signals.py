@@ -1,0 +1,67 @@
+"""What a reply says about pace: which of our quantities was too much, if any.
+
+Only the causes that pacing acts upon are told apart; everything else about a reply is the classifier's business
+(`deliverability.feedback`). Enhanced codes decide where a provider gives them a meaning of its own, else the text.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Cause", "cause_of_reply")
+
+import enum
+import re
+
+
+class Cause(enum.Enum):
+    """Why an attempt did not end in acceptance, as far as it concerns pace."""
+
+    ACCEPTED = "accepted"
+    RATE = "rate"  # too much per time: slow the queue, burn no attempts
+    STOP = "stop"  # Google's 4.7.28: stop altogether, then the recipe of `recovery`
+    CONNECTIONS = "connections"  # too many at the same time
+    PER_CONNECTION = "per-connection"  # too many messages on this one
+    GREYLIST = "greylist"
+    REPUTATION = "reputation"  # complaints or blocks: slow down for long
+    MAILBOX_FULL = "mailbox-full"
+    TRANSIENT = "transient"  # anything else that passes; says nothing about pace
+    PERMANENT = "permanent"
+
+
+_TEXT_CAUSES: tuple[tuple[Cause, str], ...] = (
+    (Cause.STOP, r"\b4\.7\.28\b|unusual rate of (unsolicited|e?mail)"),
+    (Cause.PER_CONNECTION, r"messages? (for this|per) (session|connection)|this connection reached"),
+    (
+        Cause.CONNECTIONS,
+        r"\b4\.7\.652\b|too many (concurrent |simultaneous )?connections|trop de connexions"
+        r"|maximum number of connections|max concurrent connections|concurren\w+ connection",
+    ),
+    (Cause.GREYLIST, r"gr[ae]y-?list"),
+    (
+        Cause.REPUTATION,
+        r"user complaints|ip reputation|\[(ip)?tss?0[45]\]|poor reputation|bad reputation",
+    ),
+    (Cause.MAILBOX_FULL, r"\b4\.2\.2\b|mailbox (is )?full|over ?quota|quota exceeded"),
+    (
+        Cause.RATE,
+        r"#CR-IN-DEF-2|sent too many|too (many|much) (messages|mail|e-?mails|recipients)|rate.?limit"
+        r"|rate that|sending rate|\bthrottl|temporarily deferred|try again more slowly|\[tss?0[123]\]"
+        r"|frequency limited|volume|quota for this (hour|day)|hourly limit|daily limit",
+    ),
+)
+_COMPILED = tuple((cause, re.compile(pattern, re.IGNORECASE)) for cause, pattern in _TEXT_CAUSES)
+_TEXT_MAX = 1_000
+
+
+def cause_of_reply(code: int, text: str) -> Cause:
+    """Return what a reply says about pace.
+
+    Args:
+        code: the reply code; 0 if the connection broke instead.
+        text: enhanced code and text as one line; only the first 1,000 characters are read.
+    """
+    if 200 <= code < 300:
+        return Cause.ACCEPTED
+    if code >= 500:
+        return Cause.PERMANENT
+    cut = text[:_TEXT_MAX]
+    return next((cause for cause, found in _COMPILED if found.search(cut)), Cause.TRANSIENT)
