@@ -1,7 +1,7 @@
 """A tenant's scenarios as one version of the catalog has them, indexed by what opens them.
 
-The index is made once for each catalog version and tenant, so that an event which interests no scenario costs one
-look-up.
+The index is made once for each catalog version and tenant, so that an event which interests no
+scenario costs one look-up.
 """
 
 from __future__ import annotations
@@ -9,19 +9,33 @@ from __future__ import annotations
 __all__ = ("TenantView", "Views")
 
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
 from engine.machine import CatalogView
-from scenarios.compiling import CompiledScenario
+from scenarios.compiling import CompiledScenario, Opening
 from scenarios.settings import ContactSettings
 from scenarios.state import Journey
+from scenarios.zones import UTC, zone_of
 
 _DEFAULTS = ContactSettings()
 
 
 class TenantView:
-    """What the contact machine asks of the catalog, for one tenant at one version."""
+    """What the contact machine asks of the catalog, for one tenant at one version.
 
-    __slots__ = ("_catalog", "_tenant", "by_event", "current", "settings")
+    `by_event` has who may open a journey, the highest priority first, then by name.
+    """
+
+    __slots__ = (
+        "_catalog",
+        "_tenant",
+        "by_event",
+        "current",
+        "looks_back",
+        "settings",
+        "watches_state",
+        "zone",
+    )
 
     def __init__(self, catalog: CatalogView, tenant: str) -> None:
         self._catalog = catalog
@@ -29,12 +43,16 @@ class TenantView:
         self.current: Mapping[str, CompiledScenario] = catalog.all("scenario", tenant)
         found = catalog.find("setting", tenant, "contact")
         self.settings: ContactSettings = found if found is not None else _DEFAULTS
-        by_event: dict[str, list[CompiledScenario]] = {}
-        for _, compiled in sorted(self.current.items()):
-            by_event.setdefault(compiled.event, []).append(compiled)
-        self.by_event: Mapping[str, tuple[CompiledScenario, ...]] = {
-            event: tuple(listed) for event, listed in by_event.items()
-        }
+        self.zone: ZoneInfo = zone_of(self.settings.zone) or UTC
+        ranked = sorted(self.current.values(), key=lambda one: (-one.scenario.priority, one.name))
+        by_event: dict[str, tuple[tuple[CompiledScenario, Opening], ...]] = {}
+        for compiled in ranked:
+            for opening in compiled.openings:
+                pair = (compiled, opening)
+                by_event[opening.event] = (*by_event.get(opening.event, ()), pair)
+        self.by_event = by_event
+        self.looks_back = frozenset(event for one in ranked for event in one.looks_back)
+        self.watches_state = any("" in one.watches for one in ranked)
 
     def of_journey(self, journey: Journey) -> CompiledScenario | None:
         """Give the version that a journey runs on; None when the catalog has lost it."""
@@ -47,7 +65,10 @@ class TenantView:
 
 
 class Views:
-    """Keeps one `TenantView` a tenant, of the newest catalog seen. A memo, not a state: losing it changes nothing."""
+    """Keeps one `TenantView` a tenant, of the newest catalog seen.
+
+    A memo, not a state: losing it changes nothing.
+    """
 
     def __init__(self) -> None:
         self._catalog: CatalogView | None = None

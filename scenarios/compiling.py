@@ -1,135 +1,117 @@
-"""From the model to a program: steps laid out flat, each knowing the next, conditions compiled to closures.
+"""From the model to a program: steps laid out flat, each knowing the next, conditions as closures.
 
     compile_scenario(scenario) -> CompiledScenario
 
-It is what the catalog holds, under section `scenario` by name, and under `scenario-version` as `name@version` for the
-journeys that stay on their version.
+It is what the catalog holds, under section `scenario` by name, and under `scenario-version` as
+`name@version` for the journeys that stay on their version.
 """
 
 from __future__ import annotations
 
-__all__ = (
-    "Branching",
-    "CompiledScenario",
-    "Condition",
-    "Ending",
-    "Instruction",
-    "Listener",
-    "Listening",
-    "Sending",
-    "Updating",
-    "Waiting",
-    "compile_scenario",
-)
+__all__ = ("CompiledScenario", "Opening", "Watching", "compile_scenario")
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any, assert_never
 
 import msgspec
 
-from scenarios.cel.closures import Closure, compile_tree
+from scenarios.cel.closures import compile_tree
 from scenarios.cel.syntax import parse
 from scenarios.cel.tree import Name
-from scenarios.model import End, If, Reentry, Scenario, Send, Step, Update, Wait, WaitFor
+from scenarios.model import (
+    End,
+    ForEach,
+    If,
+    Notify,
+    Repeat,
+    Scenario,
+    Score,
+    Send,
+    Split,
+    Start,
+    Step,
+    Stop,
+    Switch,
+    Tag,
+    Update,
+    Wait,
+    WaitFor,
+    branches,
+)
+from scenarios.program import (
+    Branching,
+    Condition,
+    Doing,
+    Ending,
+    Instruction,
+    Listener,
+    Listening,
+    Looping,
+    Sending,
+    Splitting,
+    Updating,
+    Waiting,
+)
 
 
-class Condition(msgspec.Struct, frozen=True, gc=False):
-    """A compiled expression; `of_journey` tells whether it looks at `journey`."""
+class Opening(msgspec.Struct, frozen=True):
+    """An event that opens journeys."""
 
-    source: str
-    closure: Closure
-    of_journey: bool
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """Stand until a time has passed."""
-
-    id: str
-    duration_ms: int
-    next: int
-
-
-class Listener(msgspec.Struct, frozen=True):
-    """What happens when an event comes."""
-
+    event: str
     condition: Condition | None
-    caught: str
-    next: int
-    branch: int
 
 
-class Listening(msgspec.Struct, frozen=True):
-    """Stand until one of the events comes, or the time is out."""
+class Watching(msgspec.Struct, frozen=True):
+    """A goal or exit."""
 
-    id: str
-    listeners: Mapping[str, tuple[Listener, ...]]
-    timeout_ms: int
-    otherwise: int
-
-
-class Branching(msgspec.Struct, frozen=True):
-    """Go one of two ways."""
-
-    id: str
-    condition: Condition
-    then: int
-    otherwise: int
-
-
-class Sending(msgspec.Struct, frozen=True):
-    """Send a message, and go on."""
-
-    id: str
-    send: Send
-    next: int
-
-
-class Updating(msgspec.Struct, frozen=True):
-    """Set attributes, and go on. A `Condition` gives the value of an expression."""
-
-    id: str
-    values: tuple[tuple[str, Any], ...]
-    next: int
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """The journey is over."""
-
-    reason: str
-
-
-Instruction = Waiting | Listening | Branching | Sending | Updating | Ending
+    name: str
+    event: str
+    condition: Condition | None
+    goal: bool
 
 
 class CompiledScenario(msgspec.Struct, frozen=True):
-    """A scenario, ready to run. `start` and `places` are positions in `program`."""
+    """A scenario, ready to run. `start` and `places` are positions in `program`.
+
+    `looped` has the ids of steps within loops, whose visits are counted; `looks_back` the events that
+    a step may look back for.
+    """
 
     scenario: Scenario
     name: str
     version: str
-    event: str
-    condition: Condition | None
-    reentry: Reentry
+    openings: tuple[Opening, ...]
+    key: Condition | None
+    watches: Mapping[str, tuple[Watching, ...]]  # by event; "" for those that watch the state
     program: tuple[Instruction, ...]
     start: int
     places: Mapping[str, int]
+    looped: frozenset[str]
+    looks_back: frozenset[str]
 
 
 def compile_scenario(scenario: Scenario) -> CompiledScenario:
     """Compile a scenario that `load` gave. Costs some ms for each expression; keep the result."""
-    layout = _Layout()
+    layout = _Layout(scenario.name)
     start = layout.lay(scenario.steps, layout.add(Ending("")))
     places = {step.id: at for at, step in enumerate(layout.program) if not isinstance(step, Ending)}
+    watches: dict[str, tuple[Watching, ...]] = {}
+    for watch in scenario.watches:
+        made = Watching(watch.name, watch.event, _condition(watch.when), watch.goal)
+        watches[watch.event] = (*watches.get(watch.event, ()), made)
     return CompiledScenario(
         scenario=scenario,
         name=scenario.name,
         version=scenario.version,
-        event=scenario.entry.event,
-        condition=_condition(scenario.entry.when),
-        reentry=scenario.reentry,
+        openings=tuple(Opening(one.event, _condition(one.when)) for one in scenario.entries),
+        key=_condition(scenario.key),
+        watches=watches,
         program=tuple(layout.program),
         start=start,
         places=places,
+        looped=frozenset(_looped(scenario.steps, inside=False)),
+        looks_back=frozenset(_looks_back(scenario.steps)),
     )
 
 
@@ -153,10 +135,28 @@ def _mentions(node: Any, root: str) -> bool:
     return False
 
 
+def _looped(steps: tuple[Step, ...], *, inside: bool) -> Iterator[str]:
+    for step in steps:
+        if inside and not isinstance(step, End):
+            yield step.id
+        deeper = inside or isinstance(step, (ForEach, Repeat))
+        for branch in branches(step):
+            yield from _looped(branch, inside=deeper)
+
+
+def _looks_back(steps: tuple[Step, ...]) -> Iterator[str]:
+    for step in steps:
+        if isinstance(step, WaitFor) and step.look_back_ms:
+            yield from (waiter.event for waiter in step.waiters)
+        for branch in branches(step):
+            yield from _looks_back(branch)
+
+
 class _Layout:
     """Lays steps out from the last to the first, so that each knows where the next one is."""
 
-    def __init__(self) -> None:
+    def __init__(self, scenario: str) -> None:
+        self._scenario = scenario
         self.program: list[Instruction] = []
 
     def add(self, instruction: Instruction) -> int:
@@ -166,37 +166,75 @@ class _Layout:
     def lay(self, steps: tuple[Step, ...], after: int) -> int:
         """Lay out a list of steps that goes on at `after`; give where it begins."""
         for step in reversed(steps):
-            after = self.add(self._instruction(step, after))
+            if isinstance(step, (ForEach, Repeat)):
+                after = self._loop(step, after)
+            else:
+                after = self.add(self._instruction(step, after))
         return after
+
+    def _loop(self, step: ForEach | Repeat, after: int) -> int:
+        """Lay out a loop, whose body goes on at the loop itself."""
+        at = self.add(Ending(""))  # its place is needed before its body is known
+        body = self.lay(step.steps, at)
+        if isinstance(step, ForEach):
+            items = _compile(step.items)
+            loop = Looping(step.id, items, step.variable, step.limit, None, body, after)
+        else:
+            loop = Looping(step.id, None, "", step.times, _condition(step.condition), body, after)
+        self.program[at] = loop
+        return at
 
     def _instruction(self, step: Step, after: int) -> Instruction:
         match step:
-            case Wait(id=identity, duration_ms=duration_ms):
-                return Waiting(identity, duration_ms, after)
+            case Wait(id=identity, duration_ms=duration_ms, calendar=calendar):
+                date = _condition(calendar.date) if calendar else None
+                return Waiting(identity, duration_ms, calendar, date, after)
             case WaitFor():
                 return self._listening(step, after)
             case If(id=identity, condition=source, then=then, otherwise=otherwise):
-                ways = self.lay(then, after), self.lay(otherwise, after)
-                return Branching(identity, _compile(source), *ways)
+                way = (_compile(source), self.lay(then, after), "then")
+                return Branching(identity, (way,), self.lay(otherwise, after))
+            case Switch(id=identity, cases=cases, otherwise=otherwise):
+                ways = tuple(
+                    (_compile(case.when), self.lay(case.then, after), str(at))
+                    for at, case in enumerate(cases)
+                )
+                return Branching(identity, ways, self.lay(otherwise, after))
+            case Split():
+                return self._splitting(step, after)
             case Send(id=identity):
                 return Sending(identity, step, after)
             case Update(id=identity, attributes=attributes):
                 values = tuple((key, _value(value)) for key, value in attributes.items())
                 return Updating(identity, values, after)
+            case Score() | Tag() | Start() | Stop() | Notify():
+                return Doing(step.id, step, after)
             case End(reason=reason):
                 return Ending(reason)
+            case ForEach() | Repeat():
+                raise AssertionError("`lay` takes loops")
             case _:
                 assert_never(step)
 
     def _listening(self, step: WaitFor, after: int) -> Listening:
         listeners: dict[str, tuple[Listener, ...]] = {}
         for branch, waiter in enumerate(step.waiters):
-            listener = Listener(
-                _condition(waiter.when), waiter.caught, self.lay(waiter.then, after), branch
-            )
+            then = self.lay(waiter.then, after)
+            listener = Listener(_condition(waiter.when), waiter.caught, then, branch)
             listeners[waiter.event] = (*listeners.get(waiter.event, ()), listener)
         otherwise = self.lay(step.otherwise, after)
-        return Listening(step.id, listeners, step.timeout_ms, otherwise)
+        return Listening(step.id, listeners, step.timeout_ms, step.look_back_ms, otherwise)
+
+    def _splitting(self, step: Split, after: int) -> Splitting:
+        targets = tuple(self.lay(variant.then, after) for variant in step.variants)
+        return Splitting(
+            step.id,
+            (step.salt or f"{self._scenario}/{step.id}").encode(),
+            tuple(variant.name for variant in step.variants),
+            tuple(accumulate(variant.weight for variant in step.variants)),
+            targets,
+            step.experiment,
+        )
 
 
 def _value(value: Any) -> Any:

@@ -31,8 +31,10 @@ from engine.vocabulary import (
 )
 from scenarios.catalog import Views
 from scenarios.draft import Draft
-from scenarios.entry import take_event
+from scenarios.entry import retime, take_event, watch_state
+from scenarios.exposure import release_or_keep
 from scenarios.interpreter import wake
+from scenarios.opening import open_started
 from scenarios.permission import answer
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
@@ -98,7 +100,18 @@ class ContactMachine:
                 return _erase(draft, body)
             case _:
                 assert_never(body)
-        return draft.transition()
+        return _conclude(draft)
+
+
+def _conclude(draft: Draft) -> Transition:
+    """Let everything follow that a change of the contact entails."""
+    if draft.starting:
+        open_started(draft)
+    if draft.journeys:
+        if draft.attributes is not draft.contact.attributes:
+            retime(draft)
+        watch_state(draft)
+    return draft.transition()
 
 
 def _nobody(body: MaySend | OutcomeNotice | Wake, tenant: str) -> Transition:
@@ -110,6 +123,7 @@ def _nobody(body: MaySend | OutcomeNotice | Wake, tenant: str) -> Transition:
 
 
 def _settle(draft: Draft, body: OutcomeNotice) -> None:
+    release_or_keep(draft, body)
     if body.final:
         draft.settle(body.message_id)
 

@@ -1,4 +1,4 @@
-"""The working copy of a contact while one input is decided: changed in place, then made into a transition.
+"""The working copy of a contact while one input is decided: changed in place, then made a transition.
 
 What the state holds is never changed; a container is copied when it is first written to.
 """
@@ -8,20 +8,24 @@ from __future__ import annotations
 __all__ = ("Draft",)
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from engine.keyspace import message_key
-from engine.machine import At, Context, Effect, Record, Tell, Transition
-from engine.vocabulary import Consent
+from engine.machine import At, Context, Effect, Emit, Record, Tell, Transition
+from engine.vocabulary import Cancel
 from scenarios.catalog import TenantView
-from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
-from scenarios.compiling import Condition
-from scenarios.state import Contact, Direct, Journey, JourneySend, Past, Suppression
+from scenarios.compiling import CompiledScenario
+from scenarios.program import Condition
+from scenarios.state import Contact, Journey, JourneySend, Past
+from scenarios.zones import zone_of
+
+_KEYS_MAX = 50  # remembered keys of one scenario
 
 
 class Draft:
-    """One decision under way."""
+    """One decision under way. `starting` has the journeys that `start` steps have asked for."""
 
     __slots__ = (
         "attributes",
@@ -32,13 +36,19 @@ class Draft:
         "directs",
         "dropped",
         "effects",
+        "exposures",
         "journeys",
         "now",
+        "ordinal",
         "past",
+        "recent",
         "record_version",
         "scope",
+        "scores",
         "sends",
+        "starting",
         "suppressions",
+        "tags",
         "tenant",
         "view",
     )
@@ -50,17 +60,25 @@ class Draft:
         self.tenant = tenant
         self.view = view
         self.effects: list[Effect] = []
-        self.attributes: dict[str, Any] = contact.attributes
+        self.starting: list[tuple[CompiledScenario, dict[str, Any]]] = []
+        self.attributes = contact.attributes
         self.record_version = contact.record_version
-        self.consents: dict[str, Consent] = contact.consents
-        self.counts: dict[str, int] = contact.counts
-        self.journeys: list[Journey] = list(contact.journeys)
-        self.past: dict[str, Past] = contact.past
-        self.suppressions: dict[str, Suppression] = contact.suppressions
-        self.sends: dict[bytes, JourneySend] = contact.sends
-        self.directs: dict[bytes, Direct] = contact.directs
+        self.consents = contact.consents
+        self.counts = contact.counts
+        self.journeys = list(contact.journeys)
+        self.past = contact.past
+        self.suppressions = contact.suppressions
+        self.sends = contact.sends
+        self.directs = contact.directs
         self.dropped = contact.dropped
-        self.scope = Scope(self.attributes, self.counts, now=context.now)
+        self.exposures = contact.exposures
+        self.scores = contact.scores
+        self.tags = contact.tags
+        self.recent = contact.recent
+        self.ordinal = contact.ordinal
+        self.scope = Scope(
+            self.attributes, self.counts, now=context.now, scores=self.scores, tags=self.tags
+        )
 
     # ---- writing
 
@@ -75,24 +93,43 @@ class Draft:
 
     def count(self, event: str) -> None:
         """Count an event."""
+        self.ordinal += 1
         counts = self.counts
         if counts is self.contact.counts:
             counts = self.counts = self.scope.counts = dict(counts)
         counts[event] = counts.get(event, 0) + 1
 
-    def remember(self, scenario: str) -> None:
-        """Note that the scenario was entered now."""
-        before = self.past.get(scenario)
-        opened = before.opened + 1 if before else 1
-        self.past = {**self.past, scenario: Past(opened, self.now)}
+    def remember(self, scenario: str, key: str) -> None:
+        """Note that the scenario was entered now; of many keys the newest are remembered."""
+        name = f"{scenario}\0{key}" if key else scenario
+        before = self.past.get(name)
+        self.past = {**self.past, name: Past(before.opened + 1 if before else 1, self.now)}
+        if key:
+            keyed = [one for one in self.past if one.startswith(f"{scenario}\0")]
+            if len(keyed) > _KEYS_MAX:
+                oldest = min(keyed, key=lambda one: (self.past[one].opened_at, one))
+                del self.past[oldest]
 
     def replace(self, journey: Journey, after: Journey | None) -> None:
-        """Put what became of a journey in its place; None takes it away."""
-        at = self.journeys.index(journey)
-        if after is None:
-            del self.journeys[at]
-        else:
-            self.journeys[at] = after
+        """Put what became of a journey in its place; None takes it away.
+
+        A journey that was ended in the meantime (by another that it started) stays ended.
+        """
+        for at, one in enumerate(self.journeys):
+            if one.id == journey.id:
+                if after is None:
+                    del self.journeys[at]
+                else:
+                    self.journeys[at] = after
+                return
+
+    def end(self, journey: Journey, reason: str) -> None:
+        """End a journey from outside: its messages that aren't begun are cancelled."""
+        self.replace(journey, None)
+        self.record("journey_ended", journey=journey.id, scenario=journey.scenario, reason=reason)
+        for message_id, send in self.sends.items():
+            if send.journey == journey.id:
+                self.tell_message(message_id, Cancel(reason))
 
     def add_send(self, message_id: bytes, send: JourneySend) -> None:
         """Note that a message of a journey is under way."""
@@ -115,21 +152,32 @@ class Draft:
         """Tell a message of this contact."""
         self.effects.append(Tell(message_key(self.tenant, message_id), body))
 
-    # ---- conditions
+    def emit(self, channel: str, body: Any) -> None:
+        """Put an entry on a feed."""
+        self.effects.append(Emit(channel, body))
+
+    # ---- reading
 
     def holds(self, condition: Condition | None, where: str) -> bool:
-        """Evaluate a condition in the scope as it stands; without a value it doesn't hold, and that is recorded."""
-        if condition is None:
-            return True
-        return self.value(condition.closure, where) is True
+        """Evaluate a condition in the scope as it stands.
 
-    def value(self, closure: Closure, where: str) -> Any:
+        Without a value it doesn't hold, and that is recorded.
+        """
+        return condition is None or self.value(condition, where) is True
+
+    def value(self, condition: Condition, where: str) -> Any:
         """Evaluate an expression; None where it has no value, and that is recorded."""
         try:
-            return closure(self.scope)
+            return condition.closure(self.scope)
         except EvaluationError as error:
             self.record("expression_failed", where=where, why=str(error))
             return None
+
+    def zone(self) -> ZoneInfo:
+        """Give the contact's time zone; an unknown or invalid one is the tenant's."""
+        name = self.attributes.get(self.view.settings.zone_attribute)
+        found = zone_of(name) if isinstance(name, str) else None
+        return found or self.view.zone
 
     # ---- the end
 
@@ -147,6 +195,11 @@ class Draft:
             self.directs,
             self.contact.erased_at,
             self.dropped,
+            self.exposures,
+            self.scores,
+            self.tags,
+            self.recent,
+            self.ordinal,
         )
         due = 0
         for journey in self.journeys:

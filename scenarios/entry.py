@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ("take_event",)
+__all__ = ("retime", "take_event", "watch_state")
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from engine.ids import journey_id
+import msgspec
+
 from engine.vocabulary import Event
-from scenarios.compiling import CompiledScenario, Listener, Listening
+from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
-from scenarios.interpreter import advance, journey_fields
-from scenarios.state import JOURNEYS_MAX, Journey
+from scenarios.interpreter import advance, caught, due_of, fits, look
+from scenarios.opening import open_journey
+from scenarios.program import Listening, Waiting
+from scenarios.state import Journey, Seen
+
+_RECENT_MAX: Final = 10  # events of a name kept for those who look back
 
 
 def take_event(draft: Draft, event: Event) -> None:
@@ -21,85 +25,82 @@ def take_event(draft: Draft, event: Event) -> None:
     if event.historical:
         return
     for journey in tuple(draft.journeys):
-        _listen(draft, journey, event)
-    for compiled in draft.view.by_event.get(event.name, ()):
-        _enter(draft, compiled, event.data)
+        compiled = draft.view.of_journey(journey)
+        if compiled is not None and not _watched(draft, compiled, journey, event.name, event.data):
+            _listen(draft, compiled, journey, event)
+    _enter(draft, event)
+    if event.name in draft.view.looks_back:
+        seen = Seen(draft.ordinal, draft.now, event.data)
+        kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
+        draft.recent = {**draft.recent, event.name: kept}
 
 
-def _listen(draft: Draft, journey: Journey, event: Event) -> None:
-    compiled = draft.view.of_journey(journey)
-    at = compiled.places.get(journey.step) if compiled else None
-    if compiled is None or at is None:
-        return
-    step = compiled.program[at]
+def _enter(draft: Draft, event: Event) -> None:
+    """Open journeys; of several openings of a scenario the first that holds counts."""
+    opened = ""
+    for compiled, opening in draft.view.by_event.get(event.name, ()):
+        if compiled.name == opened:
+            continue
+        if compiled.scenario.reentry == "never" and compiled.name in draft.past:
+            continue  # the most frequent refusal by far: not worth a record
+        draft.scope.event = event.data
+        if draft.holds(opening.condition, compiled.name):
+            opened = compiled.name
+            open_journey(draft, compiled, event.data)
+
+
+def _listen(draft: Draft, compiled: CompiledScenario, journey: Journey, event: Event) -> None:
+    at = compiled.places.get(journey.step)
+    step = compiled.program[at] if at is not None else None
     if not isinstance(step, Listening):
         return
     for listener in step.listeners.get(event.name, ()):
-        if _fits(draft, listener, journey, event, step.id):
-            draft.record("branch_taken", journey=journey.id, step=step.id, branch=listener.branch)
-            on = _with_caught(journey, listener.caught, event.data)
-            draft.replace(journey, advance(draft, compiled, on, listener.next, draft.now))
+        if fits(draft, listener, journey, event.data, step.id):
+            on, position = caught(draft, step, listener, journey, event.data)
+            draft.replace(journey, advance(draft, compiled, on, position, draft.now))
             return
 
 
-def _fits(draft: Draft, listener: Listener, journey: Journey, event: Event, step: str) -> bool:
-    condition = listener.condition
-    if condition is None:
-        return True
-    draft.scope.event = event.data
-    if condition.of_journey:
-        draft.scope.journey = journey_fields(journey, step)
-    return draft.holds(condition, step)
+# ---- goals and exits
 
 
-def _with_caught(journey: Journey, name: str, data: Mapping[str, Any]) -> Journey:
-    if not name:
-        return journey
-    return Journey(
-        journey.id,
-        journey.scenario,
-        journey.version,
-        journey.step,
-        journey.visit,
-        journey.due,
-        journey.opened_at,
-        journey.event,
-        journey.key,
-        {**journey.caught, name: data},
-    )
+def _watched(
+    draft: Draft, compiled: CompiledScenario, journey: Journey, event: str, data: dict[str, Any]
+) -> bool:
+    """End the journey if a goal or exit says so; `event` "" looks at those that watch the state."""
+    for watch in compiled.watches.get(event, ()):
+        draft.scope.event = data
+        if watch.condition is not None:
+            look(draft, watch.condition, journey, journey.step)
+        if draft.holds(watch.condition, watch.name):
+            draft.end(journey, f"{'goal' if watch.goal else 'exit'}:{watch.name}")
+            return True
+    return False
 
 
-def _enter(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> None:
-    """Open a journey, if condition and re-entry rule let it."""
-    if compiled.reentry == "never" and compiled.name in draft.past:
-        return
-    draft.scope.event = data
-    if not draft.holds(compiled.condition, compiled.name):
-        return
-    under_way = next((one for one in draft.journeys if one.scenario == compiled.name), None)
-    if under_way is not None:
-        if compiled.reentry != "restart":
-            draft.record("entry_refused", scenario=compiled.name, reason="under_way")
-            return
-        draft.journeys.remove(under_way)
-        draft.record(
-            "journey_ended", journey=under_way.id, scenario=compiled.name, reason="restarted"
-        )
-    if len(draft.journeys) >= JOURNEYS_MAX:
-        draft.record("entry_refused", scenario=compiled.name, reason="too_many_journeys")
-        return
-    _open(draft, compiled, data)
+def watch_state(draft: Draft) -> None:
+    """End the journeys whose goal or exit without an event has come true."""
+    for journey in tuple(draft.journeys):
+        compiled = draft.view.of_journey(journey)
+        if compiled is not None and "" in compiled.watches:
+            _watched(draft, compiled, journey, "", journey.event)
 
 
-def _open(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> None:
-    context = draft.context
-    identity = journey_id(context.key, compiled.name, "", context.input_id)
-    journey = Journey(identity, compiled.name, compiled.version, "", 1, 0, draft.now, data)
-    if compiled.reentry == "never":
-        draft.remember(compiled.name)
-    draft.record(
-        "journey_opened", journey=identity, scenario=compiled.name, version=compiled.version
-    )
-    standing = advance(draft, compiled, journey, compiled.start, draft.now)
-    if standing is not None:
-        draft.journeys.append(standing)
+# ---- calendar waits follow what they depend on
+
+
+def retime(draft: Draft) -> None:
+    """Work out anew when calendar waits are over, after attributes (zone, dates) have changed."""
+    for journey in tuple(draft.journeys):
+        compiled = draft.view.of_journey(journey)
+        at = compiled.places.get(journey.step) if compiled else None
+        step = compiled.program[at] if compiled and at is not None else None
+        if not isinstance(step, Waiting) or step.calendar is None:
+            continue
+        draft.scope.event = journey.event
+        due = due_of(draft, step, journey, journey.since)
+        if due is None:
+            draft.end(journey, "no_date")
+        elif due != journey.due:
+            draft.record("journey_retimed", journey=journey.id, step=step.id, due=due)
+            draft.replace(journey, msgspec.structs.replace(journey, due=max(due, 1)))

@@ -1,23 +1,37 @@
 """The model of a scenario: what a file means, without its form. Frozen; its content hash is its version.
 
-Expressions are kept as text, durations in ms. Every step but `end` has an id that stays the same when the file is
-edited: a journey stands at an id, and a message's id contains it.
+Expressions are kept as text, durations in ms, times of day in minutes. Every step but `end` has an
+id that stays the same when the file is edited: a journey stands at an id, and a message's id
+contains it.
 """
 
 from __future__ import annotations
 
 __all__ = (
+    "Calendar",
+    "Case",
     "End",
     "Entry",
+    "ForEach",
     "If",
+    "Notify",
     "Reentry",
+    "Repeat",
     "Scenario",
+    "Score",
     "Send",
+    "Split",
+    "Start",
     "Step",
+    "Stop",
+    "Switch",
+    "Tag",
     "Update",
+    "Variant",
     "Wait",
     "WaitFor",
     "Waiter",
+    "Watch",
     "branches",
     "walk",
 )
@@ -31,21 +45,52 @@ import msgspec
 Reentry = Literal["never", "always", "restart"]
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Defaults are left out of the hash, so that a new key doesn't change the version of old files."""
+
+
+class Entry(_Part, frozen=True):
     """Which event opens a journey, and the condition it must fulfil ("" for none)."""
 
     event: str
     when: str = ""
 
 
-class Wait(msgspec.Struct, frozen=True, omit_defaults=True, tag="wait"):
-    """Wait an elapsed time, counted from when the journey reached the step."""
+class Watch(_Part, frozen=True):
+    """What ends a journey wherever it stands: an event, a condition ("" for none), or both."""
+
+    name: str
+    event: str = ""
+    when: str = ""
+    goal: bool = False
+
+
+class Calendar(_Part, frozen=True):
+    """A wait by wall time in the contact's zone (`zone` "": the contact's own).
+
+    It begins at `date` (an expression) plus `offset_days`, or else now; then it goes on to the first
+    moment on one of `days` (0 is Monday) within [`from_minute`, `to_minute`), or at `at_minute`.
+    """
+
+    date: str = ""
+    offset_days: int = 0
+    at_minute: int = -1
+    days: tuple[int, ...] = ()
+    from_minute: int = -1
+    to_minute: int = -1
+    zone: str = ""
+    past: Literal["go-on", "end"] = "go-on"
+
+
+class Wait(_Part, frozen=True, tag="wait"):
+    """Wait an elapsed time, counted from when the journey reached the step, then by the calendar."""
 
     id: str
-    duration_ms: int
+    duration_ms: int = 0
+    calendar: Calendar | None = None
 
 
-class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
+class Waiter(_Part, frozen=True):
     """One event that a `wait_for` waits for; `caught` names it under `journey`."""
 
     event: str
@@ -54,16 +99,20 @@ class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
     then: tuple[Step, ...] = ()
 
 
-class WaitFor(msgspec.Struct, frozen=True, omit_defaults=True, tag="wait_for"):
-    """Wait for one of several events; the first that fits, or the time-out (0: none), decides."""
+class WaitFor(_Part, frozen=True, tag="wait_for"):
+    """Wait for one of several events; the first that fits, or the time-out (0: none), decides.
+
+    `look_back_ms`: events that came before the step count too, 0: none, -1: since the journey opened.
+    """
 
     id: str
     waiters: tuple[Waiter, ...]
     timeout_ms: int = 0
     otherwise: tuple[Step, ...] = ()
+    look_back_ms: int = 0
 
 
-class If(msgspec.Struct, frozen=True, omit_defaults=True, tag="if"):
+class If(_Part, frozen=True, tag="if"):
     """Go one of two ways; a condition that has no value counts as not fulfilled."""
 
     id: str
@@ -72,7 +121,62 @@ class If(msgspec.Struct, frozen=True, omit_defaults=True, tag="if"):
     otherwise: tuple[Step, ...] = ()
 
 
-class Send(msgspec.Struct, frozen=True, omit_defaults=True, tag="send"):
+class Case(_Part, frozen=True):
+    """One way of a `switch`."""
+
+    when: str
+    then: tuple[Step, ...] = ()
+
+
+class Switch(_Part, frozen=True, tag="switch"):
+    """Go the way of the first case that holds."""
+
+    id: str
+    cases: tuple[Case, ...]
+    otherwise: tuple[Step, ...] = ()
+
+
+class Variant(_Part, frozen=True):
+    """One way of a `split`."""
+
+    name: str
+    weight: int = 1
+    then: tuple[Step, ...] = ()
+
+
+class Split(_Part, frozen=True, tag="split"):
+    """Go a way by weights; the same contact goes the same way whenever the salt is the same.
+
+    `salt` "" is the scenario's name and the step's id. `experiment` names what is measured.
+    """
+
+    id: str
+    variants: tuple[Variant, ...]
+    salt: str = ""
+    experiment: bool = False
+    metric: str = ""
+
+
+class ForEach(_Part, frozen=True, tag="for_each"):
+    """Take the steps once for each item of a list; `variable` is its name under `journey`."""
+
+    id: str
+    items: str
+    variable: str
+    steps: tuple[Step, ...]
+    limit: int = 20
+
+
+class Repeat(_Part, frozen=True, tag="repeat"):
+    """Take the steps several times, as long as a condition ("" for none) holds."""
+
+    id: str
+    times: int
+    steps: tuple[Step, ...]
+    condition: str = ""
+
+
+class Send(_Part, frozen=True, tag="send"):
     """Send a message. `expires_ms` counts from when it was due (0: the stream's default)."""
 
     id: str
@@ -82,36 +186,106 @@ class Send(msgspec.Struct, frozen=True, omit_defaults=True, tag="send"):
     message_class: int = 2
     expires_ms: int = 0
     late_ms: int = 0  # later than this it is skipped; 0: never too late
+    capped: Literal["skip", "wait", "leave"] = "skip"
+    no_consent: Literal["skip", "leave"] = "skip"
 
 
-class Update(msgspec.Struct, frozen=True, omit_defaults=True, tag="update"):
+class Update(_Part, frozen=True, tag="update"):
     """Set attributes; a text that begins with `=` is an expression, None removes."""
 
     id: str
     attributes: dict[str, Any]
 
 
-class End(msgspec.Struct, frozen=True, omit_defaults=True, tag="end"):
+class Score(_Part, frozen=True, tag="score"):
+    """Add points to a score, which halves every `half_life_ms` (0: never)."""
+
+    id: str
+    name: str
+    add: int
+    half_life_ms: int = 0
+
+
+class Tag(_Part, frozen=True, tag="tag"):
+    """Put tags on the contact, and take tags off."""
+
+    id: str
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class Start(_Part, frozen=True, tag="start"):
+    """Open a journey in another scenario, with the data of the opening event."""
+
+    id: str
+    scenario: str
+
+
+class Stop(_Part, frozen=True, tag="stop"):
+    """End the contact's journeys in another scenario."""
+
+    id: str
+    scenario: str
+
+
+class Notify(_Part, frozen=True, tag="notify"):
+    """Put an entry on the feed `notify.CHANNEL`, for whoever reads it."""
+
+    id: str
+    channel: str
+    text: str = ""
+
+
+class End(_Part, frozen=True, tag="end"):
     """End the journey, with a reason for the record."""
 
     reason: str = ""
 
 
-Step = Wait | WaitFor | If | Send | Update | End
+Step = (
+    Wait
+    | WaitFor
+    | If
+    | Switch
+    | Split
+    | ForEach
+    | Repeat
+    | Send
+    | Update
+    | Score
+    | Tag
+    | Start
+    | Stop
+    | Notify
+    | End
+)
 
 
-class Scenario(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A scenario. `version` is the hash of all else."""
+class Scenario(_Part, frozen=True):
+    """A scenario. `version` is the hash of all else.
+
+    `reentry_after_ms` > 0: again only when the last journey opened so long ago. `key` (an expression
+    over the opening event): one journey for each value. Of one `group` a contact is in one scenario
+    at a time; a higher `priority` displaces a lower one.
+    """
 
     name: str
-    entry: Entry
+    entries: tuple[Entry, ...]
     steps: tuple[Step, ...]
     reentry: Reentry = "never"
+    reentry_after_ms: int = 0
+    key: str = ""
+    watches: tuple[Watch, ...] = ()
+    priority: int = 0
+    group: str = ""
     description: str = ""
     version: str = ""
 
     def with_version(self) -> Scenario:
-        """Give the same scenario with its version: 16 hex digits over its meaning, layout and comments apart."""
+        """Give the same scenario with its version: 16 hex digits over its meaning.
+
+        Layout, comments and description don't change it.
+        """
         bare = msgspec.structs.replace(self, version="", description="")
         digest = blake2b(msgspec.json.encode(bare, order="deterministic"), digest_size=8)
         return msgspec.structs.replace(self, version=digest.hexdigest())
@@ -127,8 +301,16 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
 
 def branches(step: Step) -> tuple[tuple[Step, ...], ...]:
     """Give the lists of steps inside a step."""
-    if isinstance(step, If):
-        return (step.then, step.otherwise)
-    if isinstance(step, WaitFor):
-        return (*(waiter.then for waiter in step.waiters), step.otherwise)
-    return ()
+    match step:
+        case If(then=then, otherwise=otherwise):
+            return (then, otherwise)
+        case WaitFor(waiters=waiters, otherwise=otherwise):
+            return (*(waiter.then for waiter in waiters), otherwise)
+        case Switch(cases=cases, otherwise=otherwise):
+            return (*(case.then for case in cases), otherwise)
+        case Split(variants=variants):
+            return tuple(variant.then for variant in variants)
+        case ForEach(steps=steps) | Repeat(steps=steps):
+            return (steps,)
+        case _:
+            return ()

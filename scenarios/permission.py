@@ -1,50 +1,77 @@
 """May a message go? Asked of the contact when a credit is at hand, and answered in the same unit.
 
-Checked in this order: erased, suppressed, consent, lateness, frequency cap, quiet hours (DESIGN §4.5). The last word is
-here, not at the step that decided the send, so that nothing goes after a withdrawal.
+Checked in this order: erased, suppressed, consent, lateness, frequency cap, quiet hours (DESIGN §4.5).
+The last word is here, not at the step that decided the send, so that nothing goes after a withdrawal.
 """
 
 from __future__ import annotations
 
 __all__ = ("answer",)
 
-from typing import Any
-
 from engine.vocabulary import MaySend, Permit, Refuse, RefuseReason
+from scenarios.calendar import within
 from scenarios.draft import Draft
+from scenarios.exposure import applies, reserve, room_at
 from scenarios.sending import address_of, domain_of
 from scenarios.state import Direct, JourneySend
+from scenarios.variables import template_variables
 
 
 def answer(draft: Draft, body: MaySend) -> None:
     """Answer a message with `Permit` or `Refuse`."""
     under_way = draft.sends.get(body.message_id) or draft.directs.get(body.message_id)
-    reason = _objection(draft, body, under_way)
-    if reason is None:
-        assert under_way is not None
+    if under_way is None:
+        _refuse(draft, body, "cancelled")
+        return
+    refused = _objection(draft, body, under_way)
+    if refused is None:
+        reserve(draft, body.message_id, body.stream, body.topic)
         draft.tell_message(body.message_id, _permit(draft, body, under_way))
         return
+    reason, retry_at = refused
+    _refuse(draft, body, reason, retry_at)
+    if isinstance(under_way, JourneySend):
+        _leave(draft, under_way, reason)
+
+
+def _refuse(draft: Draft, body: MaySend, reason: RefuseReason, retry_at: int | None = None) -> None:
     draft.record("send_refused", message=body.message_id, attempt=body.attempt, reason=reason)
-    draft.tell_message(body.message_id, Refuse(body.attempt, reason))
+    draft.tell_message(body.message_id, Refuse(body.attempt, reason, retry_at))
+
+
+def _leave(draft: Draft, send: JourneySend, reason: RefuseReason) -> None:
+    """End the journey where its step says so."""
+    rule = {"cap": send.capped, "no_consent": send.no_consent}.get(reason)
+    if rule == "leave":
+        for journey in draft.journeys:
+            if journey.id == send.journey:
+                draft.end(journey, f"refused:{reason}")
+                return
 
 
 def _objection(
-    draft: Draft, body: MaySend, under_way: JourneySend | Direct | None
-) -> RefuseReason | None:
-    if under_way is None:
-        return "cancelled"
+    draft: Draft, body: MaySend, under_way: JourneySend | Direct
+) -> tuple[RefuseReason, int | None] | None:
+    """Give the first reason against it, with the time to ask again."""
+    settings = draft.view.settings
     if "" in draft.suppressions or body.stream in draft.suppressions:
-        return "suppressed"
-    if body.stream not in draft.view.settings.streams_without_consent:
+        return "suppressed", None
+    if body.stream not in settings.streams_without_consent:
         consent = draft.consents.get(body.topic or body.stream)
         if consent is None or not consent.granted:
-            return "no_consent"
+            return "no_consent", None
     late_ms = under_way.late_ms if isinstance(under_way, JourneySend) else 0
     if late_ms and draft.now > body.due + late_ms:
-        return "late"
-    if not domain_of(_address(draft, under_way)):
-        return "no_address"
-    return None
+        return "late", None
+    if settings.caps and (free := room_at(draft, body.message_id, body.stream, body.topic)):
+        waits = isinstance(under_way, JourneySend) and under_way.capped == "wait"
+        return "cap", free if waits else None
+    quiet = settings.quiet_hours
+    if quiet is not None and applies(quiet, settings, body.stream):
+        until = within(quiet.from_minute, quiet.to_minute, draft.now, draft.zone())
+        if until is not None:
+            return "quiet_hours", until
+    return None if domain_of(_address(draft, under_way)) else ("no_address", None)
 
 
 def _address(draft: Draft, under_way: JourneySend | Direct) -> str:
@@ -58,24 +85,6 @@ def _permit(draft: Draft, body: MaySend, under_way: JourneySend | Direct) -> Per
     return Permit(
         body.attempt,
         _address(draft, under_way),
-        _variables(draft, under_way),
+        template_variables(draft.attributes, under_way),
         name if isinstance(name, str) else "",
     )
-
-
-def _variables(draft: Draft, under_way: JourneySend | Direct) -> dict[str, Any]:
-    """Give the template its variables: `contact`, `event`, `journey`; a direct message brings its own."""
-    if isinstance(under_way, Direct):
-        return {"contact": draft.attributes, **under_way.variables}
-    journey = {
-        **under_way.caught,
-        "id": under_way.journey.hex(),
-        "scenario": under_way.scenario,
-        "version": under_way.version,
-        "step": under_way.step,
-        "visit": under_way.visit,
-        "opened_at": under_way.opened_at,
-        "key": under_way.key,
-        "event": under_way.event,
-    }
-    return {"contact": draft.attributes, "event": under_way.event, "journey": journey}

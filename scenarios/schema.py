@@ -6,26 +6,34 @@ __all__ = ("json_schema",)
 
 from typing import Any, assert_never
 
-from scenarios.language import DOCUMENT, ENTRY, SENDING, STEP_KINDS, WAITER, Field, Form
+from scenarios.calendar import DAYS
+from scenarios.language import DOCUMENT, PARTS, STEP_KINDS, Field, Form
 
 _NAME = "^[a-z0-9][a-z0-9_-]{0,63}$"
 _TEMPLATE = "^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$"
 _DURATION = "^([0-9]{1,9}(ms|[wdhms]))+$"
+_MINUTE = "^([01]?[0-9]|2[0-4]):[0-5][0-9]$"
 
 
 def json_schema() -> dict[str, Any]:
     """Make the schema. It says what the form allows; `check` finds more."""
-    definitions = {form.name: _of_form(form) for form in (ENTRY, WAITER, SENDING)}
-    for form in STEP_KINDS.values():
-        definitions[form.name] = _of_form(form)
-    steps = {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in STEP_KINDS]}
-    definitions["step"] = steps
+    forms = (*PARTS.values(), *STEP_KINDS.values())
+    definitions = {_name(form.name): _of_form(form) for form in forms}
+    definitions["step"] = {"oneOf": [_reference(name) for name in STEP_KINDS]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Veredus scenario",
         **_of_form(DOCUMENT),
         "$defs": definitions,
     }
+
+
+def _name(form: str) -> str:
+    return form.replace(" ", "_")
+
+
+def _reference(form: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{_name(form)}"}
 
 
 def _of_form(form: Form) -> dict[str, Any]:
@@ -45,30 +53,70 @@ def _of_field(field: Field) -> dict[str, Any]:
     return described | _of_kind(field)
 
 
-def _of_kind(field: Field) -> dict[str, Any]:
+def _or(*kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": list(kinds)}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each kind
+    name, event = {"type": "string", "pattern": _NAME}, {"type": "string", "maxLength": 200}
+    duration = {"type": "string", "pattern": _DURATION}
     match field.kind:
         case "name":
-            return {"type": "string", "pattern": _NAME}
+            return name
+        case "names":
+            return _or(name, _list(name))
         case "template":
             return {"type": "string", "pattern": _TEMPLATE}
         case "event":
-            return {"type": "string", "minLength": 1, "maxLength": 200}
+            return event
         case "duration":
-            return {"type": "string", "pattern": _DURATION}
-        case "condition" | "text":
-            return {"type": ["string", "null"] if field.kind == "text" else ["string", "boolean"]}
+            return duration
+        case "minute":
+            return {"type": "string", "pattern": _MINUTE}
+        case "days":
+            day = {"type": "string", "pattern": f"^({'|'.join(DAYS)})(-({'|'.join(DAYS)}))?$"}
+            return _or(day, _list(day))
+        case "integer":
+            return {"type": "integer", "minimum": field.least, "maximum": field.most}
+        case "condition":
+            return {"type": ["string", "boolean"]}
+        case "text":
+            return {"type": ["string", "number", "boolean", "null"]}
+        case "expression" | "zone":
+            return {"type": "string"}
         case "choice":
             return {"enum": list(field.choices)}
+        case "reentry":
+            return _or({"enum": list(field.choices)}, _reference("reentry after"))
+        case "look_back":
+            return _or({"enum": list(field.choices)}, duration)
         case "steps":
-            return {"type": ["array", "null"], "items": {"$ref": "#/$defs/step"}}
+            return {"type": ["array", "null"], "items": _reference("step")}
         case "attributes":
             return {"type": "object", "minProperties": 1}
         case "entry":
-            return {"$ref": "#/$defs/entry"}
+            return _or(event, _reference("entry"), _list(_or(event, _reference("entry"))))
+        case "watches":
+            return _or(event, _reference("watch"), _list(_or(event, _reference("watch"))))
         case "waiters":
-            waiter = {"$ref": "#/$defs/waiter"}
-            return {"anyOf": [{"type": "string"}, waiter, {"type": "array", "items": waiter}]}
+            return _or(event, _reference("waiter"), _list(_or(event, _reference("waiter"))))
+        case "wait":
+            return _or(duration, _reference("calendar"))
+        case "cases":
+            return _list(_reference("case"))
+        case "variants":
+            return _list(_reference("variant"))
         case "send":
-            return {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/sending"}]}
+            return _or({"type": "string", "pattern": _TEMPLATE}, _reference("sending"))
+        case "score":
+            return _reference("scoring")
+        case "tag":
+            return _or(name, _list(name), _reference("tagging"))
+        case "notify":
+            return _or(name, _reference("notifying"))
         case _:
             assert_never(field.kind)

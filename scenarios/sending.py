@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("address_of", "domain_of", "send_direct", "send_message")
 
-from typing import Any
+from typing import Any, Final
 
 from engine.ids import message_id
 from engine.vocabulary import Cancel, MessageClass, Send, SendDirect
@@ -12,18 +12,21 @@ from scenarios import model
 from scenarios.draft import Draft
 from scenarios.state import UNDER_WAY_MAX, Direct, Journey, JourneySend
 
-_ADDRESS_MAX = 254  # RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them its angle brackets
+_CLASSES: Final[tuple[MessageClass, ...]] = (0, 1, 2)
+_ADDRESS_MAX: Final = (
+    254  # RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them its angle brackets
+)
 
 
-def send_message(draft: Draft, send: model.Send, journey: Journey, meant: int) -> None:
+def send_message(draft: Draft, send: model.Send, journey: Journey, visit: int, meant: int) -> None:
     """Decide a send of a journey: once for each journey, step and visit, since the id says so."""
-    identity = message_id(journey.id, send.id, journey.visit)
+    identity = message_id(journey.id, send.id, visit)
     domain = domain_of(address_of(draft))
     reason = "no_address" if not domain else "" if _has_room(draft) else "too_many_under_way"
     if reason:
         draft.record("send_skipped", journey=journey.id, step=send.id, reason=reason)
         return
-    draft.add_send(identity, _under_way(send, journey))
+    draft.add_send(identity, _under_way(send, journey, visit))
     body = Send(
         contact=draft.context.key,
         template=send.template,
@@ -31,7 +34,7 @@ def send_message(draft: Draft, send: model.Send, journey: Journey, meant: int) -
         domain=domain,
         due=meant,
         expires=meant + send.expires_ms if send.expires_ms else 0,
-        message_class=send.message_class,
+        message_class=_CLASSES[send.message_class],
         scenario=journey.scenario,
         version=journey.version,
         step=send.id,
@@ -47,18 +50,20 @@ def _has_room(draft: Draft) -> bool:
     return len(draft.sends) + len(draft.directs) < UNDER_WAY_MAX
 
 
-def _under_way(send: model.Send, journey: Journey) -> JourneySend:
+def _under_way(send: model.Send, journey: Journey, visit: int) -> JourneySend:
     return JourneySend(
         journey.id,
         journey.scenario,
         journey.version,
         send.id,
-        journey.visit,
+        visit,
         journey.opened_at,
         send.late_ms,
         journey.event,
         journey.key,
         journey.caught,
+        send.capped,
+        send.no_consent,
     )
 
 
@@ -67,9 +72,6 @@ def send_direct(draft: Draft, body: SendDirect) -> None:
     if body.message_id in draft.directs:
         return
     domain = domain_of(body.address or address_of(draft))
-    message_class: MessageClass = (
-        0 if body.message_class <= 0 else 2 if body.message_class > 1 else 1
-    )
     send = Send(
         contact=draft.context.key,
         template=body.template,
@@ -77,7 +79,7 @@ def send_direct(draft: Draft, body: SendDirect) -> None:
         domain=domain,
         due=body.due or draft.now,
         expires=body.expires,
-        message_class=message_class,
+        message_class=_CLASSES[min(max(body.message_class, 0), 2)],
         opened_by=draft.context.input_id,
     )
     draft.tell_message(body.message_id, send)

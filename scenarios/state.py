@@ -1,7 +1,7 @@
 """The state of a contact: everything that is held about it, journeys and messages under way included.
 
-Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and `UNDER_WAY_MAX` messages
-at a time; what would pass them isn't begun, and is recorded.
+Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and
+`UNDER_WAY_MAX` messages at a time; what would pass them isn't begun, and is recorded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ __all__ = (
     "UNDER_WAY_MAX",
     "Contact",
     "Direct",
+    "Exposure",
     "Journey",
     "JourneySend",
+    "Loop",
     "Past",
+    "Points",
+    "Seen",
     "Suppression",
 )
 
@@ -27,8 +31,18 @@ JOURNEYS_MAX: Final = 200
 UNDER_WAY_MAX: Final = 1_000
 
 
+class Loop(msgspec.Struct, frozen=True, array_like=True):
+    """How often the steps of a loop were begun, and the items of a `for_each`."""
+
+    begun: int
+    items: Annotated[list[Any], Personal] = []
+
+
 class Journey(msgspec.Struct, frozen=True, array_like=True):
-    """One run through a scenario, standing at a waiting step. `due` 0: no time is set."""
+    """One run through a scenario, standing at a waiting step since `since`. `due` 0: no time is set.
+
+    `ordinal` is that of the event that opened it; `visits` counts the steps within loops.
+    """
 
     id: bytes
     scenario: str
@@ -40,6 +54,10 @@ class Journey(msgspec.Struct, frozen=True, array_like=True):
     event: Annotated[dict[str, Any], Personal]
     key: str = ""
     caught: Annotated[dict[str, Any], Personal] = {}
+    since: int = 0
+    ordinal: int = 0
+    visits: dict[str, int] = {}
+    loops: dict[str, Loop] = {}
 
 
 class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,6 +87,8 @@ class JourneySend(msgspec.Struct, frozen=True, array_like=True):
     event: Annotated[dict[str, Any], Personal]
     key: str = ""
     caught: Annotated[dict[str, Any], Personal] = {}
+    capped: str = "skip"
+    no_consent: str = "skip"
 
 
 class Direct(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +96,38 @@ class Direct(msgspec.Struct, frozen=True, array_like=True):
 
     variables: Annotated[dict[str, Any], Personal]
     address: Annotated[str, Personal] = ""
+
+
+class Exposure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message that counts for frequency caps: reserved at its permit, `sure` once accepted."""
+
+    message_id: bytes
+    at: int
+    stream: str
+    topic: str
+    sure: bool = False
+
+
+class Points(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A score: its value when it was last changed, and the time in which half of it goes."""
+
+    value: float
+    changed_at: int
+    half_life_ms: int = 0
+
+    def at(self, now: int) -> float:
+        """Give its value at a time in ms."""
+        if not self.half_life_ms or now <= self.changed_at:
+            return self.value
+        return float(self.value * 0.5 ** ((now - self.changed_at) / self.half_life_ms))
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """A recent event, kept where a scenario may look back for it."""
+
+    ordinal: int
+    at: int
+    data: Annotated[dict[str, Any], Personal]
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -92,3 +144,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     directs: dict[bytes, Direct] = {}
     erased_at: int = 0
     dropped: int = 0
+    exposures: tuple[Exposure, ...] = ()
+    scores: dict[str, Points] = {}
+    tags: dict[str, int] = {}
+    recent: dict[str, tuple[Seen, ...]] = {}
+    ordinal: int = 0

@@ -167,14 +167,26 @@ def _index(inner: Closure, at: Closure) -> Closure:
 
 
 def _method(node: Method) -> Closure:
-    if isinstance(node.of, Name) and node.of.name == "contact" and node.function == "count":
+    if isinstance(node.of, Name) and node.of.name == "contact":
         match node.arguments:
-            case (Literal(value=str(event)),):
-                return lambda scope: scope.counts.get(event, 0)
+            case (Literal(value=str(name)),):
+                return _contact_method(node.function, name)
             case _:
-                raise AssertionError("`kinds` lets only a constant event name pass")
+                raise AssertionError("`kinds` lets only a constant name pass")
     parts = [compile_tree(one) for one in (node.of, *node.arguments)]
     return _apply(METHODS[node.function].apply, parts)
+
+
+def _contact_method(function: str, name: str) -> Closure:
+    match function:
+        case "count":
+            return lambda scope: scope.counts.get(name, 0)
+        case "tagged":
+            return lambda scope: name in scope.tags
+        case "score":
+            return lambda scope: scope.scores[name].at(scope.now) if name in scope.scores else 0.0
+        case _:
+            raise AssertionError(f"`kinds` lets no contact.{function}() pass")
 
 
 def _apply(function: Callable[..., Any], parts: list[Closure]) -> Closure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FUNCTIONS", "METHODS", "Function")
+__all__ = ("CONTACT_METHODS", "FUNCTIONS", "METHODS", "Function")
 
 import re
 from collections.abc import Callable
@@ -64,7 +64,9 @@ def _to_string(value: Any) -> str:
 
 def _texts(one: Any, other: Any) -> None:
     if one.__class__ is not str or other.__class__ is not str:
-        raise EvaluationError(f"two texts are needed, not {a_kind(kind_of(one))} and {a_kind(kind_of(other))}")
+        raise EvaluationError(
+            f"two texts are needed, not {a_kind(kind_of(one))} and {a_kind(kind_of(other))}"
+        )
 
 
 def _contains(text: Any, part: Any) -> bool:
@@ -101,3 +103,5 @@ METHODS: Final[dict[str, Function]] = {
     "startsWith": Function((_TEXT, _TEXT), "bool", _starts_with, "does it begin with the other?"),
     "endsWith": Function((_TEXT, _TEXT), "bool", _ends_with, "does it end with the other?"),
 }
+CONTACT_METHODS: Final = {"count": "int", "score": "double", "tagged": "bool"}
+"""What `contact` can be asked by a name in quotes, with the kind it gives."""

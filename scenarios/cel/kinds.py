@@ -13,7 +13,7 @@ from typing import assert_never
 
 import msgspec
 
-from scenarios.cel.functions import FUNCTIONS, METHODS, Function
+from scenarios.cel.functions import CONTACT_METHODS, FUNCTIONS, METHODS, Function
 from scenarios.cel.scope import JOURNEY_FIELDS
 from scenarios.cel.syntax import ExpressionMistake
 from scenarios.cel.tree import (
@@ -147,7 +147,7 @@ class _Checker:
         root = of.name if isinstance(of, Name) and of.name not in variables else ""
         kind = self.kind(of, variables)
         if root == "journey" and self._fields.journey is not None:
-            known = _JOURNEY_KINDS | dict.fromkeys(self._fields.journey, "map")
+            known = _JOURNEY_KINDS | dict.fromkeys(self._fields.journey, "dyn")
         elif root in {"contact", "event"}:
             declared = self._fields.contact if root == "contact" else self._fields.event
             if declared is None:
@@ -189,24 +189,24 @@ class _Checker:
         if not of_contact or "contact" in variables:
             arguments = (node.of, *node.arguments)
             return self._call(METHODS.get(node.function), node.function, arguments, node, variables)
-        if node.function != "count":
-            mend = did_you_mean(node.function, ["count"]) or "there is contact.count('event name')"
+        if node.function not in CONTACT_METHODS:
+            known = ", ".join(f"contact.{name}('…')" for name in CONTACT_METHODS)
+            mend = did_you_mean(node.function, CONTACT_METHODS) or f"there are {known}"
             self.mistake(f"contact has no function `{node.function}`", node, mend)
             return "dyn"
-        self._count(node)
-        return "int"
+        self._contact_argument(node)
+        return CONTACT_METHODS[node.function]
 
-    def _count(self, node: Method) -> None:
+    def _contact_argument(self, node: Method) -> None:
         match node.arguments:
-            case (Literal(value=str(event)),):
+            case (Literal(value=str(name)),):
                 known = self._fields.events
-                if known is not None and event not in known:
-                    self.mistake(
-                        f"no event `{event}` is declared", node, did_you_mean(event, known)
-                    )
+                if node.function == "count" and known is not None and name not in known:
+                    mend = did_you_mean(name, known)
+                    self.mistake(f"no event `{name}` is declared", node, mend)
             case _:
-                mend = "write it as contact.count('order.placed')"
-                self.mistake("count() takes the name of an event, in quotes", node, mend)
+                mend = f"write it as contact.{node.function}('name')"
+                self.mistake(f"{node.function}() takes a name in quotes", node, mend)
 
     def _macro(self, node: Macro, variables: Mapping[str, str]) -> str:
         kind = self._one_of(
@@ -233,7 +233,11 @@ class _Checker:
                     and {left, right} != numbers
                     and "null" not in {left, right}
                 ):
-                    self.mistake(f"{a_kind(left)} is never equal to {a_kind(right)}", node, _quote(left, right))
+                    self.mistake(
+                        f"{a_kind(left)} is never equal to {a_kind(right)}",
+                        node,
+                        _quote(left, right),
+                    )
                 return "bool"
             case "<" | "<=" | ">" | ">=":
                 for kind, side in ((left, node.left), (right, node.right)):
@@ -241,7 +245,11 @@ class _Checker:
                         kind, ("int", "double", "string", "bool"), side, f"`{node.operator}`"
                     )
                 if known and left != right and {left, right} != numbers:
-                    self.mistake(f"{a_kind(left)} and {a_kind(right)} have no order", node, _quote(left, right))
+                    self.mistake(
+                        f"{a_kind(left)} and {a_kind(right)} have no order",
+                        node,
+                        _quote(left, right),
+                    )
                 return "bool"
             case "in":
                 self._one_of(right, ("list", "map"), node.right, "`in` on its right")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("JOURNEY_FIELDS", "Scope")
+__all__ = ("JOURNEY_FIELDS", "Decaying", "Scope")
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 JOURNEY_FIELDS: Final = ("id", "scenario", "version", "step", "visit", "opened_at", "key", "event")
 """Fields of `journey`; beside them it has what `as` of a `wait_for` has caught."""
@@ -13,10 +13,26 @@ JOURNEY_FIELDS: Final = ("id", "scenario", "version", "step", "visit", "opened_a
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
+class Decaying(Protocol):
+    """A score as an expression sees it."""
+
+    def at(self, now: int) -> float:
+        """Give its value at a time in ms."""
+
+
 class Scope:
     """The variables of one evaluation. One object is used again for all conditions of a decision."""
 
-    __slots__ = ("attributes", "counts", "event", "journey", "now", "variables")
+    __slots__ = (
+        "attributes",
+        "counts",
+        "event",
+        "journey",
+        "now",
+        "scores",
+        "tags",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -25,10 +41,14 @@ class Scope:
         event: Mapping[str, Any] = _NOTHING,
         journey: Mapping[str, Any] = _NOTHING,
         now: int = 0,
+        scores: Mapping[str, Decaying] = _NOTHING,
+        tags: Mapping[str, int] = _NOTHING,
     ) -> None:
         self.attributes = attributes
         self.counts = counts
         self.event = event
         self.journey = journey
         self.now = now
+        self.scores = scores
+        self.tags = tags
         self.variables: dict[str, Any] = {}

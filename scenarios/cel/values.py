@@ -7,7 +7,16 @@ definitions".
 
 from __future__ import annotations
 
-__all__ = ("EvaluationError", "a_kind", "arithmetic", "contained", "equal", "kind_of", "ordered", "size")
+__all__ = (
+    "EvaluationError",
+    "a_kind",
+    "arithmetic",
+    "contained",
+    "equal",
+    "kind_of",
+    "ordered",
+    "size",
+)
 
 import math
 from collections.abc import Callable
@@ -79,7 +88,9 @@ def contained(item: Any, container: Any) -> bool:
         return item.__class__ is not bool and item.__class__ in {str, int} and item in container
     if isinstance(container, (list, tuple)):
         return any(equal(item, other) for other in container)
-    raise EvaluationError(f"`in` needs a list or a map on its right, not {a_kind(kind_of(container))}")
+    raise EvaluationError(
+        f"`in` needs a list or a map on its right, not {a_kind(kind_of(container))}"
+    )
 
 
 def size(value: Any) -> int:
@@ -151,7 +162,9 @@ def _remainder(left: Any, right: Any) -> Any:
 
 
 def _undefined(sign: str, left: Any, right: Any) -> EvaluationError:
-    return EvaluationError(f"`{sign}` isn't defined for {a_kind(kind_of(left))} and {a_kind(kind_of(right))}")
+    return EvaluationError(
+        f"`{sign}` isn't defined for {a_kind(kind_of(left))} and {a_kind(kind_of(right))}"
+    )
 
 
 arithmetic: Final[dict[str, Callable[[Any, Any], Any]]] = {

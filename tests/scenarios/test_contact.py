@@ -58,13 +58,13 @@ def asked(world: World, message: bytes, attempt: int = 1, due: int = 1_000) -> A
 def test_a_send_tells_the_message_with_the_domain_in_lower_case() -> None:
     world, _ = joined()
     send = world.sent[0][3]
-    assert ("hi", "marketing", "news", "example.com", 1_000) == (
+    assert (
         send.template,
         send.stream,
         send.topic,
         send.domain,
         send.due,
-    )
+    ) == ("hi", "marketing", "news", "example.com", 1_000)
     assert (send.scenario, send.step, send.message_class) == ("hello", "hi", 2)
 
 
@@ -236,9 +236,7 @@ _inputs = st.one_of(
     st.builds(
         MaySend, _ids, st.integers(1, 3), st.just("marketing"), st.just("news"), st.integers(0, 9)
     ),
-    st.builds(
-        OutcomeNotice, _ids, st.just("delivered"), st.just(1), st.just(1), st.booleans()
-    ),
+    st.builds(OutcomeNotice, _ids, st.just("delivered"), st.just(1), st.just(1), st.booleans()),
     st.just(Wake()),
 )
 

@@ -78,7 +78,7 @@ def ours(text: str, contact: Any, event: Any) -> Any:
 def theirs(text: str, contact: Any, event: Any) -> Any:
     try:
         return cel.evaluate(text, {"contact": contact, "event": event})
-    except Exception:
+    except Exception:  # noqa: BLE001 -- the binding raises many kinds
         return Failed()
 
 
@@ -110,15 +110,21 @@ def test_generated_expressions_agree_with_an_independent_implementation(
     ],
 )
 def test_an_expression_has_its_value(text: str, value: Any) -> None:
-    scope = Scope(
-        {}, {"order.placed": 2}, {"value": 3000, "cart": 7}, {"event": {"cart": 7}}
-    )
+    scope = Scope({}, {"order.placed": 2}, {"value": 3000, "cart": 7}, {"event": {"cart": 7}})
     assert value == compile_tree(parse(text))(scope)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["contact.nothing", "1 / 0", "9223372036854775807 + 1", "1 + 1.0", "!1", "event.x.y", "'a' < 1"],
+    [
+        "contact.nothing",
+        "1 / 0",
+        "9223372036854775807 + 1",
+        "1 + 1.0",
+        "!1",
+        "event.x.y",
+        "'a' < 1",
+    ],
 )
 def test_what_has_no_value_is_an_error_and_nothing_else(text: str) -> None:
     with pytest.raises(EvaluationError):

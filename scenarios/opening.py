@@ -1,0 +1,113 @@
+"""May a journey open, and what has to go for it: re-entry, keys, groups, limits."""
+
+from __future__ import annotations
+
+__all__ = ("open_journey", "open_started")
+
+from typing import Any, Final
+
+from engine.ids import journey_id
+from scenarios.compiling import CompiledScenario
+from scenarios.draft import Draft
+from scenarios.interpreter import advance
+from scenarios.state import JOURNEYS_MAX, Journey
+
+_KEY_LENGTH_MAX: Final = 200
+_STARTS_MAX: Final = 20  # in one decision: scenarios that start each other end there
+
+
+def open_journey(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> None:
+    """Open a journey by an event's data, unless a rule forbids it; a refusal is recorded."""
+    key = _key(draft, compiled, data)
+    reason = "no_key" if key is None else _forbidden(draft, compiled, key)
+    if reason:
+        draft.record("entry_refused", scenario=compiled.name, reason=reason)
+        return
+    assert key is not None
+    for other in _in_the_way(draft, compiled, key):
+        draft.end(other, "restarted" if other.scenario == compiled.name else "displaced")
+    _begin(draft, compiled, key, data)
+
+
+def open_started(draft: Draft) -> None:
+    """Open what `start` steps have asked for, and what those ask for; past a bound they are refused."""
+    for _ in range(_STARTS_MAX):
+        if not draft.starting:
+            return
+        compiled, data = draft.starting.pop(0)
+        open_journey(draft, compiled, data)
+    for compiled, _ in draft.starting:
+        draft.record("entry_refused", scenario=compiled.name, reason="too_many_starts")
+
+
+def _key(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> str | None:
+    """Evaluate the instance key: a text or an integer; "" for scenarios without one."""
+    if compiled.key is None:
+        return ""
+    draft.scope.event = data
+    value = draft.value(compiled.key, compiled.name)
+    if value.__class__ is int:
+        return str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= _KEY_LENGTH_MAX else None
+
+
+def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
+    """Tell which rule forbids the journey; "" for none."""
+    scenario = compiled.scenario
+    past = draft.past.get(f"{compiled.name}\0{key}" if key else compiled.name)
+    if past is not None and scenario.reentry == "never":
+        return "never_again"
+    if past is not None and draft.now < past.opened_at + scenario.reentry_after_ms:
+        return "too_soon"
+    if scenario.reentry != "restart" and any(
+        one.scenario == compiled.name and one.key == key for one in draft.journeys
+    ):
+        return "under_way"
+    for other in draft.journeys if scenario.group else ():
+        current = draft.view.of_journey(other)
+        if current is None or current.name == compiled.name:
+            continue
+        rank = current.scenario
+        if rank.group == scenario.group and rank.priority >= scenario.priority:
+            return "group"
+    return "too_many_journeys" if len(draft.journeys) >= JOURNEYS_MAX else ""
+
+
+def _in_the_way(draft: Draft, compiled: CompiledScenario, key: str) -> list[Journey]:
+    """Find the journeys that this one replaces: its own under the same key, lower ones of the group."""
+    found = []
+    for other in draft.journeys:
+        if other.scenario == compiled.name:
+            if other.key == key:
+                found.append(other)
+        elif compiled.scenario.group:
+            current = draft.view.of_journey(other)
+            if current is not None and current.scenario.group == compiled.scenario.group:
+                found.append(other)
+    return found
+
+
+def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: dict[str, Any]) -> None:
+    context, scenario = draft.context, compiled.scenario
+    identity = journey_id(context.key, compiled.name, key, context.input_id)
+    journey = Journey(
+        identity,
+        compiled.name,
+        compiled.version,
+        "",
+        1,
+        0,
+        draft.now,
+        data,
+        key,
+        {},
+        draft.now,
+        draft.ordinal,
+    )
+    if scenario.reentry == "never" or scenario.reentry_after_ms:
+        draft.remember(compiled.name, key)
+    draft.record(
+        "journey_opened", journey=identity, scenario=compiled.name, version=compiled.version
+    )
+    draft.journeys.append(journey)  # in its place while it runs, so that rules see it
+    draft.replace(journey, advance(draft, compiled, journey, compiled.start, draft.now))

@@ -1,0 +1,129 @@
+"""The instructions of a compiled scenario. `next` and its like are positions in the program."""
+
+from __future__ import annotations
+
+__all__ = (
+    "Branching",
+    "Condition",
+    "Doing",
+    "Ending",
+    "Instruction",
+    "Listener",
+    "Listening",
+    "Looping",
+    "Sending",
+    "Splitting",
+    "Updating",
+    "Waiting",
+)
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from scenarios.cel.closures import Closure
+from scenarios.model import Calendar, Notify, Score, Send, Start, Stop, Tag
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """A compiled expression; `of_journey` tells whether it looks at `journey`."""
+
+    source: str
+    closure: Closure
+    of_journey: bool
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Stand until a time has passed, or the calendar allows."""
+
+    id: str
+    duration_ms: int
+    calendar: Calendar | None
+    date: Condition | None
+    next: int
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """What happens when an event comes."""
+
+    condition: Condition | None
+    caught: str
+    next: int
+    branch: int
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Stand until one of the events comes, or the time is out."""
+
+    id: str
+    listeners: Mapping[str, tuple[Listener, ...]]
+    timeout_ms: int
+    look_back_ms: int
+    otherwise: int
+
+
+class Branching(msgspec.Struct, frozen=True):
+    """Go the first of several ways that holds: condition, position, name."""
+
+    id: str
+    ways: tuple[tuple[Condition, int, str], ...]
+    otherwise: int
+
+
+class Splitting(msgspec.Struct, frozen=True):
+    """Go a way by weights, `bounds` being their running sum."""
+
+    id: str
+    salt: bytes
+    names: tuple[str, ...]
+    bounds: tuple[int, ...]
+    targets: tuple[int, ...]
+    experiment: bool
+
+
+class Looping(msgspec.Struct, frozen=True):
+    """Take the body for each item (`items`), or up to `limit` times while the condition holds."""
+
+    id: str
+    items: Condition | None
+    variable: str
+    limit: int
+    condition: Condition | None
+    body: int
+    next: int
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """Send a message, and go on."""
+
+    id: str
+    send: Send
+    next: int
+
+
+class Updating(msgspec.Struct, frozen=True):
+    """Set attributes, and go on. A `Condition` gives the value of an expression."""
+
+    id: str
+    values: tuple[tuple[str, Any], ...]
+    next: int
+
+
+class Doing(msgspec.Struct, frozen=True):
+    """Do one of the other things that don't wait, and go on."""
+
+    id: str
+    step: Score | Tag | Start | Stop | Notify
+    next: int
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """The journey is over."""
+
+    reason: str
+
+
+Instruction = (
+    Waiting | Listening | Branching | Splitting | Looping | Sending | Updating | Doing | Ending
+)

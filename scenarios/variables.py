@@ -1,0 +1,45 @@
+"""What `journey` is in expressions, and what a template gets."""
+
+from __future__ import annotations
+
+__all__ = ("journey_fields", "template_variables")
+
+from collections.abc import Mapping
+from typing import Any
+
+from scenarios.state import Direct, Journey, JourneySend
+
+
+def journey_fields(journey: Journey, step: str, visit: int) -> Mapping[str, Any]:
+    """Give `journey` at a step, for an expression."""
+    return {
+        **journey.caught,
+        "id": journey.id.hex(),
+        "scenario": journey.scenario,
+        "version": journey.version,
+        "step": step,
+        "visit": visit,
+        "opened_at": journey.opened_at,
+        "key": journey.key,
+        "event": journey.event,
+    }
+
+
+def template_variables(
+    attributes: Mapping[str, Any], under_way: JourneySend | Direct
+) -> dict[str, Any]:
+    """Give a template `contact`, `event` and `journey`; a direct message brings its own beside `contact`."""
+    if isinstance(under_way, Direct):
+        return {"contact": attributes, **under_way.variables}
+    journey = {
+        **under_way.caught,
+        "id": under_way.journey.hex(),
+        "scenario": under_way.scenario,
+        "version": under_way.version,
+        "step": under_way.step,
+        "visit": under_way.visit,
+        "opened_at": under_way.opened_at,
+        "key": under_way.key,
+        "event": under_way.event,
+    }
+    return {"contact": attributes, "event": under_way.event, "journey": journey}
