@@ -14,13 +14,12 @@ __all__ = ("LOOPBACK_NAMES", "application")
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from actors.twin.caught import Caught, CaughtMail, Summary
 from actors.twin.pages.render import Pages
@@ -55,9 +54,10 @@ _THEIRS = _NO_SNIFFING | {
 }
 _ASSETS = {"inbox.css": "text/css", "inbox.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
-_Words = Annotated[str, Parameter(query="q", max_length=_SEARCH_CHARS_MAX)]
-_PageNumber = Annotated[int, Parameter(query="page", ge=1, le=1_000_000)]
-_Number = Annotated[int, Parameter(ge=1, le=10**12)]
+_Words = Annotated[str, QueryParameter(max_length=_SEARCH_CHARS_MAX)]
+_PageNumber = Annotated[int, QueryParameter(ge=1, le=1_000_000)]
+_Choice = Annotated[str, QueryParameter(max_length=20)]
+_Number = Annotated[int, PathParameter(ge=1, le=10**12)]
 
 
 class Newest(msgspec.Struct, frozen=True):
@@ -96,9 +96,9 @@ def _only_our_hosts(request: Request[Any, Any, State]) -> Response[str] | None:
 
 
 @get("/", sync_to_thread=True)
-def _list(state: State, words: _Words = "", page: _PageNumber = 1) -> Response[str]:
+def _list(state: State, q: _Words = "", page: _PageNumber = 1) -> Response[str]:
     caught: Caught = state.caught
-    words = " ".join(words.split())
+    words = " ".join(q.split())
     total, found = caught.search(words, (page - 1) * PAGE_MAILS, PAGE_MAILS)
     pages: Pages = state.pages
     newest = (caught.numbers() or range(1))[-1]
@@ -109,24 +109,20 @@ def _list(state: State, words: _Words = "", page: _PageNumber = 1) -> Response[s
 def _mail(
     state: State,
     number: _Number,
-    view: str = "",
-    width: str = "",
-    words: _Words = "",
+    view: _Choice = "",
+    width: _Choice = "",
+    q: _Words = "",
     page: _PageNumber = 1,
 ) -> Response[str]:
     mail = _found(state, number)
     pages: Pages = state.pages
     numbers = state.caught.numbers()
-    return _page(
-        pages.mail(
-            mail,
-            view,
-            phone=width == "phone",
-            back="/?" + urlencode({"q": words, "page": page}) if words or page > 1 else "/",
-            newer=number + 1 if number + 1 in numbers else 0,
-            older=number - 1 if number - 1 in numbers else 0,
-        )
+    beside = (
+        number + 1 if number + 1 in numbers else 0,
+        number - 1 if number - 1 in numbers else 0,
     )
+    carried = {"q": q, "page": str(page)} if q or page > 1 else {}
+    return _page(pages.mail(mail, view, carried, beside, phone=width == "phone"))
 
 
 @get("/mails/{number:int}/html", sync_to_thread=True)
@@ -152,13 +148,13 @@ def _newest(state: State) -> Response[Newest]:
 
 
 @get("/api/mails", sync_to_thread=True)
-def _search(state: State, words: _Words = "", page: _PageNumber = 1) -> Response[Found]:
-    total, found = state.caught.search(words, (page - 1) * PAGE_MAILS, PAGE_MAILS)
+def _search(state: State, q: _Words = "", page: _PageNumber = 1) -> Response[Found]:
+    total, found = state.caught.search(q, (page - 1) * PAGE_MAILS, PAGE_MAILS)
     return Response(Found(total, found), headers=_NO_SNIFFING)
 
 
 @get("/static/{name:str}", sync_to_thread=True)
-def _asset(state: State, name: str) -> Response[bytes]:
+def _asset(state: State, name: Annotated[str, PathParameter(max_length=100)]) -> Response[bytes]:
     kind = _ASSETS.get(name)
     if kind is None:
         raise NotFoundException("There is no such file.")

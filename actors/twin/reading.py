@@ -105,7 +105,7 @@ def _leaves(message: _Leaf, left_out: list[str]) -> list[_Leaf]:
         if seen > PARTS_MAX:
             left_out.append(f"parts beyond the first {PARTS_MAX}")
             break
-        children = part.get_payload()
+        children = part.get_payload() if part.is_multipart() else None
         if isinstance(children, list):
             pending[:0] = [child for child in children if isinstance(child, Message)]
         else:

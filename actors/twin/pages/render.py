@@ -6,6 +6,7 @@ __all__ = ("VIEWS", "Pages")
 
 import datetime as dt
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -90,16 +91,31 @@ class Pages:
         )
 
     def mail(
-        self, mail: CaughtMail, view: str, *, phone: bool, back: str, newer: int, older: int
+        self,
+        mail: CaughtMail,
+        view: str,
+        carried: Mapping[str, str],
+        beside: tuple[int, int],
+        *,
+        phone: bool,
     ) -> str:
-        """Render the page of one mail; a view that it doesn't have gives way to one that it has."""
+        """Render the page of one mail; a view that it doesn't have gives way to one that it has.
+
+        `carried` is the query of the list that the reader came from, `beside` the numbers of the next newer
+        and the next older mail, 0 where there is none.
+        """
+
+        def to(number: int, **more: str) -> str:
+            query = urlencode({**carried, **more})
+            return f"/mails/{number}" + (f"?{query}" if query else "")
+
+        newer, older = beside
         readable = read(mail.content)
         summary = summarize(mail.content)
         verdict, signatures = verify(mail.content, self._look_up)
         views = _views(readable)
         if view not in views:
             view = views[0]
-        here = f"/mails/{mail.number}"
         head = mail.head
         return self._render(
             "mail.html",
@@ -117,16 +133,20 @@ class Pages:
             verdict_text=_VERDICTS[verdict],
             signatures=signatures,
             tabs=[
-                {"name": _TITLES[one], "href": f"{here}?view={one}", "current": one == view}
+                {
+                    "name": _TITLES[one],
+                    "href": to(mail.number, view=one),
+                    "current": one == view,
+                }
                 for one in views
             ],
             view=view,
             phone=phone,
-            wide=f"{here}?view=html",
-            narrow=f"{here}?view=html&width=phone",
-            back=back,
-            newer=f"/mails/{newer}" if newer else "",
-            older=f"/mails/{older}" if older else "",
+            wide=to(mail.number, view="html"),
+            narrow=to(mail.number, view="html", width="phone"),
+            back=f"/?{urlencode(carried)}" if carried else "/",
+            newer=to(newer) if newer else "",
+            older=to(older) if older else "",
             left_out=_left_out(readable, mail, view),
             text=readable.text,
             fields=readable.fields,
