@@ -28,6 +28,7 @@ from deliverability.feedback.taxonomy import MEANINGS, STATUS, Cause
 
 __all__ = ("Bounce", "automatic_reply", "read_bounce")
 
+_PLAIN = 3
 _SURE = 0.8
 _SOFT = (Cause.TIMED_OUT, Cause.MAILBOX_FULL, Cause.DNS_FAILURE, Cause.NETWORK_FAILURE, Cause.CONNECTION_REFUSED)
 _SPACES = re.compile(r"\s+")
@@ -101,7 +102,8 @@ def _facts(bounce: Bounce) -> list[_Facts]:
     if bounce.status is not None and bounce.status.recipients:
         return _from_fields(bounce, bounce.status.recipients, said)
     failed = [a for value in bounce.header.all("x-failed-recipients") for a in addresses_in(value)]
-    if failed:
+    named = {mention.recipient.lower() for mention in said if mention.strength == _PLAIN and quotes_reply(mention.diagnostic)}
+    if failed and (not named or named & {address.lower() for address in failed}):
         return [_named(address, said, bounce, "header") for address in dict.fromkeys(failed)]
     if said:
         return [_Facts(recipient=m.recipient, said=m.diagnostic, source="prose") for m in said]
@@ -131,11 +133,9 @@ def _from_fields(
 ) -> list[_Facts]:
     facts = []
     for one in fields:
-        recipient = (
-            one.final if "@" in one.final else (one.original if "@" in one.original else one.actual)
-        )
+        recipient = _failed_recipient(one)
         mention = _mention_of(recipient, one, said)
-        if "@" not in recipient:
+        if not _is_global(recipient):
             recipient = (
                 (mention.recipient if mention else "")
                 or _fallback(bounce)
@@ -160,6 +160,18 @@ def _from_fields(
     return _merged(facts)
 
 
+def _failed_recipient(one: RecipientFields) -> str:
+    """The recipient of a group: the final one, unless that is the same mailbox under a name from inside.
+
+    A forward to somebody else's domain stays as it is (that address failed; `sent_to` has ours), a rewriting inside the
+    same domain or to a host of it does not: nobody outside knows `ann@store7.example.org`.
+    """
+    if _is_global(one.original) and _is_global(one.final):
+        outer, inner = one.original.rpartition("@")[2].lower(), one.final.rpartition("@")[2].lower()
+        return one.original if inner == outer or inner.endswith(f".{outer}") else one.final
+    return next((name for name in (one.final, one.original, one.actual) if _is_global(name)), one.final)
+
+
 def _is_global(address: str) -> bool:
     """Say whether an address has a domain that means something outside the reporting host."""
     return "." in address.rpartition("@")[2] and "@" in address
@@ -182,7 +194,7 @@ def _mention_of(recipient: str, one: RecipientFields, said: list[Mention]) -> Me
     for mention in said:
         if any(
             same_address(mention.recipient, name)
-            for name in (recipient, one.original, one.actual)
+            for name in (recipient, one.final, one.actual)
             if name
         ):
             return mention
@@ -216,7 +228,7 @@ def _fallback(bounce: Bounce) -> str:
 def _report(
     fact: _Facts, bounce: Bounce, whole: str, *, delayed: bool, delivered: bool
 ) -> RecipientReport:
-    code, enhanced = _codes(fact)
+    code, enhanced = _codes(fact, whole)
     quoted = _status(fact.status, enhanced)
     stage = find_stage(fact.said) or find_stage(fact.diagnostic) or find_stage(bounce.prose)
     reported = fact.action or ("delayed" if delayed else "delivered" if delivered else "failed")
@@ -262,8 +274,8 @@ def _derived_status(cause: Cause, code: str, *, transient: bool) -> str:
     return f"{4 if soft else 5}.{STATUS[cause]}"
 
 
-def _codes(fact: _Facts) -> tuple[str, str]:
-    """Reply code and enhanced code: of the diagnostic field, else of the prose about the recipient."""
+def _codes(fact: _Facts, whole: str) -> tuple[str, str]:
+    """Reply code and enhanced code: of the diagnostic field, else of the prose about the recipient, else of all prose."""
     code, enhanced = find_codes(fact.diagnostic)
     if not code or not enhanced:
         other_code, other_enhanced = find_codes(fact.said)
@@ -276,6 +288,8 @@ def _codes(fact: _Facts) -> tuple[str, str]:
             code, enhanced = code or other_code, enhanced or other_enhanced
         elif not code:
             code = other_code
+    if not code and not enhanced and whole:
+        return find_codes(whole)
     return code, enhanced
 
 

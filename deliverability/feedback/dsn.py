@@ -135,7 +135,7 @@ def _recipient(group: dict[str, str]) -> RecipientFields:
 def _action(value: str) -> str:
     word = value.split("(", 1)[0].split(";", 1)[0].strip().lower()
     for known, stems in (
-        ("failed", ("fail", "error", "bounce", "reject", "denied", "deliverable")),
+        ("failed", ("fail", "error", "bounce", "reject", "denied", "undeliver")),
         ("delayed", ("delay", "defer", "warn", "expir")),
         ("delivered", ("deliver", "success")),
         ("relayed", ("relay",)),

@@ -36,6 +36,7 @@ _HEADERISH = re.compile(
 )
 _STRONG_HEADERS = frozenset({"return-path", "received", "message-id", "from", "to", "subject", "date", "mime-version", "content-type", "dkim-signature", "delivered-to", "reply-to"})  # fmt: skip
 
+_PATHS = frozenset({"return-path", "received", "mime-version"})
 _TRACES = frozenset({"return-path", "received", "message-id", "from", "mime-version"})
 
 _TAIL = r"[\"'>\])]{0,3}"
@@ -157,7 +158,8 @@ def _header_run(text: str) -> int | None:
             name = match.group(1).lower()
             if name in _STRONG_HEADERS:
                 strong.add(name)
-            if len(strong) >= 3 and strong & _TRACES and text[:start].strip():
+            indented = line[:1] in " \t"
+            if len(strong) >= 3 and strong & (_PATHS if indented else _TRACES) and text[:start].strip():
                 return start
         elif not (run and line[:1] in " \t" and line.strip()):
             run = 0

@@ -230,7 +230,7 @@ def _delivery_status(parts: list[Part]) -> DeliveryStatus | None:
                 return status
             found = found or status
     for part in parts:
-        if part.kind == "text/plain" and not part.children and b"inal-" in part.body[:REPORT_BYTES]:
+        if part.kind in _PROSE_KINDS and not part.children and b"inal-" in part.body[:REPORT_BYTES]:
             text, _ = cut_original(part.text())
             if looks_like_dsn(text):
                 status = read_delivery_status(text)

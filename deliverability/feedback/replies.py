@@ -163,12 +163,12 @@ _CODE: dict[str, Cause] = {
 _SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1", "5.0")
 
 _PAIR = re.compile(
-    r"(?<![\w.])([245][0-5]\d)[ -]{1,3}[(\[<#]{0,2}([245]\.\d{1,3}\.\d{1,4})(?![\d.]\d)"
+    r"(?<![\w.])([245][0-5]\d)[ -]{1,3}[(\[<#'\"]{0,2}([245]\.\d{1,3}\.\d{1,4})(?![\d.]\d)"
 )
 _ENHANCED_CODE = re.compile(r"(?<![\w.])#?([245]\.\d{1,2}\.\d{1,4})(?![\w]|\.\d)")
 _LED_CODE = re.compile(
     r"(?:\A\W{0,3}|said: ?|said:? |<<< |error:? ?|reason: ?|response: ?|responded(?: with)?[^\d]{0,40}|returned[^\d]{0,20}|code ?:? ?|reply:? ?"
-    r"|['\"\[(:;] ?|failure: ?|error was: ?|was: ?|deferred: |\.\.\. )([245][0-5]\d)(?=[ \-:;,.]|['\")\]]|\Z)(?![ :.]\d)",
+    r"|['\"\[(:;] ?|failure: ?|error was: ?|was: ?|deferred: |\.\.\. )([245][0-5]\d)(?=[ \-:;,.]|['\")\]]|\Z)(?![:.]\d)",
     re.IGNORECASE,
 )
 _LOOSE_CODE = re.compile(r"(?<![\w.:/#=\-])([45][0-5]\d)(?=[ -]\S)(?![ ]\d)")
@@ -204,7 +204,7 @@ _STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _FRAME = re.compile(
     r"(?:\bsaid|did not like our (?:final )?[A-Z ]{4,12}|responded with failure|responded as follows|server returned(?: was)?|returned was|error was|response was|"
-    r"failure reason|the reason (?:given )?(?:was|is)|the response was)[: '\"\[]{1,4}(?=\S)", re.I
+    r"unknown address error|other server error|failure reason|the reason (?:given )?(?:was|is)|the response was)[: '\"\[]{1,4}(?:[245]\d\d-')?(?=\S)", re.I
 )
 _CORE_CHARS = 8
 _SURE = 0.8
