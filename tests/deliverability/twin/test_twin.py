@@ -41,15 +41,15 @@ class Client:
             self.connection, verdict = self.twin.opened(now, self.source)
             if verdict.refuses:
                 return self._after(verdict)
-        for step in (
-            lambda c: self.twin.mail(now, c, reverse_path),
-            lambda c: self.twin.rcpt(now, c, forward_path),
-            lambda c: self.twin.data(now, c),
-        ):
-            verdict = step(self.connection)
-            if verdict.refuses:
-                return self._after(verdict)
-        verdict, taken = self.twin.dot(now, self.connection, signed=signed)
+        twin, connection = self.twin, self.connection
+        verdict = twin.mail(now, connection, reverse_path)
+        if not verdict.refuses:
+            verdict = twin.rcpt(now, connection, forward_path)
+        if not verdict.refuses:
+            verdict = twin.data(now, connection)
+        if verdict.refuses:
+            return self._after(verdict)
+        verdict, taken = twin.dot(now, connection, signed=signed)
         assert verdict.taken == bool(taken)
         for one in taken:
             self.arrived[one.reverse_path, one.forward_path] += 1
