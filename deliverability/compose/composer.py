@@ -18,7 +18,7 @@ import minijinja
 import msgspec
 
 from deliverability import tokens
-from deliverability.compose.addresses import parse_mailbox
+from deliverability.compose.addresses import parse_domain, parse_mailbox
 from deliverability.compose.fields import FieldWriter
 from deliverability.compose.lexer import lex
 from deliverability.compose.plaintext import derive_text
@@ -32,6 +32,7 @@ from engine.errors import InputError, Place
 
 _SECTION = "\x1f"
 _MAX_RENDERED = 4_000_000  # characters of dynamic text
+_METHOD = re.compile(r"(?:<|&lt;)(?:built-in|bound) method \w+ of ")
 _message_id = re.compile(r"[0-9a-f]{32}").fullmatch
 _TEXT_HEAD = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 _HTML_HEAD = (
@@ -60,6 +61,7 @@ class Skeleton:
         self.profile = profile
         self._sources = lines_of(template)
         check_sources(template, self._sources)
+        _check_profile(profile)
         self._boundary = _boundary(template)
         self._env = environment()
         self._headers = FieldWriter(template, profile, self._boundary)
@@ -68,8 +70,9 @@ class Skeleton:
         if _tracks(template, profile):
             self._tracked = self._variant("tracked.html", tracked=True)
         self._head_hash = sha256(self._plain.filler.head)
-        self._fallbacks = _fallbacks(template)
-        self._required = [v.name for v in template.variables or () if v.fallback is None]
+        declared = template.variables or ()
+        self._fallbacks = [(v.name, v.fallback) for v in declared if v.fallback is not None]
+        self._required = [v.name for v in declared if v.fallback is None]
         self._unsubscribe = Unsubscribe(profile)
 
     def compose(self, letter: Letter) -> Composed:
@@ -83,8 +86,7 @@ class Skeleton:
             raise InputError("a message id is 32 hexadecimal digits", Place(path="message_id_hex"))
         mailbox = parse_mailbox(letter.recipient, "recipient")
         leave = self._unsubscribe.of(letter)
-        sections, body, head_hash = self._body(letter, leave.url)
-        digest = head_hash
+        sections, body, digest = self._body(letter, leave.url)
         wire, canonical, fields = self._headers.write(letter, mailbox, sections, leave)
         return Composed(
             headers=wire.encode(),
@@ -94,7 +96,7 @@ class Skeleton:
             body_hash=digest,
             recipient=str(mailbox),
             reverse_path=letter.reverse_path,
-            smtputf8=mailbox.smtputf8,
+            smtputf8=mailbox.smtputf8 or self._headers.smtputf8,
         )
 
     def _body(self, letter: Letter, unsubscribe_url: str) -> tuple[list[str], bytes, bytes]:
@@ -117,15 +119,12 @@ class Skeleton:
         return sections, body, sha256(body).digest()
 
     def _context(self, letter: Letter, unsubscribe_url: str) -> dict[str, object]:
-        context = {
-            **self._fallbacks,
-            **clean_variables(letter.variables),
-            "message_id": letter.message_id_hex,
-        }
+        context = clean_variables(letter.variables)
+        context["message_id"] = letter.message_id_hex
         if unsubscribe_url:
             context["unsubscribe_url"] = unsubscribe_url
-        for name, fallback in self._fallbacks.items():
-            if context[name] is None:
+        for name, fallback in self._fallbacks:
+            if context.get(name) is None:
                 context[name] = fallback
         for name in self._required:
             if context.get(name) is None:
@@ -143,6 +142,8 @@ class Skeleton:
             raise self._mistake(error, context) from None
         if len(rendered) > _MAX_RENDERED:
             raise InputError(f"renders more than {_MAX_RENDERED} characters", self._place())
+        if " object at 0x" in rendered and _METHOD.search(rendered):
+            raise InputError("prints a method", self._place(), "call it: `x.items()`, or `x|items`")
         sections = rendered.replace("\r", "").split(_SECTION)
         if len(sections) != self._headers.sections + 1:
             raise InputError("a literal holds control characters", self._place())
@@ -232,8 +233,19 @@ def _tracks(template: Template, profile: Profile) -> bool:
     )
 
 
-def _fallbacks(template: Template) -> dict[str, object]:
-    return {v.name: v.fallback for v in template.variables or () if v.fallback is not None}
+def _check_profile(profile: Profile) -> None:
+    """What needs signed tokens needs keys."""
+    tracking = profile.tracking
+    if tracking:
+        host, _, port = tracking.domain.partition(":")
+        parse_domain(host, "profile.tracking.domain")
+        if port and not (port.isascii() and port.isdigit()):
+            raise InputError("not a port", Place(path="profile.tracking.domain"))
+    if profile.keys is None and (tracking or profile.unsubscribe_url or profile.unsubscribe_mailto):
+        raise InputError(
+            "tracking and unsubscribe addresses need keys to sign tokens",
+            Place(path="profile.keys"),
+        )
 
 
 def _boundary(template: Template) -> str:

@@ -52,6 +52,8 @@ class FieldWriter:
 
     def __init__(self, template: Template, profile: Profile, boundary: str) -> None:
         self._from = parse_mailbox(template.from_address, "from_address")
+        self._reply_to = parse_mailbox(template.reply_to, "reply_to") if template.reply_to else None
+        self.smtputf8 = self._from.smtputf8 or bool(self._reply_to and self._reply_to.smtputf8)
         domain = profile.message_id_domain
         self._id_end = (
             f"@{parse_domain(domain, 'message_id_domain') if domain else self._from.domain}>\r\n"
@@ -60,7 +62,7 @@ class FieldWriter:
         _check_names(template)
         self.rendered = ("subject", "from_name", *(f"headers.{name}" for name in self._extra))
         self.sections = len(self.rendered)
-        self._fixed = _fixed(template, boundary)
+        self._fixed = _fixed(template, boundary, self._reply_to)
         self._fixed_canonical = "".join(f"{n.lower()}:{canonical(v)}\r\n" for n, v in self._fixed)
         self._fixed_wire = "".join(f"{n}: {v}\r\n" for n, v in self._fixed)
         self._fixed_names = "".join(f":{n.lower()}" for n, _ in self._fixed)
@@ -137,15 +139,15 @@ def _named(name: str, address: str, used: int) -> str:
     return f"{shown}{fold}<{address}>"
 
 
-def _fixed(template: Template, boundary: str) -> list[tuple[str, str]]:
+def _fixed(template: Template, boundary: str, reply_to: Mailbox | None) -> list[tuple[str, str]]:
     fields = [("MIME-Version", "1.0")]
     if template.html:
         fields.append(("Content-Type", f'multipart/alternative;\r\n boundary="{boundary}"'))
     else:
         fields.append(("Content-Type", "text/plain; charset=utf-8"))
         fields.append(("Content-Transfer-Encoding", "quoted-printable"))
-    if template.reply_to:
-        fields.append(("Reply-To", f"<{parse_mailbox(template.reply_to, 'reply_to')}>"))
+    if reply_to:
+        fields.append(("Reply-To", f"<{reply_to}>"))
     return fields
 
 

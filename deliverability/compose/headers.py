@@ -56,7 +56,7 @@ def unstructured(text: str, used: int) -> Field:
     if len(text) + used <= _LINE and _simple(text):
         return Field(text)
     text = flat(text)
-    if _simple(text):
+    if text.isascii() and _simple(text):
         folded = _fold(text, used)
         if folded is not None:
             return folded

@@ -57,21 +57,21 @@ def prepare_raw(raw: bytes, now: int, message_id: str) -> RawMessage:
     if b"\0" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
         raise _refuse(line, "a NUL octet", "encode binary parts as base64")
+    if b"\n" not in raw:
+        raise _refuse(1, "no line ends with LF", "end lines with CRLF")
     head, body = _split(raw)
-    headers = _normal_headers(head)
-    normal_body = _normal_body(body)
-    names = _names(headers)
+    normal_head, normal_body = _normal_headers(head), _normal_body(body)
+    names = _names(normal_head)
     if names.count(b"from") != 1:
         raise _refuse(0, "one From field is expected", "RFC 5322 §3.6")
     added, first = _missing(names, now, message_id)
-    headers = first + headers
-    _check_lines(headers, normal_body, raw)
+    headers = first + normal_head
+    _check_lines(normal_head, normal_body)
     return RawMessage(
         headers=headers,
         body=normal_body,
         added=added,
-        changed=len(head) + len(body) != len(headers) - len(first) + len(normal_body)
-        or not (headers.endswith(head) and normal_body == body),
+        changed=normal_head is not head or normal_body is not body,
         eight_bit=bool(_eight_bit(headers) or _eight_bit(normal_body)),
         smtputf8=not headers.isascii(),
         dot_free=not (normal_body.startswith(b".") or b"\n." in normal_body or b"\n." in headers),
@@ -109,9 +109,13 @@ def _names(headers: bytes) -> list[bytes]:
         if found:
             names.append(found[0][:-1].strip(b" \t").lower())
         elif number == 1 and line.startswith(b"From "):
-            raise _refuse(1, "the separator of an mbox file, which is no header field", "leave it out")
+            raise _refuse(
+                1, "the separator of an mbox file, which is no header field", "leave it out"
+            )
         elif not names or line[:1] not in (b" ", b"\t"):
-            raise _refuse(number, "neither a header field nor the continuation of one", "Name: value")
+            raise _refuse(
+                number, "neither a header field nor the continuation of one", "Name: value"
+            )
     return names
 
 
@@ -129,16 +133,16 @@ def _missing(names: list[bytes], now: int, message_id: str) -> tuple[tuple[str, 
     return tuple(added), lines
 
 
-def _check_lines(headers: bytes, body: bytes, raw: bytes) -> None:
-    if not (_LONG.search(headers) or _LONG.search(body)):
+def _check_lines(head: bytes, body: bytes) -> None:
+    if not (_LONG.search(head) or _LONG.search(body)):
         return
-    for number, line in enumerate(_ANY_END.split(raw), 1):
-        if len(line) > _MAX_LINE:
-            raise _refuse(
-                number,
-                f"a line of {len(line)} octets; at most {_MAX_LINE} are allowed",
-                "fold the field, or encode the part as quoted-printable or base64",
-            )
+    lines = (head + b"\r\n" + body).split(b"\r\n")
+    number, length = max(enumerate(map(len, lines), 1), key=lambda pair: pair[1])
+    raise _refuse(
+        number,
+        f"a line of {length} octets; at most {_MAX_LINE} are allowed",
+        "fold the field, or encode the part as quoted-printable or base64",
+    )
 
 
 def _refuse(line: int, why: str, mend: str) -> InputError:

@@ -1,9 +1,9 @@
-"""Variables of a message, made safe for the renderer: JSON values without control characters.
+"""Variables of a message, made safe for the renderer: JSON values of its own, without control characters.
 
-The skeleton tells its markers from text by control characters; so values lose theirs before they
-are rendered (TAB and LF stay, CRLF and CR become LF). The check is one pass of msgspec's JSON
-encoder in C: control characters come out escaped. Only when something is found is the tree walked.
-RFC 5322 §3.5 and HTML have no use for these characters.
+The skeleton tells its markers from text by control characters; so values lose theirs before they are rendered (TAB and
+LF stay, CRLF and CR become LF). Encoding to JSON shows whether there are any, for they come out escaped; only then is
+the tree walked. Decoding gives the renderer a copy: a template may call methods of lists and objects (`x.pop()`), and
+the same letter must compose the same octets a second time. Both are msgspec's, in C, and cost some microseconds.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ import msgspec
 from engine.errors import InputError, Place
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, object]).decode
 _suspicious = re.compile(rb'\\[^nt"\\]').search
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _MAX_DEPTH = 40
 
 
-def clean_variables(variables: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the variables, as they are when clean (the usual case), else a cleaned copy.
+def clean_variables(variables: Mapping[str, object]) -> dict[str, object]:
+    """Return a copy of the variables that holds JSON values only, without control characters.
 
-    Raises: InputError: a value isn't JSON (text, number, boolean, null, list, object), or is nested
-    too deep.
+    What msgspec writes as JSON text (dates, decimals, UUIDs, bytes) becomes text. Hot path.
+
+    Raises:
+        InputError: a value can't be written as JSON, or is nested too deep.
     """
     try:
-        if not _suspicious(_encode(variables)):
-            return variables
+        encoded = _encode(variables)
+        if not _suspicious(encoded):
+            return _decode(encoded)
     except (TypeError, ValueError, RecursionError):
         pass  # told below, with the place
-    cleaned = _clean(variables, "variables", 0)
-    assert isinstance(cleaned, dict)
-    return cleaned
+    return {clean_text(k): _clean(v, f"variables.{k}", 1) for k, v in variables.items()}
 
 
 def clean_text(text: str) -> str:

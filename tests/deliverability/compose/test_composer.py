@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 from deliverability.compose.composer import Skeleton, compile_template
-from deliverability.compose.template import ExtraHeader, Letter, Profile, Template, Variable
+from deliverability.compose.template import (
+    ExtraHeader,
+    Letter,
+    Profile,
+    Template,
+    Tracking,
+    Variable,
+)
 from deliverability.tokens import UNSUBSCRIBE, KeyRing, Token, read
 from engine.errors import InputError
 from tests.deliverability.compose.letters import ID, NOW, compose, letter, parse, parts, template
@@ -112,6 +119,9 @@ def test_a_recipient_that_needs_smtputf8() -> None:
     composed = compose(template("x"), recipient="zoë@bücher.example", display_name="Zoë")
     assert composed.smtputf8
     assert "<zoë@xn--bcher-kva.example>\r\n".encode() in composed.headers
+    own = Template("t", "s", "x", "zoë@sender.example")
+    assert compose(own).smtputf8
+    assert not compose(template("x")).smtputf8
 
 
 def test_declared_variables() -> None:
@@ -207,8 +217,12 @@ def test_the_profile_is_checked() -> None:
     """Its addresses too."""
     for profile, place in (
         (Profile(message_id_domain="a b"), "message_id_domain"),
-        (Profile(unsubscribe_url="go.example"), r"profile\.unsubscribe_url"),
-        (Profile(unsubscribe_mailto="x"), r"profile\.unsubscribe_mailto"),
+        (Profile(unsubscribe_url="go.example", keys=RING), r"profile\.unsubscribe_url"),
+        (Profile(unsubscribe_mailto="x", keys=RING), r"profile\.unsubscribe_mailto"),
+        (Profile(unsubscribe_mailto="u@go.example"), r"profile\.keys"),
+        (Profile(tracking=Tracking("go.example")), r"profile\.keys"),
+        (Profile(tracking=Tracking("a b"), keys=RING), r"profile\.tracking\.domain"),
+        (Profile(tracking=Tracking("go.example:x"), keys=RING), r"profile\.tracking\.domain"),
     ):
         with pytest.raises(InputError, match=place):
             Skeleton(template("x"), profile)
@@ -226,3 +240,19 @@ def test_text_alone() -> None:
 def test_a_letter_of_msgpack_types() -> None:
     """Variables as msgspec decodes them."""
     assert Letter(ID, "acme", "a@b.example", NOW).variables == {}
+
+
+def test_a_template_can_not_change_its_letter() -> None:
+    """Methods that change a list change a copy."""
+    skeleton = Skeleton(template("{{ x.pop() }}", text="{{ x|length }}"), Profile())
+    same = letter(variables={"x": [1, 2]})
+    assert skeleton.compose(same) == skeleton.compose(same)
+    assert same.variables == {"x": [1, 2]}
+
+
+def test_no_address_in_memory_is_printed() -> None:
+    """It would differ from process to process."""
+    with pytest.raises(InputError, match=r"^letter@1: prints a method"):
+        compose(template("{{ x.items }}"), variables={"x": {}})
+    with pytest.raises(InputError, match="debug"):
+        compose(template("{{ debug() }}"))

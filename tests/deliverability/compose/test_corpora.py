@@ -109,8 +109,8 @@ def test_templates() -> None:
         plain = parts(skeleton.compose(letter()))
         assert plain["text/html"] == normal_source(source), name
         seen, text = _visible(source), " ".join(plain["text/plain"].split())
-        assert [] == [word for word in seen.words if word not in text], name
-        assert [] == [link for link in seen.links if " ".join(link.split()) not in text], name
+        assert [word for word in seen.words if word not in text] == [], name
+        assert [link for link in seen.links if " ".join(link.split()) not in text] == [], name
         tracked = _visible(parts(skeleton.compose(letter(stream="marketing")))["text/html"])
         assert tracked.words == seen.words, name
         assert all(link.startswith("https://go.example/c/") for link in tracked.links), name

@@ -59,7 +59,8 @@ def test_bare_cr() -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b"", "header section"),
+        (b"", "no line ends"),
+        (b"From: a@b.example\rSubject: x\r\rbody\r", "no line ends"),
         (b"\r\nbody", "header section"),
         (b"Subject: x\r\n\r\n", "one From"),
         (b"From: a@b.example\r\nfrom: c@d.example\r\n\r\n", "one From"),
@@ -67,7 +68,7 @@ def test_bare_cr() -> None:
         (b"From: a@b.example\r\nno field\r\n\r\n", "^2: raw: neither"),
         (b" From: a@b.example\r\n\r\n", "^1: raw: neither"),
         (b"From: a@b.example\r\n\r\na\0b", "NUL"),
-        (b"From: a@b.example\r\n\r\n" + b"x" * 999, "999 octets"),
+        (b"From: a@b.example\r\n\r\n" + b"x" * 999, "^3: raw: a line of 999 octets"),
         (b"From: a@b.example\r\nX: " + b"x" * 999 + b"\r\n\r\n", "octets"),
     ],
 )
