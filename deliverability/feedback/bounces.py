@@ -98,7 +98,10 @@ def automatic_reply(header: Header, cause: Cause, original: Header | None) -> Re
 
 def _facts(bounce: Bounce) -> list[_Facts]:
     avoid = _avoided(bounce)
-    said = mentions(bounce.prose, avoid) or mentions(bounce.prose, frozenset())
+    said = mentions(bounce.prose, avoid)
+    if not any(mention.strength == _PLAIN for mention in said):
+        everybody = mentions(bounce.prose, frozenset())
+        said = everybody if any(m.strength == _PLAIN for m in everybody) else said or everybody
     if bounce.status is not None and bounce.status.recipients:
         return _from_fields(bounce, bounce.status.recipients, said)
     failed = [a for value in bounce.header.all("x-failed-recipients") for a in addresses_in(value)]
@@ -166,6 +169,8 @@ def _failed_recipient(one: RecipientFields) -> str:
     A forward to somebody else's domain stays as it is (that address failed; `sent_to` has ours), a rewriting inside the
     same domain or to a host of it does not: nobody outside knows `ann@store7.example.org`.
     """
+    if one.original.replace('"', "") == one.final.replace('"', ""):
+        return one.final
     if _is_global(one.original) and _is_global(one.final):
         outer, inner = one.original.rpartition("@")[2].lower(), one.final.rpartition("@")[2].lower()
         return one.original if inner == outer or inner.endswith(f".{outer}") else one.final

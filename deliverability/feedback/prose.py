@@ -48,13 +48,14 @@ _LED = re.compile(
     rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--| \(|\t|\[)[ \t]*| +(?!wrote|writes|schrieb|a écrit))(\S.*)$",
     re.IGNORECASE,
 )
+_DISPLAYED = re.compile(rf"^\s{{0,8}}[^<>:]{{0,60}}@[^<>:\s]{{1,60}}[ \t]*<({ADDRESS})>[ \t]*:?[ \t]*(.*)$")
 _CODED = re.compile(rf"^\s{{0,8}}([245]\d\d (?:[245]\.\d+\.\d+ )?)<?({ADDRESS})>?(?:\.\.\.|:|,)[ \t]*(\S.*)$", re.I)
 _LABEL = re.compile(
     rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*[<\"'\[(]{{0,3}}(?:rfc/?822;[ ]?|smtp:|mailto:)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|generated|reach|delay(?:ed)?|to)\b[\w\s,'\"]{{0,40}}?(?:\b(?:to|for|from|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
+    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|generated|duplicated|reach|delay(?:ed)?|to)\b[\w\s,'\"-]{{0,40}}?(?:\b(?:to|for|from|in|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
     re.IGNORECASE,
 )
 _DIALOGUE = re.compile(
@@ -179,6 +180,9 @@ def _introductions(lines: list[str], avoid: frozenset[str]) -> list[_Intro]:
 
 
 def _in_line(line: str) -> list[tuple[str, str, int]]:
+    displayed = _DISPLAYED.match(line)
+    if displayed:
+        return [(displayed.group(1), displayed.group(2), 3)]
     alone = _ALONE.match(line)
     if alone:
         return [(alone.group(1).rstrip("."), "", 3)]

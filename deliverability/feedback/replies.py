@@ -208,6 +208,7 @@ _FRAME = re.compile(
 )
 _CORE_CHARS = 8
 _SURE = 0.8
+_QUOTED_SURE = 0.5
 _LONG = 12
 _DIGIT = re.compile(r"\d")
 _ADDRESS = re.compile(r"[\w.+=!/-]{1,64}@[\w.-]{1,255}")
@@ -293,16 +294,19 @@ def _classify_template(code: str, enhanced: str, text: str, stage: str) -> Verdi
         found_code, found_enhanced = find_codes(text)
         code, enhanced = code or found_code, enhanced or found_enhanced
     stage = stage or find_stage(text)
-    core = _core(text)
+    core, quoted = _core(text)
     if core:
         verdict = _decide(code, enhanced, normalise(core), stage)
-        if verdict.confidence >= _SURE:
+        if verdict.confidence >= (_QUOTED_SURE if quoted else _SURE):
             return verdict
     return _decide(code, enhanced, normalise(text), stage)
 
 
-def _core(text: str) -> str:
-    """What the remote host said, without what the reporting MTA wrote around it; "" if nothing can be taken off."""
+def _core(text: str) -> tuple[str, bool]:
+    """What the remote host said, without what the reporting MTA wrote around it, and whether it was plainly quoted.
+
+    The text is "" if nothing can be taken off.
+    """
     start = 0
     frame = _FRAME.search(text)
     if frame:
@@ -313,7 +317,9 @@ def _core(text: str) -> str:
     tail = _TAIL.search(text, start + 1)
     end = tail.start() if tail else len(text)
     core = text[start:end].strip()
-    return core if len(core) >= _CORE_CHARS and (start or tail) else ""
+    if len(core) < _CORE_CHARS or not (start or tail):
+        return "", False
+    return core, frame is not None
 
 
 def _decide(code: str, enhanced: str, text: str, stage: str) -> Verdict:
@@ -353,7 +359,8 @@ def _from_rule(
     match: Match, detail: str, stage: str, confidence: float
 ) -> tuple[Cause, str, str, float]:
     cause = match.rule.cause
-    if match.rule.session and stage != "rcpt" and detail not in _SURE_SUBJECTS:
+    sure = stage == "rcpt" or detail in _SURE_SUBJECTS or (detail == "0.0" and not stage)
+    if match.rule.session and not sure:
         cause = Cause.RECIPIENT_REFUSED
     return cause, match.rule.id, match.words, confidence
 
