@@ -82,6 +82,8 @@ class ServerConnection(asyncio.Protocol):
         """Hand over what the client sent, and write what follows from it."""
         session = self._session
         assert session is not None
+        if session.closing:
+            return  # read and thrown away, see `_stop`
         self._last = self._loop.time()
         session.receive(data, self._listener.clock())
         self._flush()
@@ -139,7 +141,13 @@ class ServerConnection(asyncio.Protocol):
 
     def _stop(self, session: ServerSession, transport: asyncio.Transport) -> None:
         if session.closing:
-            transport.close()
+            # Closing while a pipelined command is unread would make the kernel reset the connection, and the
+            # client lose replies that are on their way (RFC 9112 §9.6 has the same trap): end our side, read on.
+            if transport.can_write_eof():
+                transport.write_eof()
+                transport.resume_reading()
+            else:
+                transport.close()
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(_CLOSE_S, transport.abort)
