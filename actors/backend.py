@@ -2,8 +2,8 @@
 
 All methods are coroutines; all take and return frozen Structs. Times are integer ms since the epoch, UTC. Ids of
 messages are 16 bytes inside and 32 hexadecimal digits at the edge. Any method may raise `CapacityError` when
-overloaded (nothing was taken, the same call may be made again) and `StoreError` when it isn't known whether anything was taken (the
-same call may be made again: input ids and idempotency keys make that harmless).
+overloaded (nothing was taken, the same call may be made again) and `StoreError` when it isn't known whether anything
+was taken (the same call may be made again: input ids and idempotency keys make that harmless).
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ _OPENING = """\
 
 <!-- Made from engine/config.py by engine/settings_reference.py; a test compares them. Don't edit. -->
 
-One TOML file, `veredus.toml`, is read once when an instance starts. `veredus init` writes one with comments. Whatever is
-left out has the default shown here. An unknown key, a wrong type or a value out of range is one line that names file, line
-and key, and ends the command with exit status 2.
+One TOML file, `veredus.toml`, is read once when an instance starts. `veredus init` writes one with comments. Whatever
+is left out has the default shown here. An unknown key, a wrong type or a value out of range is one line that names
+file, line and key, and ends the command with exit status 2.
 
 Every key can be overridden by a variable of the environment: `VEREDUS_`, then the path of the key in capitals, with two
 underscores between its parts: `VEREDUS_HTTP__PORT=9000`, `VEREDUS_STREAMS__NEWS__IN_DOUBT=hold`,
-`VEREDUS_TENANT__0__FROM_NAME=Shop` (the number of the `[[tenant]]`, from 0). Text is written as it stands, everything else
-as in TOML: `VEREDUS_DELIVERY__ALLOW='["@example.com"]'`. Variables without two underscores are left alone, except
+`VEREDUS_TENANT__0__FROM_NAME=Shop` (the number of the `[[tenant]]`, from 0). Text is written as it stands, everything
+else as in TOML: `VEREDUS_DELIVERY__ALLOW='["@example.com"]'`. Variables without two underscores are left alone, except
 `VEREDUS_DATA_DIR`.
 
 File names are relative to the folder of the configuration file (in a variable: to the working directory).

@@ -115,7 +115,8 @@ def _override_one(tree: dict[str, Any], root: type[msgspec.Struct], name: str, t
         inner = _inner(kind, step, node)
         if inner is None:
             mend = did_you_mean(step, _names(kind))
-            raise ConfigError(f"there is no key {_join(path, step)!r}", place, mend)
+            written = ".".join(steps[: number + 1])
+            raise ConfigError(f"there is no key {written!r}", place, mend)
         path = _join(path, step) if not isinstance(node, list) else f"{path}[{step}]"
         key: Any = int(step) if isinstance(node, list) else step
         if isinstance(node, list) and key == len(node):

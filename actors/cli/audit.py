@@ -28,8 +28,8 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Show records of the control log, oldest first. Exit status 1 when its chain of hashes is broken."""
-    client = Client(find_data_dir(data, os.environ))
-    page = client.get("/v1/audit", AuditPage, after=after, limit=limit)
+    with Client(find_data_dir(data, os.environ)) as client:
+        page = client.get("/v1/audit", AuditPage, after=after, limit=limit)
     if as_json:
         print_json(page)
     else:

@@ -9,7 +9,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -102,8 +102,10 @@ class Client:
         named["Content-Type"] = content_type
         return msgspec.json.decode(self._call(method, path, body, named), type=to)
 
-    def close(self) -> None:
-        """Close the connection."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     def _call(

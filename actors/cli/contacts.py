@@ -89,8 +89,11 @@ def import_file(
     fill = Fill(id_column, consent, consent_at, consent_source)
     reject_file = rejects or file.with_name(f"{file.name}.rejects.ndjson")
     report = Report(file=str(file))
-    client = Client(find_data_dir(data, os.environ), tenant)
-    with _RejectFile(reject_file) as rejected, _progress(file) as advance:
+    with (
+        Client(find_data_dir(data, os.environ), tenant) as client,
+        _RejectFile(reject_file) as rejected,
+        _progress(file) as advance,
+    ):
         _import(file, fill, client, rejected, report, advance)
         report.rejected = rejected.count
     report.reject_file = str(reject_file) if report.rejected else ""
@@ -107,8 +110,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show everything held about a contact."""
-    client = Client(find_data_dir(data, os.environ), tenant)
-    view = client.get(f"/v1/contacts/{quoted(contact)}", ContactView)
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        view = client.get(f"/v1/contacts/{quoted(contact)}", ContactView)
     if as_json:
         print_json(view)
         return
@@ -139,9 +142,9 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase a contact: personal fields go at once, all its mail is cancelled."""
-    client = Client(find_data_dir(data, os.environ), tenant)
     body = msgspec.json.encode({"reason": reason})
-    done = client.give("DELETE", f"/v1/contacts/{quoted(contact)}", body, _Results).results[0]
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        done = client.give("DELETE", f"/v1/contacts/{quoted(contact)}", body, _Results).results[0]
     if as_json:
         print_json(done)
     else:

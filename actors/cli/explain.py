@@ -26,8 +26,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell a message's story: what led to it, what was decided and why, what became of each attempt."""
-    client = Client(find_data_dir(data, os.environ), tenant)
-    story = client.get(f"/v1/messages/{quoted(message_id)}/explain", Explanation)
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        story = client.get(f"/v1/messages/{quoted(message_id)}/explain", Explanation)
     if as_json:
         print_json(story)
         return

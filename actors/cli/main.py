@@ -58,7 +58,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit status; mistakes and failures are one line on standard error."""
     try:
-        return _dispatch(list(arguments))
+        status = _dispatch(list(arguments))
+        sys.stdout.flush()  # here, where a reader that has gone is understood
     except UserError as error:
         return _complain(error, USER_MISTAKE)
     except VeredusError as error:
@@ -69,6 +70,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output has gone; the interpreter's own flush at the end must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    return status
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("app",)
 
 import os
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -37,11 +37,10 @@ def outcomes(
 
     With --json a page is one object; --follow prints one object a line.
     """
-    client = Client(find_data_dir(data, os.environ), tenant)
-    if follow:
-        _follow(client, after or "latest", as_json)
-        return
-    page = _read(client, after, limit)
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        if follow:
+            _follow(client, after or "latest", as_json)
+        page = _read(client, after, limit)
     if as_json:
         print_json(page)
         return
@@ -61,7 +60,7 @@ def _read(client: Client, after: str, limit: int) -> OutcomePage:
     return page
 
 
-def _follow(client: Client, after: str, as_json: bool) -> None:
+def _follow(client: Client, after: str, as_json: bool) -> NoReturn:
     """Print what comes until the user interrupts, or the instance ends."""
     while True:
         try:

@@ -64,15 +64,15 @@ def send(
         "stream": stream,
         "address": to,
     }
-    client = Client(find_data_dir(data, os.environ), tenant)
-    accepted = client.give(
-        "POST",
-        "/v1/messages",
-        msgspec.json.encode(body),
-        _Accepted,
-        Idempotency_Key=key or os.urandom(16).hex(),
-    )
-    view = _await_end(client, accepted.message_id, wait_s)
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        accepted = client.give(
+            "POST",
+            "/v1/messages",
+            msgspec.json.encode(body),
+            _Accepted,
+            Idempotency_Key=key or os.urandom(16).hex(),
+        )
+        view = _await_end(client, accepted.message_id, wait_s)
     if as_json:
         print_json(view)
     else:

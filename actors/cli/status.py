@@ -17,7 +17,8 @@ app = new_app("Show workers, queues and counters of the running instance.")
 @app.command()
 def status(data: Data = None, as_json: AsJson = False) -> None:
     """Show workers, queues and counters of the running instance."""
-    view = Client(find_data_dir(data, os.environ)).get("/v1/status", StatusView)
+    with Client(find_data_dir(data, os.environ)) as client:
+        view = client.get("/v1/status", StatusView)
     if as_json:
         print_json(view)
         return

@@ -15,13 +15,14 @@ __all__ = (
     "fault_of",
 )
 
+import ast
 import re
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
-from actors.gateway.wire import Fault, FaultsError
+from actors.gateway.wire import FORMS, Fault, FaultsError
 
 _T = TypeVar("_T")
 
@@ -185,8 +186,9 @@ def _located(message: str, prefix: str) -> Fault:
 
 
 def _wanted(detail: str) -> str:
-    if " matching regex " in detail:
-        return "not in the form expected: see the documentation of this field"
+    _, regex, pattern = detail.partition(" matching regex ")
+    if regex:
+        return f"expected {FORMS.get(_unquoted(pattern), 'another form')}"
     if detail.startswith("Expected `int` >="):
         return (
             f"{_lower(detail)} (a time is in milliseconds)"
@@ -194,6 +196,14 @@ def _wanted(detail: str) -> str:
             else _lower(detail)
         )
     return _lower(detail)
+
+
+def _unquoted(pattern: str) -> str:
+    """Undo how msgspec shows a pattern: as the literal of a Python string."""
+    try:
+        return str(ast.literal_eval(pattern))
+    except (ValueError, SyntaxError):
+        return pattern
 
 
 def _lower(text: str) -> str:

@@ -21,7 +21,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. Bytes that begin no complete head are counted and timed."""
 
     _head_bytes = 0
-    _head_complete = False
+    _in_head = True
+    _heads = 0
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -35,25 +36,30 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then see whether a head is still incomplete."""
-        self._head_complete = False
+        """Parse, then see whether all of it went into a head that is still incomplete."""
+        was_in_head, heads = self._in_head, self._heads
         super().data_received(data)
-        if self._head_complete or self._in_body():
+        if not self._in_head:
             self._head_arrived()
             return
-        self._head_bytes += len(data)
+        if was_in_head and heads == self._heads:
+            self._head_bytes += len(data)
         self._watch_head()
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.transport.write(_REFUSAL)
             self.transport.close()
 
-    def on_headers_complete(self) -> None:
-        """Note it."""
-        self._head_complete = True
-        super().on_headers_complete()
+    def on_message_begin(self) -> None:
+        """Note that a head begins."""
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
 
-    def _in_body(self) -> bool:
-        return self.cycle is not None and self.cycle.more_body
+    def on_headers_complete(self) -> None:
+        """Note that it is complete."""
+        self._in_head = False
+        self._heads += 1
+        super().on_headers_complete()
 
     def _watch_head(self) -> None:
         if self._head_timer is None:

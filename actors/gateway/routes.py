@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ("Edge", "make_app")
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -40,7 +42,7 @@ from engine.ids import ID_BYTES
 
 _T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
-_Limit = Annotated[int, Parameter(ge=1, le=1000, description="At most so many.")]
+_Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most so many.")]
 _log = structlog.get_logger("veredus.http")
 
 
@@ -51,6 +53,7 @@ class Edge(msgspec.Struct, frozen=True):
     backend: Backend
     intake: Intake
     registry: Any  # prometheus_client.CollectorRegistry
+    closing: asyncio.Event  # set when the gateway ends: nobody is to wait any longer
 
 
 class _ProblemError(Exception):
@@ -81,14 +84,14 @@ async def put_contacts(request: _Request) -> Results:
 
 
 @post("/v1/contacts/{contact:str}/consents", status_code=200, opt={"body": wire.ConsentIn})
-async def post_consent(request: _Request, contact: str) -> Results:
+async def post_consent(request: _Request, contact: FromPath[str]) -> Results:
     """Take a consent granted or withdrawn. The newest by its own time wins."""
     name = _decoded(request, contact)
     return await _edge(request).intake.consent(_tenant(request), name, *await _body(request))
 
 
 @delete("/v1/contacts/{contact:str}", status_code=200, opt={"body": wire.EraseIn, "optional": True})
-async def delete_contact(request: _Request, contact: str) -> Results:
+async def delete_contact(request: _Request, contact: FromPath[str]) -> Results:
     """Erase a contact: personal fields go at once, all mail is cancelled, a tombstone remains."""
     name = _decoded(request, contact)
     return await _edge(request).intake.erase(_tenant(request), name, *await _body(request))
@@ -98,7 +101,8 @@ async def delete_contact(request: _Request, contact: str) -> Results:
 async def post_message(
     request: _Request,
     idempotency_key: Annotated[
-        str | None, Parameter(header="Idempotency-Key", description="Or as a field of the body.")
+        str | None,
+        HeaderParameter(name="Idempotency-Key", description="Or as a field of the body."),
     ] = None,
 ) -> Response[MessageAccepted]:
     """Send one message. The same key again gives the same message (200); with another body it is a conflict (409)."""
@@ -120,7 +124,7 @@ async def post_message(
 
 
 @get("/v1/contacts/{contact:str}")
-async def get_contact(request: _Request, contact: str) -> ContactView:
+async def get_contact(request: _Request, contact: FromPath[str]) -> ContactView:
     """Tell everything held about a contact."""
     edge = _edge(request)
     name = _decoded(request, contact)
@@ -129,7 +133,7 @@ async def get_contact(request: _Request, contact: str) -> ContactView:
 
 
 @get("/v1/messages/{message_id:str}")
-async def get_message(request: _Request, message_id: str) -> MessageView:
+async def get_message(request: _Request, message_id: FromPath[str]) -> MessageView:
     """Tell where a message stands."""
     edge = _edge(request)
     call = edge.backend.message(_tenant(request), _message_id(message_id))
@@ -137,7 +141,7 @@ async def get_message(request: _Request, message_id: str) -> MessageView:
 
 
 @get("/v1/messages/{message_id:str}/explain")
-async def explain_message(request: _Request, message_id: str) -> Explanation:
+async def explain_message(request: _Request, message_id: FromPath[str]) -> Explanation:
     """Tell a message's story: what led to it, what was decided, what became of each attempt."""
     edge = _edge(request)
     call = edge.backend.explain(_tenant(request), _message_id(message_id))
@@ -147,18 +151,28 @@ async def explain_message(request: _Request, message_id: str) -> Explanation:
 @get("/v1/outcomes")
 async def get_outcomes(
     request: _Request,
-    after: Annotated[str, Parameter(max_length=500, description="`next` of the page before.")] = "",
+    after: Annotated[
+        str, QueryParameter(max_length=500, description="`next` of the page before.")
+    ] = "",
     limit: _Limit = 100,
     wait_ms: Annotated[
         int,
-        Parameter(ge=0, le=300_000, description="Wait so long for the first, if there is none."),
+        QueryParameter(
+            ge=0, le=300_000, description="Wait so long for the first, if there is none."
+        ),
     ] = 0,
 ) -> OutcomePage:
     """Read what became of mail, in commit order. `next` is always usable, also when nothing was new."""
     edge = _edge(request)
     wait_ms = min(wait_ms, edge.config.http.outcomes_wait_ms_max)
-    call = edge.backend.outcomes(_tenant(request), after, limit, wait_ms)
-    return await edge.intake.answered(call, extra_ms=wait_ms)
+    tenant = _tenant(request)
+    if wait_ms:
+        page = await _unless_closing(
+            edge, edge.backend.outcomes(tenant, after, limit, wait_ms), wait_ms
+        )
+        if page is not None:
+            return page
+    return await edge.intake.answered(edge.backend.outcomes(tenant, after, limit, 0))
 
 
 # ---- operating
@@ -181,7 +195,9 @@ async def get_status(request: _Request) -> StatusView:
 @get("/v1/audit", guards=[_operator_only])
 async def get_audit(
     request: _Request,
-    after: Annotated[int, Parameter(ge=0, description="Sequence number of the last one seen.")] = 0,
+    after: Annotated[
+        int, QueryParameter(ge=0, description="Sequence number of the last one seen.")
+    ] = 0,
     limit: _Limit = 100,
 ) -> AuditPage:
     """Read the control log, and whether its chain of hashes holds."""
@@ -263,6 +279,19 @@ def _edge(request: _Request) -> Edge:
 def _tenant(request: _Request) -> str:
     principal: Principal = cast("dict[str, Any]", request.scope)[PRINCIPAL]
     return principal.tenant
+
+
+async def _unless_closing(edge: Edge, call: Coroutine[Any, Any, _T], extra_ms: int) -> _T | None:
+    """Wait for an answer that may take long; None when the gateway ends before it comes."""
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(edge.intake.answered(call, extra_ms))
+        closing = group.create_task(edge.closing.wait())
+        await asyncio.wait({answer, closing}, return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
+        if not answer.done():
+            answer.cancel()
+            return None
+    return answer.result()
 
 
 async def _body(request: _Request) -> tuple[bytes, str]:

@@ -58,13 +58,14 @@ class Gateway:
 
     def __init__(self, config: Config, backend: Backend, registry: CollectorRegistry) -> None:
         self._config = config
+        self._closing = asyncio.Event()
         metrics = GatewayMetrics(registry)
         intake = Intake(config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16))
-        app = make_app(Edge(config, backend, intake, registry), product_version())
+        app = make_app(Edge(config, backend, intake, registry, self._closing), product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)
-        self._network = Door(app, intake, keys, limits, in_flight, metrics, "network")
-        self._local = Door(app, intake, keys, limits, in_flight, metrics, "socket")
+        self.network = Door(app, intake, keys, limits, in_flight, metrics, "network")
+        self.local = Door(app, intake, keys, limits, in_flight, metrics, "socket")
         self.address = ("", 0)  # host and port, once ready
         self.socket_path = Path(config.data_dir) / SOCKET_NAME
 
@@ -78,7 +79,7 @@ class Gateway:
         http = self._config.http
         with _listen(http) as network, bind_private(self.socket_path) as local:
             self.address = network.getsockname()[:2]
-            servers = [_server(self._network, http, _tls(http)), _server(self._local, http, None)]
+            servers = [_server(self.network, http, _tls(http)), _server(self.local, http, None)]
             async with asyncio.TaskGroup() as group:
                 for server, listening in zip(servers, (network, local), strict=True):
                     group.create_task(server.serve(sockets=[listening]))
@@ -88,6 +89,7 @@ class Gateway:
                     ready.set()
                     await stop.wait()
                 finally:
+                    self._closing.set()
                     for server in servers:
                         server.should_exit = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = (
+    "FORMS",
     "ConsentBody",
     "ConsentIn",
     "ContactIn",
@@ -38,13 +39,16 @@ _MS = timedelta(milliseconds=1)
 _MS_MIN = 100_000_000_000  # March 1973: a lower number is one of seconds, by mistake
 _MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[^\x00-\x1f\x7f]{1,200}$(?!\n)",
-        description="1 to 200 characters without control characters",
-    ),
-]
+_NAME_PATTERN = r"^[^\x00-\x1f\x7f]{1,200}$(?!\n)"
+_ADDRESS_PATTERN = r"^$|^[^@\s]+@[^@\s]+$(?!\n)"
+
+FORMS = {
+    _NAME_PATTERN: "1 to 200 characters without control characters",
+    _ADDRESS_PATTERN: "an address such as name@example.org",
+}
+"""What a pattern asks for, in words."""
+
+Name = Annotated[str, Meta(pattern=_NAME_PATTERN, description=FORMS[_NAME_PATTERN])]
 _Text = Annotated[str, Meta(max_length=1000)]
 _Version = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Time = (
@@ -111,7 +115,7 @@ class MessageIn(_Strict, frozen=True, kw_only=True):
     idempotency_key: Name | None = None
     variables: dict[str, Any] = {}
     stream: Name = TRANSACTIONAL
-    address: Annotated[str, Meta(max_length=320, pattern=r"^$|^[^@\s]+@[^@\s]+$(?!\n)")] = ""
+    address: Annotated[str, Meta(max_length=320, pattern=_ADDRESS_PATTERN)] = ""
     send_at: Time = None
     expires_at: Time = None
 
@@ -222,7 +226,7 @@ def _idempotency_key(item: MessageIn, header_key: str | None) -> str:
         try:
             msgspec.convert(header_key, Name)
         except msgspec.ValidationError:
-            detail = "expected 1 to 200 characters without control characters"
+            detail = f"expected {FORMS[_NAME_PATTERN]}"
             raise FaultsError([Fault("Idempotency-Key", detail)]) from None
     if header_key and item.idempotency_key and header_key != item.idempotency_key:
         raise FaultsError([Fault("idempotency_key", "differs from the header Idempotency-Key")])

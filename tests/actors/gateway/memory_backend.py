@@ -44,6 +44,7 @@ class MemoryBackend:
         self._sends: dict[tuple[str, str], SendRequest] = {}
         self._outcomes: list[tuple[str, OutcomeEntry]] = []
         self._news = asyncio.Event()
+        self.waiting = 0
         self.log: list[control_log.ControlRecord] = []
 
     async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
@@ -99,16 +100,18 @@ class MemoryBackend:
         self._news.set()
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
-        if cursor and not cursor.isdigit():
+        if cursor not in ("", "latest") and not cursor.isdigit():
             raise InputError("this cursor isn't one of this instance's")
-        position = int(cursor or 0)
+        position = len(self._outcomes) if cursor == "latest" else int(cursor or 0)
         if position >= len(self._outcomes) and wait_ms:
             self._news.clear()
+            self.waiting += 1
             try:
                 async with asyncio.timeout(wait_ms / 1000):
                     await self._news.wait()
             except TimeoutError:
                 pass
+            self.waiting -= 1
         found = self._outcomes[position : position + limit]
         end = position + len(found)
         mine = [entry for owner, entry in found if owner == tenant]
