@@ -21,7 +21,7 @@ from actors.twin.server import TwinServer, TwinServerOptions
 from actors.twin.signatures import keys_in
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.twin import TwinCounts
-from engine.errors import RefusedError
+from engine.errors import InputError, Place, RefusedError
 
 
 def run_twin(
@@ -47,7 +47,11 @@ async def _twin(
     recorder_options: RecorderOptions,
     ready: Callable[[TwinServer], None],
 ) -> TwinCounts:
-    recorder = Recorder(data / "twin", recorder_options)
+    try:
+        recorder = Recorder(data / "twin", recorder_options)
+    except OSError as error:
+        place = Place(file=str(data / "twin"))
+        raise InputError(f"can't be written: {error.strerror}", place, "see --data") from None
     server = TwinServer(config, WallClock(), recorder, server_options, keys_in(data))
     try:
         try:

@@ -219,7 +219,7 @@ _ONET: Mapping[Cause, Reply] = {
 }
 
 _OK = _reply(250, "2.1.5", "Ok")
-_TAKEN = _reply(250, "2.0.0", "Ok: queued")
+_TAKEN = _reply(250, "2.0.0", "Ok")
 
 DIALECTS: Mapping[DialectName, Dialect] = {
     "plain": Dialect("ESMTP Postfix-like twin", _OK, _TAKEN, _PLAIN),

@@ -47,6 +47,7 @@ class MailboxesModel:
         self.rule = rule
         self._seed = seed
         self._provider = provider
+        self._shares = rule.unknown_share + rule.disabled_share + rule.full_share
         self._named: tuple[tuple[MailboxState, tuple[str, ...]], ...] = (
             ("unknown", rule.unknown),
             ("disabled", rule.disabled),
@@ -59,6 +60,8 @@ class MailboxesModel:
         for state, names in self._named:
             if names and _matcher(names)(address):
                 return state
+        if not self._shares:
+            return "ok"
         trait = draw(self._seed, "mailbox", self._provider, address)
         if trait < self.rule.unknown_share:
             return "unknown"

@@ -94,6 +94,18 @@ _ALL = (
         name="forgetful", mailboxes=_BY_NAME, dot_without_reply=DotWithoutReply(rate=0.05)
     ),
     ProviderConfig(
+        name="troublesome",
+        connections=Connections(mails_max=100),
+        greylist=Greylist(delay_s=300),
+        quotas=(Quota(limit=500, window_s=_HOUR),),
+        faults=Faults(
+            temporary_rate=0.05,
+            closing_rate=0.01,
+            hang_up_rate=0.02,
+            phases=("mail", "rcpt", "data", "dot"),
+        ),
+    ),
+    ProviderConfig(
         name="slow",
         mailboxes=_BY_NAME,
         pace=Pace(at_least_ms=200, at_most_ms=2000, phases=("connect", "dot")),
@@ -126,6 +138,7 @@ _MIXED_DOMAINS: dict[str, tuple[str, ...]] = {
     "greylister": ("greylister.*", "grey.*"),
     "flaky": ("flaky.*",),
     "forgetful": ("forgetful.*",),
+    "troublesome": ("troublesome.*",),
     "slow": ("slow.*",),
     "strict": ("strict.*",),
     "plain": ("*",),

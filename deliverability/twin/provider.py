@@ -41,13 +41,22 @@ from deliverability.twin.reputation import (
     Reputation,
     ReputationModel,
 )
-from deliverability.twin.verdict import Attempt, Connection, Phase, Rule, Verdict
+from deliverability.twin.verdict import (
+    GO_AHEAD,
+    OK_RCPT,
+    OK_TAKEN,
+    Attempt,
+    Connection,
+    Phase,
+    Rule,
+    Verdict,
+)
 
 TRIES_REMEMBERED_MS = 30 * 86_400_000
 """How long a message that was turned away is remembered, in the twin's time."""
 
+_TRIES_KEPT_MAX = 300_000
 _HANG_UP = Verdict(None, "hang_up", closes=True)
-_DATA = Verdict(Reply(354, "", ("End data with <CR><LF>.<CR><LF>",)))
 
 
 class Require(Rule, frozen=True, kw_only=True):
@@ -94,9 +103,10 @@ class Provider:
         """Of one message for one recipient; None is without guarantee."""
         self._seed = seed
         self._dialect = dialects.DIALECTS[config.dialect]
-        self._recipient_ok = Verdict(self._dialect.recipient_ok)
-        self._taken = Verdict(self._dialect.taken, taken=True)
-        self._tries: ExpiringTable[int] = ExpiringTable(1_000_000 if refusals_max else 100_000)
+        plain = config.dialect == "plain"
+        self._recipient_ok = OK_RCPT if plain else Verdict(self._dialect.recipient_ok)
+        self._taken = OK_TAKEN if plain else Verdict(self._dialect.taken, taken=True)
+        self._tries: ExpiringTable[int] = ExpiringTable(_TRIES_KEPT_MAX)
         rule = config
         self._blocklist = BlocklistModel(rule.blocklist) if rule.blocklist else None
         self._connections = ConnectionsModel(rule.connections) if rule.connections else None
@@ -157,7 +167,7 @@ class Provider:
 
     def data(self, attempts: list[Attempt], *, may_refuse: bool) -> Verdict:
         """Decide DATA for the recipients of a transaction that belong to this provider."""
-        return (self._first_fault("data", attempts) if may_refuse else None) or _DATA
+        return (self._first_fault("data", attempts) if may_refuse else None) or GO_AHEAD
 
     def dot(self, attempts: list[Attempt], *, signed: bool, may_refuse: bool) -> Verdict:
         """Decide the dot: a refusal, or taken. Nothing is counted yet."""

@@ -20,7 +20,7 @@ Per = Literal["provider", "source", "sender_domain", "recipient"]
 
 KEYS_MAX = 20_000
 """Sources, domains or recipients counted apart at one time; those beyond share one count."""
-_OTHERS = "\0others"  # no address contains NUL
+_SLOTS = 1000  # a key's memory: a rolling window is right to a thousandth of its length
 
 
 class Quota(Rule, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class Window:
         return self._taken + self.held
 
     def take(self, slot: int) -> None:
-        """Count one mail. Those of one slot share an entry; the limit bounds the entries."""
+        """Count one mail. Those of one slot share an entry."""
         counts = self._counts
         if counts and counts[-1][0] >= slot:
             counts[-1][1] += 1
@@ -71,6 +71,7 @@ class QuotaModel:
     def __init__(self, rule: Quota) -> None:
         self.rule = rule
         self._window_ms = rule.window_s * 1000
+        self._slot_ms = max(1, self._window_ms // _SLOTS)
         self._windows: ExpiringTable[Window] = ExpiringTable(KEYS_MAX)
         self._others = Window()
 
@@ -101,9 +102,13 @@ class QuotaModel:
         return window.used(self._oldest(now)) if window else 0
 
     def _slot(self, now: int) -> int:
-        return now // self._window_ms if self.rule.window == "fixed" else now
+        """Give the slot of a mail: in a rolling window its time, rounded up, so that none is freed early."""
+        if self.rule.window == "fixed":
+            return now // self._window_ms
+        return -(-now // self._slot_ms) * self._slot_ms
 
     def _oldest(self, now: int) -> int:
+        """Give the first slot that counts."""
         if self.rule.window == "fixed":
             return now // self._window_ms
         return now - self._window_ms + 1

@@ -20,6 +20,7 @@ from deliverability.twin.config import TwinConfig
 from deliverability.twin.patterns import compile_patterns
 from deliverability.twin.provider import Provider, release
 from deliverability.twin.verdict import (
+    OK_MAIL,
     Attempt,
     Connection,
     Phase,
@@ -30,7 +31,6 @@ from deliverability.twin.verdict import (
 
 _DOMAINS_CACHED_MAX = 10_000
 
-_SENDER_OK = Verdict(Reply(250, "2.1.0", ("Ok",)))
 _NO_RECIPIENTS = Verdict(Reply(503, "5.5.1", ("No valid recipients",)), "no_recipients")
 
 _Group: TypeAlias = tuple[Provider, list[Attempt]]
@@ -102,11 +102,11 @@ class Twin:
         connection.reverse_path = reverse_path
         provider = self.providers.get(connection.port_of)
         if provider is None:
-            return _SENDER_OK
+            return OK_MAIL
         now = self._at(now)
         attempt = Attempt(now, connection, "", attempt_key(reverse_path, ""), 0)
         refusal = None if provider.patient else provider.mail(attempt)
-        verdict = refusal or _SENDER_OK
+        verdict = refusal or OK_MAIL
         return self._finish(provider, "mail", now, connection, verdict, attempt.key)
 
     def rcpt(self, now: int, connection: Connection, forward_path: str) -> Verdict:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ("Attempt", "Connection", "Phase", "Rule", "Taken", "Verdict", "attempt_key")
+__all__ = (
+    "GO_AHEAD",
+    "OK_MAIL",
+    "OK_RCPT",
+    "OK_TAKEN",
+    "Attempt",
+    "Connection",
+    "Phase",
+    "Rule",
+    "Taken",
+    "Verdict",
+    "attempt_key",
+)
 
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +59,16 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     def permanent(self) -> bool:
         """Whether the client is told never to try again."""
         return self.reply is not None and self.reply.code >= 500
+
+
+OK_MAIL = Verdict(Reply(250, "2.1.0", ("Ok",)))
+"""MAIL succeeds. It and the next three are the usual words, by which a server may know them."""
+OK_RCPT = Verdict(Reply(250, "2.1.5", ("Ok",)))
+"""RCPT succeeds, in the usual words."""
+GO_AHEAD = Verdict(Reply(354, "", ("End data with <CR><LF>.<CR><LF>",)))
+"""The content may come."""
+OK_TAKEN = Verdict(Reply(250, "2.0.0", ("Ok",)), taken=True)
+"""The mail is taken, in the usual words."""
 
 
 class Connection:

@@ -115,6 +115,67 @@ def test_every_mail_in_the_end_bounds_refusals(
     assert client.arrived == sent
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    mails=st.lists(st.sets(st.integers(0, 11), min_size=1), min_size=1, max_size=12),
+)
+def test_every_mail_in_the_end_with_many_recipients(seed: int, mails: list[set[int]]) -> None:
+    """Mails to several recipients of two providers: each gets each once, after bounded refusals."""
+    lossless = replace(EVERYTHING, mailboxes=None)
+    config = TwinConfig(
+        provider=(
+            replace(lossless, name="a", domains=("a.test",)),
+            replace(lossless, name="b", domains=("b.test",)),
+        ),
+        seed=seed,
+        every_mail_in_the_end=True,
+    )
+    twin = Twin(config)
+    missing = {
+        f"m{number}@s.example": {f"u{name}@{'ab'[name % 2]}.test" for name in names}
+        for number, names in enumerate(mails)
+    }
+    sent = {(path, one): 1 for path, names in missing.items() for one in names}
+    refusals: Counter[tuple[str, str]] = Counter()
+    arrived: Counter[tuple[str, str]] = Counter()
+    now = 0
+    while any(missing.values()):
+        for reverse_path, wanted in missing.items():
+            now += MINUTE
+            connection, _ = twin.opened(now, "192.0.2.1")
+            refused, taken = transact(twin, now, connection, reverse_path, sorted(wanted))
+            twin.closed(connection)
+            wanted -= taken
+            refusals.update((reverse_path, one) for one in refused)
+            arrived.update((reverse_path, one) for one in taken)
+        assert not refusals or max(refusals.values()) <= 3
+    assert arrived == sent
+
+
+def transact(
+    twin: Twin, now: int, connection: Connection, reverse_path: str, wanted: list[str]
+) -> tuple[set[str], set[str]]:
+    """Try one mail to several recipients once; who was turned away, and who got it."""
+    twin.mail(now, connection, reverse_path)
+    refused: set[str] = set()
+    accepted: set[str] = set()
+    for one in wanted:
+        verdict = twin.rcpt(now, connection, one)
+        (refused if verdict.refuses else accepted).add(one)
+        if verdict.closes:
+            return refused, set()
+    if not accepted:
+        return refused, set()
+    if twin.data(now, connection).refuses:
+        return refused | accepted, set()
+    verdict, taken = twin.dot(now, connection, signed=False)
+    if verdict.refuses:
+        assert not taken
+        return refused | accepted, set()
+    return refused, {one.forward_path for one in taken}
+
+
 def test_all_presets_take_every_mail_in_the_end() -> None:
     """The mixed twin under the guarantee refuses some, none for good, and takes all, each once."""
     twin = Twin(mixed(seed=1, every_mail_in_the_end=True))
