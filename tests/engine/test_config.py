@@ -56,8 +56,7 @@ def test_defaults_pass_their_own_checks() -> None:
         ),
         (
             "delivery.mode = 'twn'",
-            "conf/veredus.toml:1:1: delivery.mode: expected one of 'twin', 'relay', 'live', got 'twn' "
-            "(did you mean 'twin'?)",
+            "delivery.mode: expected one of 'twin', 'relay', 'live', got 'twn' (did you mean 'twin'?)",
         ),
         ("http = 5", "conf/veredus.toml:1:1: http: expected a table, got 5"),
         ("a = [", "conf/veredus.toml:1: isn't valid TOML: Invalid value"),
@@ -124,8 +123,7 @@ mode = "relay"
         ("relay.host = 'h'", "delivery.allow: mode 'relay' needs to know whom it may write to"),
         ("allow = 'any'\nrelay = {host = 'h', username = 'u'}", "a username needs a password"),
         (
-            "allow = 'any'\n"
-            "relay = {host = 'h', username = 'u', password_file = 'p', starttls = 'none'}",
+            "allow = 'any'\nrelay = {host = 'h', username = 'u', password_file = 'p', starttls = 'none'}",
             "a password is only sent over TLS",
         ),
     ],
@@ -280,33 +278,36 @@ def as_toml(value: Any) -> str:
             return f"{{{', '.join(pairs)}}}"
 
 
+def parsed(text: str, environ: dict[str, str] | None = None) -> Config | str:
+    """Give the configuration, or the line that refuses it."""
+    try:
+        return parse(text, "f.toml", environ)
+    except ConfigError as error:
+        return str(error)
+
+
 @settings(max_examples=150, deadline=None)
 @given(tree=st.dictionaries(st.sampled_from(NAMES), TREES, max_size=4))
 def test_any_tree_is_a_configuration_or_a_mistake_in_one_line(tree: dict[str, Any]) -> None:
-    """Whatever stands in the file, the answer is a Config or one line."""
+    """Whatever stands in the file, the answer is a Config or one line that names the file."""
     text = "\n".join(f"{json.dumps(key)} = {as_toml(value)}" for key, value in tree.items())
-    try:
-        config = parse(text, "f.toml")
-    except ConfigError as error:
-        assert "\n" not in str(error)
-        assert str(error).startswith("f.toml")
-    else:
-        assert isinstance(config, Config)
+    found = parsed(text)
+    assert isinstance(found, Config) or (found.startswith("f.toml") and "\n" not in found)
 
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(alphabet=st.sampled_from("[]{}=.,'\"\n# abhtp01_-\x00é\\"), max_size=60))
 def test_any_text_is_a_configuration_or_a_mistake_in_one_line(text: str) -> None:
     """Text that is hardly TOML gives one line as well."""
-    try:
-        parse(text, "f.toml")
-    except ConfigError as error:
-        assert "\n" not in str(error)
+    found = parsed(text)
+    assert isinstance(found, Config) or "\n" not in found
 
 
 VARIABLES = st.sampled_from(
-    ["HTTP__PORT", "HTTP__HOST", "TENANT__0__NAME", "TENANT__1__STREAM", "DELIVERY__ALLOW"]
-    + ["STREAMS__X__IN_DOUBT", "LIMITS__A.B__BURST", "DATA_DIR", "HTTP__X", "A__B", "__", "LOG"]
+    [
+        *("HTTP__PORT", "HTTP__HOST", "TENANT__0__NAME", "TENANT__1__STREAM", "DELIVERY__ALLOW"),
+        *("STREAMS__X__IN_DOUBT", "LIMITS__A.B__BURST", "DATA_DIR", "HTTP__X", "A__B", "__", "LOG"),
+    ]
 )
 
 
@@ -320,10 +321,9 @@ def test_any_environment_is_a_configuration_or_a_mistake_in_one_line(
     environ: dict[str, str],
 ) -> None:
     """The same for variables."""
-    try:
-        parse("[[tenant]]", "f.toml", {f"VEREDUS_{name}": text for name, text in environ.items()})
-    except ConfigError as error:
-        assert "\n" not in str(error)
+    variables = {f"VEREDUS_{name}": text for name, text in environ.items()}
+    found = parsed("[[tenant]]", variables)
+    assert isinstance(found, Config) or "\n" not in found
 
 
 @given(

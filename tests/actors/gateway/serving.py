@@ -23,7 +23,7 @@ def gateway_for(text: str, backend: Backend, folder: Path = Path("unused")) -> G
 @contextlib.asynccontextmanager
 async def network_client(gateway: Gateway, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
     """Ask the network's door, in this process."""
-    transport = httpx.ASGITransport(app=gateway.network)  # type: ignore[arg-type]  # an ASGI app of our own types
+    transport = httpx.ASGITransport(app=gateway.network)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://localhost", headers=headers
     ) as client:

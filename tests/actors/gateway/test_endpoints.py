@@ -214,7 +214,8 @@ def test_a_message_is_sent_once_per_key() -> None:
         turned = {"variables": {"b": 2, "a": 1}, "template": "hello", "contact": "c1"}
         again = await client.post("/v1/messages", json=turned | {"idempotency_key": "k1"})
         assert (again.status_code, again.json()["status"]) == (200, "repeated")
-        for other in ({"variables": {}}, {"contact": "c2"}, {"address": "x@y.example"}):
+        others: list[dict[str, Any]] = [{"variables": {}}, {"contact": "c2"}, {"address": "x@y.z"}]
+        for other in others:
             response = await client.post("/v1/messages", json=body | other, headers=key)
             problem(response, 409, "idempotency-conflict")
         shown = await client.get(f"/v1/messages/{expected}")
