@@ -1,6 +1,7 @@
 """`veredus feedback`: read bounces, complaints and reports, classify SMTP replies, check the rules.
 
-The output of `read --json` and `reply --json` is fixed: one JSON object a line, as `../shared/checks/feedback.py` describes it.
+The output of `read --json` and `reply --json` is fixed: one JSON object a line, as
+`../shared/checks/feedback.py` describes it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ("app",)
 
-app = typer.Typer(help="Read bounces, complaints and reports; classify SMTP replies.", no_args_is_help=True)
+app = typer.Typer(
+    help="Read bounces, complaints and reports; classify SMTP replies.", no_args_is_help=True
+)
 rules_app = typer.Typer(help="The rules that classify replies.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 
@@ -27,8 +30,11 @@ _FILE_BYTES = 64 * 1024 * 1024
 
 @app.command("read")
 def read_command(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Mails, mbox or report files, or folders of them.")],
-    json: _Json = False,  # noqa: FBT002 (a flag of the command line)
+    paths: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Mails, mbox or report files, or folders of them."),
+    ],
+    json: _Json = False,
 ) -> None:
     """Say what each file is, and what it says about whom."""
     import msgspec
@@ -46,8 +52,8 @@ def read_command(
 
 
 @app.command("reply")
-def reply_command(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the command line)
-    """Classify SMTP replies from standard input: JSON lines with code, enhanced, text (and stage), or plain reply lines."""
+def reply_command(json: _Json = False) -> None:
+    """Classify SMTP replies from standard input: plain lines, or JSON with code, enhanced, text (stage)."""
     import msgspec
 
     from deliverability.feedback.replies import classify_reply
@@ -62,12 +68,15 @@ def reply_command(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the c
             sys.stdout.buffer.write(encode(verdict) + b"\n")
         else:
             lasting = "permanent" if verdict.permanent else "transient"
-            typer.echo(f"{verdict.cause}  blame {verdict.blame}  do {verdict.action}  {lasting}  ({verdict.rule}: {verdict.words!r})")
+            typer.echo(
+                f"{verdict.cause}  blame {verdict.blame}  do {verdict.action}  {lasting}  "
+                f"({verdict.rule}: {verdict.words!r})"
+            )
 
 
 @rules_app.command("check")
-def rules_check(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the command line)
-    """Find rules that can never decide: dead and shadowed phrases, and examples that another rule takes. Exit 1 if any."""
+def rules_check(json: _Json = False) -> None:
+    """Find rules that can never decide (dead, shadowed) and examples that another takes; exit 1 if any."""
     import msgspec
 
     from deliverability.feedback.rulebook import check, shipped
@@ -81,7 +90,9 @@ def rules_check(json: _Json = False) -> None:  # noqa: FBT002 (a flag of the com
             typer.echo(f"{finding.kind}: {finding.rule}: {finding.phrase!r}: {finding.detail}")
     rules = book.rules()
     if not json:
-        typer.echo(f"{len(rules)} rules, {sum(len(rule.phrases) for rule in rules)} phrases, {len(findings)} findings")
+        typer.echo(
+            f"{len(rules)} rules, {sum(len(rule.phrases) for rule in rules)} phrases, {len(findings)} findings"
+        )
     raise typer.Exit(1 if findings else 0)
 
 
@@ -99,7 +110,10 @@ def _files(paths: list[Path]) -> Iterator[tuple[str, Path]]:
 def _line(reading: Reading) -> dict[str, object]:
     import msgspec
 
-    line: dict[str, object] = {"kind": reading.kind, "reports": [msgspec.to_builtins(report) for report in reading.reports]}
+    line: dict[str, object] = {
+        "kind": reading.kind,
+        "reports": [msgspec.to_builtins(report) for report in reading.reports],
+    }
     if reading.reverse_path:
         line["reverse_path"] = reading.reverse_path
     if reading.limits:
@@ -122,7 +136,9 @@ def _reply_fields(line: bytes, number: int, *, json: bool) -> tuple[str, str, st
             Place(file="<stdin>", line=number),
             'Write one object a line, such as {"code": "550", "enhanced": "5.1.1", "text": "User unknown"}.',
         ) from error
-    code, enhanced, text, stage = (str(row.get(name) or "") for name in ("code", "enhanced", "text", "stage"))
+    code, enhanced, text, stage = (
+        str(row.get(name) or "") for name in ("code", "enhanced", "text", "stage")
+    )
     return code, enhanced, text, stage
 
 
@@ -135,17 +151,34 @@ def _for_people(name: str, reading: Reading) -> str:
 
 
 def _sentence(report: Report) -> str:
-    from deliverability.feedback.reading import ComplaintReport, DmarcReport, RecipientReport, TlsReport
+    from deliverability.feedback.reading import (
+        ComplaintReport,
+        DmarcReport,
+        RecipientReport,
+        TlsReport,
+    )
 
     match report:
         case RecipientReport():
             codes = " ".join(code for code in (report.reply_code, report.status) if code)
             hard = "hard" if report.permanent else "soft"
             why = f"{report.evidence.rule} on {report.evidence.line!r}"
-            return f"{report.recipient or 'unknown recipient'}: {report.action} {codes}  {report.cause} ({hard}), blame {report.blame}, do {report.handling}; {why}\n        {report.diagnostic[:300]}"
+            who = report.recipient or "unknown recipient"
+            return (
+                f"{who}: {report.action} {codes}  {report.cause} ({hard}), blame {report.blame}, "
+                f"do {report.handling}; {why}\n        {report.diagnostic[:300]}"
+            )
         case ComplaintReport():
-            return f"{report.recipient or 'unknown recipient'}: {report.feedback_type} from {report.source_ip or '?'} about {report.reported_domain or '?'}"
+            who, source = report.recipient or "unknown recipient", report.source_ip or "?"
+            return (
+                f"{who}: {report.feedback_type} from {source} about {report.reported_domain or '?'}"
+            )
         case DmarcReport():
-            return f"{report.org_name} on {report.domain}: {report.messages} messages, {report.dmarc_pass} pass (DKIM {report.dkim_aligned}, SPF {report.spf_aligned})"
+            passed = (
+                f"{report.dmarc_pass} pass (DKIM {report.dkim_aligned}, SPF {report.spf_aligned})"
+            )
+            return f"{report.org_name} on {report.domain}: {report.messages} messages, {passed}"
         case TlsReport():
-            return f"{report.organization}: " + ", ".join(f"{p.domain} {p.success} ok {p.failure} failed" for p in report.policies)
+            return f"{report.organization}: " + ", ".join(
+                f"{p.domain} {p.success} ok {p.failure} failed" for p in report.policies
+            )

@@ -1,6 +1,7 @@
 """Read a bounce: put together what its fields, its prose and the message it carries say about each recipient.
 
-The fields of a delivery status come first; prose fills what they lack (a diagnostic, a reply code, the recipient itself), the message it
+The fields of a delivery status come first; prose fills what they lack (a diagnostic, a reply code, the
+recipient itself), the message it
 carries comes last. A status whose detail is 0 says less than the code that the remote host gave, and yields to it.
 """
 
@@ -30,7 +31,13 @@ __all__ = ("Bounce", "automatic_reply", "read_bounce")
 
 _PLAIN = 3
 _SURE = 0.8
-_SOFT = (Cause.TIMED_OUT, Cause.MAILBOX_FULL, Cause.DNS_FAILURE, Cause.NETWORK_FAILURE, Cause.CONNECTION_REFUSED)
+_SOFT = (
+    Cause.TIMED_OUT,
+    Cause.MAILBOX_FULL,
+    Cause.DNS_FAILURE,
+    Cause.NETWORK_FAILURE,
+    Cause.CONNECTION_REFUSED,
+)
 _SPACES = re.compile(r"\s+")
 _NAMED = re.compile(r"(?:host|connect to|with|by) ([\w-]+(?:\.[\w-]+)+)", re.IGNORECASE)
 
@@ -69,11 +76,12 @@ class _Facts(msgspec.Struct):
 def read_bounce(bounce: Bounce) -> Reading:
     """The reading of a bounce, delay or delivery notice; kind `other` if it names no recipient and says nothing."""
     subject = decode_words(bounce.header.get("subject"))
-    delayed = says_delayed(subject, bounce.prose)
     facts = _facts(bounce)
     if not facts:
         return Reading(kind="other")
-    delivered = says_delivered(subject, bounce.prose)
+    silent = any(not fact.action for fact in facts)
+    delayed = silent and says_delayed(subject, bounce.prose)
+    delivered = silent and not delayed and says_delivered(subject, bounce.prose)
     whole = _whole(bounce.prose) if len(facts) == 1 else ""
     reports = tuple(
         _report(fact, bounce, whole, delayed=delayed, delivered=delivered)
@@ -82,17 +90,33 @@ def read_bounce(bounce: Bounce) -> Reading:
     return Reading(kind=_kind(reports), reports=reports)
 
 
-def automatic_reply(header: Header, cause: Cause, original: Header | None) -> Reading:
+def automatic_reply(header: Header, cause: Cause) -> Reading:
     """The reading of an automatic reply or a challenge; its recipient is who answered."""
     sender = clean_address(header.get("from")) or clean_address(header.get("return-path"))
     subject = decode_words(header.get("subject"))
     meaning = MEANINGS[cause]
     report = RecipientReport(
-        recipient=sender, sent_to=sender, action="", reported_action="", status="", status_quoted=False, reply_code="", permanent=False, rejected=False,
-        cause=cause, blame=meaning.blame, handling=meaning.action, diagnostic=subject[:DIAGNOSTIC_CHARS],
-        sisimai=meaning.sisimai, kumomta=meaning.kumomta, remote_mta="", command="",
-        evidence=Evidence(rule=f"signs.{cause}", line=subject[:200], source="header", confidence=0.85),
-    )  # fmt: skip
+        recipient=sender,
+        sent_to=sender,
+        action="",
+        reported_action="",
+        status="",
+        status_quoted=False,
+        reply_code="",
+        permanent=False,
+        rejected=False,
+        cause=cause,
+        blame=meaning.blame,
+        handling=meaning.action,
+        diagnostic=subject[:DIAGNOSTIC_CHARS],
+        sisimai=meaning.sisimai,
+        kumomta=meaning.kumomta,
+        remote_mta="",
+        command="",
+        evidence=Evidence(
+            rule=f"signs.{cause}", line=subject[:200], source="header", confidence=0.85
+        ),
+    )
     return Reading(kind="auto-reply", reports=(report,))
 
 
@@ -105,7 +129,11 @@ def _facts(bounce: Bounce) -> list[_Facts]:
     if bounce.status is not None and bounce.status.recipients:
         return _from_fields(bounce, bounce.status.recipients, said)
     failed = [a for value in bounce.header.all("x-failed-recipients") for a in addresses_in(value)]
-    named = {mention.recipient.lower() for mention in said if mention.strength == _PLAIN and quotes_reply(mention.diagnostic)}
+    named = {
+        mention.recipient.lower()
+        for mention in said
+        if mention.strength == _PLAIN and quotes_reply(mention.diagnostic)
+    }
     if failed and (not named or named & {address.lower() for address in failed}):
         return [_named(address, said, bounce, "header") for address in dict.fromkeys(failed)]
     if said:
@@ -158,7 +186,7 @@ def _from_fields(
                 said=words,
                 remote_mta=one.remote_mta,
                 source="dsn",
-            )  # fmt: skip
+            )
         )
     return _merged(facts)
 
@@ -166,7 +194,8 @@ def _from_fields(
 def _failed_recipient(one: RecipientFields) -> str:
     """The recipient of a group: the final one, unless that is the same mailbox under a name from inside.
 
-    A forward to somebody else's domain stays as it is (that address failed; `sent_to` has ours), a rewriting inside the
+    A forward to somebody else's domain stays as it is (that address failed; `sent_to` has ours), a rewriting
+    inside the
     same domain or to a host of it does not: nobody outside knows `ann@store7.example.org`.
     """
     if one.original.replace('"', "") == one.final.replace('"', ""):
@@ -174,7 +203,9 @@ def _failed_recipient(one: RecipientFields) -> str:
     if _is_global(one.original) and _is_global(one.final):
         outer, inner = one.original.rpartition("@")[2].lower(), one.final.rpartition("@")[2].lower()
         return one.original if inner == outer or inner.endswith(f".{outer}") else one.final
-    return next((name for name in (one.final, one.original, one.actual) if _is_global(name)), one.final)
+    return next(
+        (name for name in (one.final, one.original, one.actual) if _is_global(name)), one.final
+    )
 
 
 def _is_global(address: str) -> bool:
@@ -254,7 +285,9 @@ def _report(
         cause=verdict.cause,
         blame=verdict.blame,
         handling=settled.action,
-        diagnostic=(fact.diagnostic or _one_line(fact.said) or _whole(bounce.prose))[:DIAGNOSTIC_CHARS],
+        diagnostic=(fact.diagnostic or _one_line(fact.said) or _whole(bounce.prose))[
+            :DIAGNOSTIC_CHARS
+        ],
         sisimai=verdict.sisimai,
         kumomta=verdict.kumomta,
         remote_mta=fact.remote_mta or _remote(fact.said),
@@ -280,13 +313,12 @@ def _derived_status(cause: Cause, code: str, *, transient: bool) -> str:
 
 
 def _codes(fact: _Facts, whole: str) -> tuple[str, str]:
-    """Reply code and enhanced code: of the diagnostic field, else of the prose about the recipient, else of all prose."""
+    """Reply code and enhanced code: of the diagnostic, the words about the recipient, or all prose."""
     code, enhanced = find_codes(fact.diagnostic)
     if not code or not enhanced:
         other_code, other_enhanced = find_codes(fact.said)
         if (
-            (not code
-            and not enhanced)
+            (not code and not enhanced)
             or (not enhanced and code == other_code)
             or (not code and enhanced == other_enhanced)
         ):
@@ -305,9 +337,7 @@ def _status(field: str, quoted: str) -> str:
     return field or quoted
 
 
-def _verdict(
-    fact: _Facts, code: str, status: str, stage: str, action: str, whole: str
-) -> Verdict:
+def _verdict(fact: _Facts, code: str, status: str, stage: str, action: str, whole: str) -> Verdict:
     if action in ("delivered", "relayed", "expanded"):
         return verdict_of(
             Cause.DELIVERED, permanent=False, rule=f"action:{action}", confidence=0.95

@@ -1,6 +1,7 @@
 """Complaints: feedback reports (RFC 5965), auth-failure reports (RFC 6591), and complaints that are neither.
 
-What is not ARF: Microsoft's JMRP (the message itself as an attachment, the recipient in an `X-HmXmr…` field), plain-text
+What is not ARF: Microsoft's JMRP (the message itself as an attachment, the recipient in an `X-HmXmr…` field),
+plain-text
 DMARC failure notices, and opt-out mails sent by a mail program's unsubscribe button (RFC 2369, RFC 8058 §2).
 """
 
@@ -26,7 +27,9 @@ _IP = re.compile(
     r"(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){2,7})(?![\w])"
 )
 _REDACTED = "undisclosed-recipient@invalid"
-_JMRP = re.compile(r"^(?:complaint about message from|.{0,20}abuse (?:report|complaint))", re.IGNORECASE)
+_JMRP = re.compile(
+    r"^(?:complaint about message from|.{0,20}abuse (?:report|complaint))", re.IGNORECASE
+)
 _OPT_OUT = re.compile(
     r"^\s*(?:re:|fwd?:)?\s*(?:unsubscribe|opt[- ]?out|remove(?: me)?|wypisz|abmelden|désabonn\w*|darse de baja)\b",
     re.IGNORECASE,
@@ -142,7 +145,9 @@ def read_plain_failure(header: Header, prose: str, original: Header | None) -> R
     """Read a DMARC failure notice in plain text (LinkedIn, Exim); None if it is none."""
     subject = decode_words(header.get("subject"))
     if not _FAILURE.search(subject) or not re.search(
-        r"source[- ]ip|sender ip|ip address|reported[- ]domain|authentication-results", prose, re.IGNORECASE
+        r"source[- ]ip|sender ip|ip address|reported[- ]domain|authentication-results",
+        prose,
+        re.IGNORECASE,
     ):
         return None
     fields = _fields(prose)
@@ -190,7 +195,7 @@ def _report(
 
 
 def _recipient(fields: dict[str, list[str]], original: Header | None) -> str:
-    """The complaining recipient: from the report, else from the message it carries, else an address that says "unknown"."""
+    """The complaining recipient: from the report, the message it carries, or an address that says so."""
     for name in _RECIPIENT_FIELDS[1:]:
         for value in fields.get(name, []):
             address = clean_address(value)

@@ -1,7 +1,8 @@
 """DMARC aggregate reports (RFC 7489 §7.2 and appendix C; RFC 9990), from XML as it really comes.
 
 Reports in the wild break their schema: no declaration, wrong or no namespace, upper-case results, invalid UTF-8,
-missing ends, text before or behind. The reader is a small pull scanner of tags, not an XML parser: it knows no entities
+missing ends, text before or behind. The reader is a small pull scanner of tags, not an XML parser: it knows no
+entities
 but the five predefined ones and character references, so that neither expansion nor external entities exist, and it
 works in one pass whatever the nesting.
 """
@@ -19,7 +20,8 @@ __all__ = ("looks_like_dmarc", "read_dmarc")
 
 _SOURCES = 1_000
 _TOKEN = re.compile(
-    r"<!--(?:[^-]|-(?!->))*-->|<!\[CDATA\[((?:[^\]]|\](?!\]>))*)\]\]>|<([/!?]?)([A-Za-z_][\w.:-]*)[^<>]*?(/?)>|([^<]+)|<"
+    r"<!--(?:[^-]|-(?!->))*-->|<!\[CDATA\[((?:[^\]]|\](?!\]>))*)\]\]>|<([/!?]?)([A-Za-z_][\w.:-]*)[^<>]*?(/?)>"
+    r"|([^<]+)|<"
 )
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?feedback[\s>]", re.IGNORECASE)
 

@@ -1,7 +1,9 @@
 """Delivery status notifications (RFC 3464), with the violations that real ones have.
 
-Known violations, each seen in the wild: recipient groups without the blank line between them, or with blank lines inside;
-continuation lines without the space; fields outside their group; a space before the colon; a status with a comment, or the
+Known violations, each seen in the wild: recipient groups without the blank line between them, or with blank
+lines inside;
+continuation lines without the space; fields outside their group; a space before the colon; a status with a
+comment, or the
 recipient in angle brackets, without a type, or only in a later field; the whole part in base64 or as text/plain.
 """
 

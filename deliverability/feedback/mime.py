@@ -37,11 +37,37 @@ __all__ = (
 )
 
 _FIELD_NAME = re.compile(rb"[A-Za-z0-9][\w.-]{0,79}[ \t]?:")
-_MAIL_FIELDS = frozenset({"from", "to", "subject", "date", "received", "return-path", "message-id", "content-type", "content-transfer-encoding", "content-disposition", "content-description", "mime-version", "delivered-to", "reply-to", "sender", "x-failed-recipients", "auto-submitted", "content-id", "x-mailer", "dkim-signature", "content-language"})  # fmt: skip
+_MAIL_FIELDS = frozenset(
+    {
+        "from",
+        "to",
+        "subject",
+        "date",
+        "received",
+        "return-path",
+        "message-id",
+        "content-type",
+        "content-transfer-encoding",
+        "content-disposition",
+        "content-description",
+        "mime-version",
+        "delivered-to",
+        "reply-to",
+        "sender",
+        "x-failed-recipients",
+        "auto-submitted",
+        "content-id",
+        "x-mailer",
+        "dkim-signature",
+        "content-language",
+    }
+)
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))')
 _ENCODED_WORD = re.compile(r"=\?([\w.:-]+)(?:\*[\w-]*)?\?([bBqQ])\?([^?\s]*(?: [^?\s]*)*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
-_SCRIPT = re.compile(r"<(?:style|script|head)\b[^<>]*>(?:[^<]|<(?!/(?:style|script|head)))*", re.IGNORECASE)
+_SCRIPT = re.compile(
+    r"<(?:style|script|head)\b[^<>]*>(?:[^<]|<(?!/(?:style|script|head)))*", re.IGNORECASE
+)
 _BREAK = re.compile(
     r"<(?:br|/?p|/?div|/?tr|/?table|/?h\d|/?li|/?ul|/?blockquote|hr)\b[^<>]*>", re.IGNORECASE
 )
@@ -120,7 +146,8 @@ def normal_newlines(data: bytes) -> bytes:
 def header_block(data: bytes) -> tuple[Header, int]:
     """Parse the header block at the start of `data` and say where the body begins.
 
-    A line that is neither field nor continuation ends the block (the body begins with it) unless a field follows, as does a
+    A line that is neither field nor continuation ends the block (the body begins with it) unless a field
+    follows, as does a
     blank line. Where no field is one that mails have, all is body.
     """
     fields: list[tuple[str, str]] = []
@@ -159,7 +186,9 @@ def header_block(data: bytes) -> tuple[Header, int]:
 
 def _goes_on(data: bytes, at: int, size: int) -> bool:
     """Say whether a header goes on after a line that is neither field nor continuation: a fold that lost its space."""
-    return data[at : at + 1] in (b" ", b"\t") or (at < size and _FIELD_NAME.match(data, at) is not None)
+    return data[at : at + 1] in (b" ", b"\t") or (
+        at < size and _FIELD_NAME.match(data, at) is not None
+    )
 
 
 def split(data: bytes) -> Part:

@@ -1,4 +1,4 @@
-"""The phrase language of the rules: readable patterns over normalised text, compiled to guarded regular expressions.
+"""The phrase language of the rules: readable patterns, compiled to guarded regular expressions.
 
 A phrase is lower-case text in which
 
@@ -9,9 +9,9 @@ A phrase is lower-case text in which
     #          is a number                                 [bl#]
     ^          at the start is the start of the text
 
-and everything else is itself. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at least one
-occurs in every text that the phrase matches, so that most phrases are dismissed by `in`, at 50 ns, without a search.
-Gaps and continuations are bounded, so a search takes time linear in the text.
+and everything else is itself. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at
+least one occurs in every text that the phrase matches, so that most phrases are dismissed without a search. Gaps
+and continuations are bounded, so a search takes time linear in the text.
 """
 
 from __future__ import annotations

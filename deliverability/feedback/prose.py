@@ -1,8 +1,11 @@
 """Bounces written for people: recipients and what is said about each, from the prose of any MTA.
 
-Not one parser a product but one grammar. Every MTA that writes prose does the same four things: it introduces a recipient (alone on a line, in
-angle brackets, before a colon, dots or a bracket, behind a label, or inside a sentence), it says what happened (on that line, on the
-next ones, or below a heading), it may quote the SMTP dialogue (`>>>`, `<<<`, `said:`), and it closes with a copy of the
+Not one parser a product but one grammar. Every MTA that writes prose does the same four things: it introduces a
+recipient (alone on a line, in
+angle brackets, before a colon, dots or a bracket, behind a label, or inside a sentence), it says what happened
+(on that line, on the
+next ones, or below a heading), it may quote the SMTP dialogue (`>>>`, `<<<`, `said:`), and it closes with a
+copy of the
 message, which must not be read.
 """
 
@@ -19,43 +22,78 @@ __all__ = ("Mention", "cut_original", "mentions", "quotes_reply")
 
 _MARK = re.compile(
     r"^[ \t>|*]{0,8}(?:"
-    r"[-=_+~#]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header|message follow|headers? (?:of|follow)|"
+    r"[-=_+~#]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header"
+    r"|message follow|headers? (?:of|follow)|"
     r"mail header|message text|bounced e-?mail|eredeti|ursprüngliche|treść)[^\n]{0,80}"
-    r"|(?:message |mail |original |the |original message |original mail |your message |unsent message |undelivered message |included message |returned message |rejected message )?"
-    r"(?:headers?|message|mail|text|header information|e-mail)(?: of (?:your|the)(?: original)? (?:message|mail))? (?:follows?|as follows?|is following|is below|below|attached below|begins)[^\n]{0,40}"
-    r"|(?:below|following|here|this|above|enclosed|included) (?:this line )?(?:is|are|follows)? ?(?:a |the )?(?:copy|header|headers|first|text|original|contents?)[^\n]{0,80}"
-    r"|(?:original|returned|undelivered|unsent|rejected|your) (?:message|mail|e-?mail)(?: headers?| header| text)? ?(?:follows?|as follows)?[ ]?:[ -]*"
-    r"|(?:please )?(?:find )?(?:the )?(?:original|attached) (?:message|mail) (?:is )?(?:attached|enclosed|follows|below)[^\n]{0,30}"
+    r"|(?:message |mail |original |the |original message |original mail |your message |unsent message "
+    r"|undelivered message |included message |returned message |rejected message )?"
+    r"(?:headers?|message|mail|text|header information|e-mail)(?: of (?:your|the)(?: original)? (?:message"
+    r"|mail))? (?:follows?|as follows?|is following|is below|below|attached below|begins)[^\n]{0,40}"
+    r"|(?:below|following|here|this|above|enclosed|included) (?:this line )?(?:is|are|follows)? ?(?:a "
+    r"|the )?(?:copy|header|headers|first|text|original|contents?)[^\n]{0,80}"
+    r"|(?:original|returned|undelivered|unsent|rejected|your) (?:message|mail|e-?mail)(?: headers?| header"
+    r"| text)? ?(?:follows?|as follows)?[ ]?:[ -]*"
+    r"|(?:please )?(?:find )?(?:the )?(?:original|attached) (?:message|mail) (?:is )?(?:attached|enclosed"
+    r"|follows|below)[^\n]{0,30}"
     r"|message/rfc822"
     r")[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADERISH = re.compile(
-    r"[ \t]{0,8}(return-path|received|message-id|from|to|subject|date|mime-version|content-type|dkim-signature|delivered-to|reply-to|x-mailer|sender|cc|user-agent|x-[\w-]{1,40}|[a-z][\w-]{1,40}): ?",
+    r"[ \t]{0,8}(return-path|received|message-id|from|to|subject|date|mime-version|content-type|dkim-signature"
+    r"|delivered-to|reply-to|x-mailer|sender|cc|user-agent|x-[\w-]{1,40}|[a-z][\w-]{1,40}): ?",
     re.IGNORECASE,
 )
-_STRONG_HEADERS = frozenset({"return-path", "received", "message-id", "from", "to", "subject", "date", "mime-version", "content-type", "dkim-signature", "delivered-to", "reply-to"})  # fmt: skip
+_STRONG_HEADERS = frozenset(
+    {
+        "return-path",
+        "received",
+        "message-id",
+        "from",
+        "to",
+        "subject",
+        "date",
+        "mime-version",
+        "content-type",
+        "dkim-signature",
+        "delivered-to",
+        "reply-to",
+    }
+)
 
 _PATHS = frozenset({"return-path", "received", "mime-version"})
 _TRACES = frozenset({"return-path", "received", "message-id", "from", "mime-version"})
 
 _TAIL = r"[\"'>\])]{0,3}"
 _ALONE = re.compile(
-    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?(?: ?\(failed\))?$",
+    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?"
+    rf"(?: ?\(failed\))?$",
     re.IGNORECASE,
 )
 _LED = re.compile(
-    rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--| \(|\t|\[)[ \t]*| +(?!wrote|writes|schrieb|a écrit))(\S.*)$",
+    rf"^[\s>*+\-=#\"'<(\[]{{0,12}}({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?(?:[ \t]*(?:\.\.\.|:|;|,| - | -- |--"
+    rf"| \(|\t|\[)[ \t]*| +(?!wrote|writes|schrieb|a écrit))(\S.*)$",
     re.IGNORECASE,
 )
-_DISPLAYED = re.compile(rf"^\s{{0,8}}[^<>:]{{0,60}}@[^<>:\s]{{1,60}}[ \t]*<({ADDRESS})>[ \t]*:?[ \t]*(.*)$")
-_CODED = re.compile(rf"^\s{{0,8}}([245]\d\d (?:[245]\.\d+\.\d+ )?)<?({ADDRESS})>?(?:\.\.\.|:|,)[ \t]*(\S.*)$", re.I)
+_DISPLAYED = re.compile(
+    rf"^\s{{0,8}}[^<>:]{{0,60}}@[^<>:\s]{{1,60}}[ \t]*<({ADDRESS})>[ \t]*:?[ \t]*(.*)$"
+)
+_CODED = re.compile(
+    rf"^\s{{0,8}}([245]\d\d (?:[245]\.\d+\.\d+ )?)<?({ADDRESS})>?(?:\.\.\.|:|,)[ \t]*(\S.*)$",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(
-    rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*[<\"'\[(]{{0,3}}(?:rfc/?822;[ ]?|smtp:|mailto:)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
+    rf"^[\s*\-•>|]{{0,8}}(?:[\w' ]{{0,30}}\b)?(?:recipients?|to|rcpt(?: to)?|address(?:es|ee)?|user|e-?mail"
+    rf"|failed recipient|final-recipient|original-recipient|destinataire|empfänger|destinatario|odbiorca"
+    rf"|mailbox|for)\b[\w' ]{{0,30}}(?:\(s\))?[ \t]*[:=\-]+[ \t]*[<\"'\[(]{{0,3}}(?:rfc/?822;[ ]?|smtp:"
+    rf"|mailto:)?[<\"'\[(]{{0,3}}({ADDRESS}){_TAIL}(.*)$",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|generated|duplicated|reach|delay(?:ed)?|to)\b[\w\s,'\"-]{{0,40}}?(?:\b(?:to|for|from|in|recipient|user|address|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
+    rf"(?:deliver(?:ed|ing|y|able)?|undeliver(?:able|ed)|sent|send(?:ing)?|transmi\w+|relay(?:ed)?|fail(?:ed"
+    rf"|ure)?|message|mail|e-?mail|recipient|mailbox|user|account|address|addressed|intended|generated"
+    rf"|duplicated|reach|delay(?:ed)?|to)\b[\w\s,'\"-]{{0,40}}?(?:\b(?:to|for|from|in|recipient|user|address"
+    rf"|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
     re.IGNORECASE,
 )
 _DIALOGUE = re.compile(
@@ -160,7 +198,11 @@ def _header_run(text: str) -> int | None:
             if name in _STRONG_HEADERS:
                 strong.add(name)
             indented = line[:1] in " \t"
-            if len(strong) >= 3 and strong & (_PATHS if indented else _TRACES) and text[:start].strip():
+            if (
+                len(strong) >= 3
+                and strong & (_PATHS if indented else _TRACES)
+                and text[:start].strip()
+            ):
                 return start
         elif not (run and line[:1] in " \t" and line.strip()):
             run = 0
@@ -189,7 +231,13 @@ def _in_line(line: str) -> list[tuple[str, str, int]]:
     coded = _CODED.match(line)
     if coded:
         rest = coded.group(3)
-        return [(coded.group(2).rstrip("."), rest if _REPLY_LINE.match(rest) else coded.group(1) + rest, 3)]
+        return [
+            (
+                coded.group(2).rstrip("."),
+                rest if _REPLY_LINE.match(rest) else coded.group(1) + rest,
+                3,
+            )
+        ]
     led = _LED.match(line)
     if led and not line.lstrip().startswith((">>>", "<<<")):
         return [(led.group(1).rstrip("."), led.group(2), 3)]

@@ -1,10 +1,12 @@
-"""Read one mail, or one report file: what is it, and what does it say about whom.
+r"""Read one mail, or one report file: what is it, and what does it say about whom.
 
     >>> read(b"From: a@example.org\\n\\nhello").kind
     'other'
 
-Pure and total: any bytes give a `Reading`, within the bounds of `limits`. The order of the questions matters: machine-readable
-parts first (reports, then feedback, then delivery status), prose after them, automatic replies last, since bounces carry
+Pure and total: any bytes give a `Reading`, within the bounds of `limits`. The order of the questions matters:
+machine-readable
+parts first (reports, then feedback, then delivery status), prose after them, automatic replies last, since
+bounces carry
 their marks too.
 """
 
@@ -46,12 +48,35 @@ __all__ = ("ResolveReversePath", "read", "read_file")
 ResolveReversePath = Callable[[str], "str | None"]
 
 _RANK: tuple[Kind, ...] = (
-    "complaint", "opt-out", "auth-failure", "bounce", "delay", "auto-reply", "delivered", "dmarc-aggregate", "tls-rpt", "other",
+    "complaint", "opt-out", "auth-failure", "bounce", "delay", "auto-reply", "delivered",
+    "dmarc-aggregate", "tls-rpt", "other",
 )  # fmt: skip
-_PACKED_KINDS = ("application/gzip", "application/zip", "application/x-gzip", "application/x-zip", "application/x-zip-compressed", "application/tlsrpt+gzip", "application/octet-stream", "application/tlsrpt+json", "application/json", "application/xml", "text/xml", "multipart/x-zip")  # fmt: skip
+_PACKED_KINDS = (
+    "application/gzip",
+    "application/zip",
+    "application/x-gzip",
+    "application/x-zip",
+    "application/x-zip-compressed",
+    "application/tlsrpt+gzip",
+    "application/octet-stream",
+    "application/tlsrpt+json",
+    "application/json",
+    "application/xml",
+    "text/xml",
+    "multipart/x-zip",
+)
 _PACKED_NAMES = (".zip", ".gz", ".xml", ".json", ".xml.gz")
 _PROSE_KINDS = ("text/plain", "text/html", "text/rfc822", "multipart/report", "message/partial")
-_ORIGINAL_KINDS = ("message/rfc822", "text/rfc822-headers", "text/rfc822-header", "message/rfc822-headers", "message/global", "message/global-headers", "message/partial", "text/rfc822")  # fmt: skip
+_ORIGINAL_KINDS = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "text/rfc822-header",
+    "message/rfc822-headers",
+    "message/global",
+    "message/global-headers",
+    "message/partial",
+    "text/rfc822",
+)
 _STATUS_KINDS = (
     "message/delivery-status",
     "message/global-delivery-status",
@@ -66,7 +91,8 @@ def read(mail: bytes, *, resolve_reverse_path: ResolveReversePath | None = None)
 
     Args:
         mail: its bytes; no more than `limits.MAIL_BYTES` are looked at.
-        resolve_reverse_path: takes an address the mail came to and says what the message was sent to if the address is a valid
+        resolve_reverse_path: takes an address the mail came to and says what the message was sent to if the
+        address is a valid
             signed reverse-path, else None. Its answer goes before whatever the mail says.
     """
     report = _report_file(mail[:MAIL_BYTES])
@@ -85,7 +111,7 @@ def read(mail: bytes, *, resolve_reverse_path: ResolveReversePath | None = None)
 
 
 def read_file(data: bytes, *, resolve_reverse_path: ResolveReversePath | None = None) -> Reading:
-    """Read a file with one mail, one report or an mbox of up to `limits.MAILS_PER_FILE` mails, merged into one reading."""
+    """Read a file: one mail, one report, or an mbox (at most `limits.MAILS_PER_FILE`) merged into one reading."""
     mails = _mails(data[:MAIL_BYTES])
     if len(mails) == 1:
         return read(mails[0], resolve_reverse_path=resolve_reverse_path)
@@ -168,17 +194,39 @@ def _message(root: Part, resolved: str, depth: int = 0) -> Reading:
 
 
 def _inner_bounce(
-    root: Part, parts: list[Part], prose: str, copied: str, status: DeliveryStatus | None, depth: int, resolved: str
+    root: Part,
+    parts: list[Part],
+    prose: str,
+    copied: str,
+    status: DeliveryStatus | None,
+    depth: int,
+    resolved: str,
 ) -> Reading | None:
-    """Read a bounce that another daemon or filter wrapped: the carried message is a bounce, and the wrapper names nobody."""
-    if depth or (status is not None and status.recipients) or root.header.get("x-failed-recipients"):
+    """Read a bounce that a daemon or filter wrapped: the carried message is one, and the wrapper names nobody."""
+    if (
+        depth
+        or (status is not None and status.recipients)
+        or root.header.get("x-failed-recipients")
+    ):
         return None
-    carried = next((part.body for part in parts if part.kind == "message/rfc822"), b"") or copied.encode("utf-8", "replace")
+    carried = next(
+        (part.body for part in parts if part.kind == "message/rfc822"), b""
+    ) or copied.encode("utf-8", "replace")
     header, _ = header_block(carried[:HEADER_BYTES])
-    if bounce_weight(header, "") < 4 or bounce_weight(root.header, prose) < 3 or mentions(prose, frozenset()):
+    if (
+        bounce_weight(header, "") < 4
+        or bounce_weight(root.header, prose) < 3
+        or mentions(prose, frozenset())
+    ):
         return None
     reading = _message(split(carried), resolved, depth + 1)
-    return reading if any(isinstance(report, RecipientReport) and report.recipient for report in reading.reports) else None
+    return (
+        reading
+        if any(
+            isinstance(report, RecipientReport) and report.recipient for report in reading.reports
+        )
+        else None
+    )
 
 
 def _prose_reading(root: Part, bounce: Bounce) -> Reading:
@@ -187,10 +235,10 @@ def _prose_reading(root: Part, bounce: Bounce) -> Reading:
         return read_bounce(bounce)
     weight = bounce_weight(header, prose) + (0 if header.fields else 1)
     if is_challenge(header, prose):
-        return automatic_reply(header, Cause.CHALLENGE, bounce.original)
+        return automatic_reply(header, Cause.CHALLENGE)
     if weight < 5 and is_auto_reply(header, prose) and not header.get("x-failed-recipients"):
         opted = read_opt_out(header, prose)
-        return opted or automatic_reply(header, Cause.AUTO_REPLY, bounce.original)
+        return opted or automatic_reply(header, Cause.AUTO_REPLY)
     if weight >= 3:
         return read_bounce(bounce)
     return read_opt_out(header, prose) or Reading(kind="other")
@@ -250,7 +298,7 @@ def _original(parts: list[Part]) -> Header | None:
 
 
 def _prose(parts: list[Part]) -> tuple[str, str]:
-    """The text for people and, if it is in there, the copy of the message: plain parts, or HTML where there is no plain one."""
+    """The text for people (plain, or else HTML) and, if it is in there, the copy of the message."""
     plain = [
         part
         for part in parts

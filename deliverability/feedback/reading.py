@@ -1,6 +1,7 @@
 """What comes out of reading one mail: values, no behaviour.
 
-A `Reading` has a kind and reports: one for each recipient of a bounce, one for each complaint, one for each aggregate
+A `Reading` has a kind and reports: one for each recipient of a bounce, one for each complaint, one for each
+aggregate
 report. Everything unknown is "" or 0. `evidence` says why: which line, which rule, how sure.
 """
 
@@ -59,7 +60,8 @@ class RecipientReport(msgspec.Struct, frozen=True, tag="recipient"):
         recipient: the address that failed, as the reporting host names it.
         sent_to: the forward-path the message was sent to, where it can be told: the signed reverse-path first, then
             the original recipient of the report, then `recipient`.
-        action: failed, delayed, delivered, relayed or expanded (RFC 3464 §2.3.3), as it counts for the recipient: `delayed` where
+        action: failed, delayed, delivered, relayed or expanded (RFC 3464 §2.3.3), as it counts for the
+        recipient: `delayed` where
             the reporting host gave up because time ran out and nobody refused the message.
         reported_action: the action as the report says or plainly means it.
         status: enhanced status code (RFC 3463); derived from the cause unless `status_quoted`.

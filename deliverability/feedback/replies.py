@@ -1,15 +1,21 @@
 """Classify one SMTP reply: cause, blame, action, permanence, evidence and confidence.
 
-The same function serves live replies (`classify_reply`) and diagnostics found in bounces. What decides, in this order: a
-strong rule on the words; the table of enhanced codes (RFC 3463 and the IANA registry, where the detail says something);
-a weak rule; the subject of the enhanced code; the reply code (RFC 5321 §4.2.3). Words come first because hosts are far
+The same function serves live replies (`classify_reply`) and diagnostics found in bounces. What decides, in this
+order: a
+strong rule on the words; the table of enhanced codes (RFC 3463 and the IANA registry, where the detail says
+something);
+a weak rule; the subject of the enhanced code; the reply code (RFC 5321 §4.2.3). Words come first because hosts
+are far
 more careful with words than with codes: 5.7.1 alone means nothing.
 
-"User unknown" is believed at once where it can only mean that: with 5.1.x, or as the answer to RCPT. After DATA, or where nobody knows
-the stage, filters say the same of mailboxes that exist, and the cause is `recipient-refused`, which needs repeats to
+"User unknown" is believed at once where it can only mean that: with 5.1.x, or as the answer to RCPT. After
+DATA, or where nobody knows
+the stage, filters say the same of mailboxes that exist, and the cause is `recipient-refused`, which needs
+repeats to
 suppress.
 
-Hot path: `bench` holds it to 50,000 replies a second a core; two caches, by the exact reply and by its words without the
+Hot path: `bench` holds it to 50,000 replies a second a core; two caches, by the exact reply and by its words
+without the
 changing parts (addresses, numbers, queue ids).
 """
 
@@ -167,44 +173,49 @@ _PAIR = re.compile(
 )
 _ENHANCED_CODE = re.compile(r"(?<![\w.])#?([245]\.\d{1,2}\.\d{1,4})(?![\w]|\.\d)")
 _LED_CODE = re.compile(
-    r"(?:\A\W{0,3}|said: ?|said:? |<<< |error:? ?|reason: ?|response: ?|responded(?: with)?[^\d]{0,40}|returned[^\d]{0,20}|code ?:? ?|reply:? ?"
-    r"|['\"\[(:;] ?|failure: ?|error was: ?|was: ?|deferred: |\.\.\. )([245][0-5]\d)(?=[ \-:;,.]|['\")\]]|\Z)(?![:.]\d)",
+    r"(?:\A\W{0,3}|said: ?|said:? |<<< |error:? ?|reason: ?|response: ?|responded(?: with)?[^\d]{0,40}"
+    r"|returned[^\d]{0,20}|code ?:? ?|reply:? ?"
+    r"|['\"\[(:;] ?|failure: ?|error was: ?|was: ?|deferred: |\.\.\. )([245][0-5]\d)(?=[ \-:;,.]|['\")\]]"
+    r"|\Z)(?![:.]\d)",
     re.IGNORECASE,
 )
 _LOOSE_CODE = re.compile(r"(?<![\w.:/#=\-])([45][0-5]\d)(?=[ -]\S)(?![ ]\d)")
 _QUOTED = re.compile(r"<([245]\d\d [245]\.\d{1,3}\.\d{1,3} [^<>]{3,})>")
 _TAIL = re.compile(
-    r"\(in reply to .*|giving up on .*|i'm not going to try again.*|\[(?:rcpt_to|mail_from|data)\].*|i've given up\..*| see https?://\S+.*|"
-    r"(?:will keep trying|message could not be delivered for|warning: message still).*", re.I | re.S
+    r"\(in reply to .*|giving up on .*|i'm not going to try again.*|\[(?:rcpt_to|mail_from|data)\].*"
+    r"|i've given up\..*| see https?://\S+.*|"
+    r"(?:will keep trying|message could not be delivered for|warning: message still).*",
+    re.IGNORECASE | re.DOTALL,
 )
-_STAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (stage, re.compile(pattern))
-    for stage, pattern in (
-        (
-            "data",
-            r"end of data|final data|after i sent the message|in reply to data|>>> data\b|>>> \.|\[data\]|after data|data command|after end of message|on data\b|after pipelined",
-        ),
-        (
-            "rcpt",
-            r"rcpt[_ ]to|no valid recipients|need rcpt|rcpt commands? were|rejected by a remote mail server|after rcpt|in reply to rcpt|>>> rcpt|does not like recipient|rejected recipient|rcpt command|on rcpt\b|recipient command",
-        ),
-        (
-            "mail",
-            r"mail[_ ]from(?: command|:<|\])|in reply to mail|after mail|does not like sender|mail command|>>> mail|on mail\b",
-        ),
-        (
-            "helo",
-            r"in reply to (?:helo|ehlo)|after (?:helo|ehlo)|>>> (?:helo|ehlo)|refused to talk to me|(?:helo|ehlo) command",
-        ),
-        (
-            "connect",
-            r"after initial connection|initial server greeting|does not like our banner|while connecting|did not like our connection",
-        ),
-    )
-)
+_STAGES: dict[str, re.Pattern[str]] = {
+    "data": re.compile(
+        r"end of data|final data|after i sent the message|in reply to data|>>> data\b|>>> \.|\[data\]|after data"
+        r"|data command|after end of message|on data\b|after pipelined"
+    ),
+    "rcpt": re.compile(
+        r"rcpt[_ ]to|no valid recipients|need rcpt|rcpt commands? were|rejected by a remote mail server|after rcpt"
+        r"|in reply to rcpt|>>> rcpt|does not like recipient|rejected recipient|rcpt command|on rcpt\b"
+        r"|recipient command"
+    ),
+    "mail": re.compile(
+        r"mail[_ ]from(?: command|:<|\])|in reply to mail|after mail|does not like sender|mail command|>>> mail"
+        r"|on mail\b"
+    ),
+    "helo": re.compile(
+        r"in reply to (?:helo|ehlo)|after (?:helo|ehlo)|>>> (?:helo|ehlo)|refused to talk to me"
+        r"|(?:helo|ehlo) command"
+    ),
+    "connect": re.compile(
+        r"after initial connection|initial server greeting|does not like our banner|while connecting"
+        r"|did not like our connection"
+    ),
+}
 _FRAME = re.compile(
-    r"(?:\bsaid|did not like our (?:final )?[A-Z ]{4,12}|responded with failure|responded as follows|server returned(?: was)?|returned was|error was|response was|"
-    r"unknown address error|other server error|failure reason|the reason (?:given )?(?:was|is)|the response was)[: '\"\[]{1,4}(?:[245]\d\d-')?(?=\S)", re.I
+    r"(?:\bsaid|did not like our (?:final )?[A-Z ]{4,12}|responded with failure|responded as follows"
+    r"|server returned(?: was)?|returned was|error was|response was|"
+    r"unknown address error|other server error|failure reason|the reason (?:given )?(?:was|is)"
+    r"|the response was)[: '\"\[]{1,4}(?:[245]\d\d-')?(?=\S)",
+    re.IGNORECASE,
 )
 _CORE_CHARS = 8
 _SURE = 0.8
@@ -261,7 +272,7 @@ def find_codes(text: str) -> tuple[str, str]:
 def find_stage(text: str) -> str:
     """The stage of the SMTP dialogue that a text speaks of, or ""."""
     lower = text[:REPLY_CHARS].lower()
-    for stage, pattern in _STAGES:
+    for stage, pattern in _STAGES.items():
         if pattern.search(lower):
             return stage
     return ""
@@ -273,8 +284,10 @@ def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
 
 
 def template_of(text: str) -> str:
-    """A text with single spaces, and addresses, queue ids and long numbers replaced, so that like replies become equal."""
-    return " ".join([_stable(word) if len(word) > _LONG or "@" in word else word for word in text.split()])
+    """A text without what changes from reply to reply: addresses, queue ids, long numbers, extra spaces."""
+    return " ".join(
+        [_stable(word) if len(word) > _LONG or "@" in word else word for word in text.split()]
+    )
 
 
 def _stable(word: str) -> str:

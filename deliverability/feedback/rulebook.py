@@ -1,8 +1,11 @@
 """The rules that give an SMTP reply its cause: data in `rules/replies.toml`, compiled once, and checked.
 
-A rule has an id, a cause, phrases (any of which must match), phrases that must not (`unless`) and conditions (`when`) on
-reply code, enhanced code and stage. Strong rules decide in file order before the table of enhanced codes does, weak ones
-(`tier = "weak"`) after it. Each rule carries invented examples which `check` runs, together with a sample of each phrase.
+A rule has an id, a cause, phrases (any of which must match), phrases that must not (`unless`) and conditions
+(`when`) on
+reply code, enhanced code and stage. Strong rules decide in file order before the table of enhanced codes does,
+weak ones
+(`tier = "weak"`) after it. Each rule carries invented examples which `check` runs, together with a sample of
+each phrase.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ class Tier(msgspec.Struct, frozen=True):
 
     Attributes:
         phrases: all phrases with the number of their rule, in deciding order.
-        index: from four characters to the phrases that need a literal with them; "" has those with shorter literals.
+        index: from four characters to the phrases that need a literal with them; "" has those with shorter
+        literals.
     """
 
     rules: tuple[Rule, ...]
@@ -200,7 +204,9 @@ def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Findin
 
 
 def _decide_all(book: Rulebook, text: str, code: str, enhanced: str, stage: str) -> Match | None:
-    return book.strong.decide(text, code, enhanced, stage) or book.weak.decide(text, code, enhanced, stage)
+    return book.strong.decide(text, code, enhanced, stage) or book.weak.decide(
+        text, code, enhanced, stage
+    )
 
 
 def _compile(raw: _RawRule, words: dict[str, str]) -> Rule:

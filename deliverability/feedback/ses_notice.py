@@ -1,6 +1,7 @@
 """Amazon SES notifications (bounce, complaint, delivery): JSON in the text of a mail, or posted by SNS.
 
-An SNS envelope (`Message` holds the JSON as a string) is opened; JSON that a mail folded at line ends is joined again.
+An SNS envelope (`Message` holds the JSON as a string) is opened; JSON that a mail folded at line ends is joined
+again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LISTS = {
 
 
 def read_ses_notice(text: str) -> DeliveryStatus | Reading | None:
-    """Read a notification: a complaint as a reading, anything else as the fields of a delivery status; None if it is none."""
+    """Read a notification: a complaint as a reading, others as a delivery status; None if it is none."""
     start = text.find("{")
     if start < 0 or not any(name in text for name in _NAMES):
         return None
@@ -44,7 +45,9 @@ def read_ses_notice(text: str) -> DeliveryStatus | Reading | None:
         for item in (listed[:RECIPIENTS] if isinstance(listed, list) else [])
     )
     return DeliveryStatus(
-        reporting_mta=str(body.get("reportingMTA") or "").removeprefix("dsn; ").removeprefix("dns; "),
+        reporting_mta=str(body.get("reportingMTA") or "")
+        .removeprefix("dsn; ")
+        .removeprefix("dns; "),
         arrival=str(body.get("timestamp") or ""),
         recipients=tuple(one for one in recipients if one.final),
     )

@@ -1,6 +1,7 @@
 """The signs by which a mail shows what it is: a bounce, a delay, an automatic reply, a challenge, or none of these.
 
-Signs are weighed, since none is reliable alone: bounces come from people's addresses, and automatic replies with the null reverse-path.
+Signs are weighed, since none is reliable alone: bounces come from people's addresses, and automatic replies
+with the null reverse-path.
 """
 
 from __future__ import annotations
@@ -15,62 +16,106 @@ __all__ = (
     "is_challenge",
     "says_delayed",
     "says_delivered",
-    "says_failed",
 )
 
+_LOOKED_AT = 4_000
 _DAEMON = re.compile(
-    r"mailer-?daemon|postmaster|mail ?delivery|mail ?administrator|mail ?system|mdaemon|delivery ?(?:subsystem|system|service|agent)|postoffice|no-?reply@.*(?:mail|bounce)|mmsc|mailer@|\bbounce",
+    r"mailer-?daemon|postmaster|mail ?delivery|mail ?administrator|mail ?system|mdaemon|delivery ?(?:subsystem"
+    r"|system|service|agent)|postoffice|no-?reply@.*(?:mail|bounce)|mmsc|mailer@|\bbounce",
     re.IGNORECASE,
 )
 _BOUNCE_SUBJECT = re.compile(
-    r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful|warning|delay)|(?:mail|message|nachricht|e-?mail)[\w ]{0,20}(?:delivery|failure|failed|not delivered|undelivered|could not|system error|status report|returned)|returned mail|failure notice|mail failed|returned to sender|non ?delivery|not? ?delivered|delivery of|couldn't be delivered|loop alert|rejected|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
+    r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful"
+    r"|warning|delay)|(?:mail|message|nachricht|e-?mail)[\w ]{0,20}(?:delivery|failure|failed|not delivered"
+    r"|undelivered|could not|system error|status report|returned)|returned mail|failure notice|mail failed"
+    r"|returned to sender|non ?delivery|not? ?delivered|delivery of|couldn't be delivered|loop alert|rejected"
+    r"|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado"
+    r"|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver"
+    r"|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
     re.IGNORECASE,
 )
 _DELAY = re.compile(
-    r"(?:has|have|been|was|is|message|delivery|mail)\b[\w ,]{0,30}\b(?:delayed|deferred)\b|(?:delivery|message|mail) delay|delay(?:ed)? (?:notification|mail|delivery)|warning: (?:could not|message|mail)|this is a warning message|warning message only|not yet (?:been )?(?:delivered|able)|"
-    r"will (?:be )?(?:retried|continue|keep|try|retry|attempt)|still (?:undelivered|trying|being)|(?:no action|need not|do not need to|not need to) (?:is required|resend|re-?send)|(?:delivery )?attempts (?:will continue|to deliver)|keep trying|temporar\w+ (?:problem|failure|delay)|retry for|delivery temporarily|continue to (?:be )?(?:tr|attempt|deliver)|verzögert|retardé|opóźnion",
+    r"(?:has|have|been|was|is|message|delivery|mail)\b[\w ,]{0,30}\b(?:delayed|deferred)\b|(?:delivery|message"
+    r"|mail) delay|delay(?:ed)? (?:notification|mail|delivery)|warning: (?:could not|message|mail)"
+    r"|this is a warning message|warning message only|not yet (?:been )?(?:delivered|able)|"
+    r"will (?:be )?(?:retried|continue|keep|try|retry|attempt)|still (?:undelivered|trying|being)|(?:no action"
+    r"|need not|do not need to|not need to) (?:is required|resend|re-?send)"
+    r"|(?:delivery )?attempts (?:will continue|to deliver)|keep trying|temporar\w+ (?:problem|failure|delay)"
+    r"|retry for|delivery temporarily|continue to (?:be )?(?:tr|attempt|deliver)|verzögert|retardé|opóźnion",
     re.IGNORECASE,
 )
 _GAVE_UP = re.compile(
-    r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender|(?:has been|was) returned|(?<!yet )(?:not|n't) been delivered|no longer valid|failed permanently|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
+    r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further"
+    r"|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender"
+    r"|(?:has been|was) returned|(?<!yet )(?:not|n't) been delivered|no longer valid|failed permanently"
+    r"|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
     re.IGNORECASE,
 )
 _STRONG_DELAY = re.compile(
-    r"this is a warning message only|do not need to re-?send|delivery status notification \(delay\)|warning: (?:could not|message still|mail delayed)|delayed mail \(still|message[^.\n]{0,60}has not (?:yet )?been delivered|has been delayed|not yet been delivered|will be retried for|delivery attempts will continue|delivery to the following recipients? has been delayed",
+    r"this is a warning message only|do not need to re-?send|delivery status notification \(delay\)"
+    r"|warning: (?:could not|message still|mail delayed)|delayed mail \(still"
+    r"|message[^.\n]{0,60}has not (?:yet )?been delivered|has been delayed|not yet been delivered"
+    r"|will be retried for|delivery attempts will continue"
+    r"|delivery to the following recipients? has been delayed",
     re.IGNORECASE,
 )
 _FAILED = re.compile(
-    r"(?:not|n't|unable to|cannot|could not|failed to|fail to) (?:be )?(?:deliver|sent|send|reach|relay|transmit|accept|save)|undeliver|delivery (?:failed|failure|problem|to the following|error|has failed|of this message)|(?:was|were|been|is) (?:rejected|refused|returned|bounced|discarded|not delivered|not relayed)|permanent (?:fatal )?error|permanent failure|fatal errors|failed (?:permanently|addresses|recipients?)|"
-    r"duplicated message-id|returned (?:mail|message|to sender)|bounced|failure reasons?|not (?:found|listed|known)|rejected recipient|trouble delivering|does not exist|user unknown|unknown user|delivery errors|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл|配信でき|送信でき|送信に失敗",
+    r"(?:not|n't|unable to|cannot|could not|failed to|fail to) (?:be )?(?:deliver|sent|send|reach|relay"
+    r"|transmit|accept|save)|undeliver|delivery (?:failed|failure|problem|to the following|error|has failed"
+    r"|of this message)|(?:was|were|been|is) (?:rejected|refused|returned|bounced|discarded|not delivered"
+    r"|not relayed)|permanent (?:fatal )?error|permanent failure|fatal errors|failed (?:permanently|addresses"
+    r"|recipients?)|"
+    r"duplicated message-id|returned (?:mail|message|to sender)|bounced|failure reasons?|not (?:found|listed"
+    r"|known)|rejected recipient|trouble delivering|does not exist|user unknown|unknown user|delivery errors"
+    r"|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)"
+    r"|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл"
+    r"|配信でき|送信でき|送信に失敗",
     re.IGNORECASE,
 )
 _DELIVERED = re.compile(
-    r"(?:successfully|has been|was) (?:delivered|relayed)|delivery status notification \(success\)|successful mail delivery|delivered to the following|return receipt|successful delivery",
+    r"(?:successfully|has been|was) (?:delivered|relayed)|delivery status notification \(success\)"
+    r"|successful mail delivery|delivered to the following|return receipt|successful delivery",
     re.IGNORECASE,
 )
 _REPLY_SUBJECT = re.compile(
-    r"^\s*(?:auto(?:matic|mated|matische|\.)?[- ]?(?:re(?:ply|sponse|sp)|answer|antwort)|autoreply|auto:|out of (?:the )?office|ooo\b|abwesen|vacation|on vacation|away from|réponse automatique|risposta automatica|respuesta automática|resposta automática|automatisch antwoord|autosvar|automatyczna odpowied|poza biurem|nieobecn|odpowiedź automatyczna|urlop|i am (?:away|out|on)|i'm (?:away|out)|re: .*\((?:automatic|auto)|автоответ|自動返信|不在|thank you for (?:your |you )?(?:e-?mail|message|contacting)|your (?:e-?mail|message) (?:was|has been) received|absence|assent|fuera de|afwezig)"
+    r"^\s*(?:auto(?:matic|mated|matische|\.)?[- ]?(?:re(?:ply|sponse|sp)|answer|antwort)|autoreply|auto:"
+    r"|out of (?:the )?office|ooo\b|abwesen|vacation|on vacation|away from|réponse automatique"
+    r"|risposta automatica|respuesta automática|resposta automática|automatisch antwoord|autosvar"
+    r"|automatyczna odpowied|poza biurem|nieobecn|odpowiedź automatyczna|urlop|i am (?:away|out|on)"
+    r"|i'm (?:away|out)|re: .*\((?:automatic|auto)|автоответ|自動返信|不在|thank you for (?:your |you )?(?:e-?mail"
+    r"|message|contacting)|your (?:e-?mail|message) (?:was|has been) received|absence|assent|fuera de|afwezig)"
     r"|\((?:automatic response|auto(?:matic)? ?reply)\)|auto-?reply|out of office",
     re.IGNORECASE,
 )
 _REPLY_BODY = re.compile(
-    r"(?:i am|i'm|i will be|i shall be|currently) (?:currently |now )?(?:away|out of (?:the )?office|on (?:vacation|leave|holiday|annual leave|maternity)|travel|unavailable|not in the office)|out of (?:the )?office|on vacation|(?:this is an? )?(?:automat\w+) (?:reply|response|generated reply)|will (?:reply|respond|answer) (?:to you )?(?:as soon|when|upon)|back in the office|no longer (?:monitor|check)|nie ma mnie|jestem na urlopie|przebywam na urlopie|ich bin (?:derzeit|zur zeit|momentan|bis|ab)|je suis (?:absent|en congé)|maternity leave|limited access to (?:my )?e?-?mail|sono (?:assente|fuori)|estoy fuera|休暇|不在",
+    r"(?:i am|i'm|i will be|i shall be|currently) (?:currently |now )?(?:away|out of (?:the )?office"
+    r"|on (?:vacation|leave|holiday|annual leave|maternity)|travel|unavailable|not in the office)"
+    r"|out of (?:the )?office|on vacation|(?:this is an? )?(?:automat\w+) (?:reply|response|generated reply)"
+    r"|will (?:reply|respond|answer) (?:to you )?(?:as soon|when|upon)|back in the office|no longer (?:monitor"
+    r"|check)|nie ma mnie|jestem na urlopie|przebywam na urlopie|ich bin (?:derzeit|zur zeit|momentan|bis|ab)"
+    r"|je suis (?:absent|en congé)|maternity leave|limited access to (?:my )?e?-?mail|sono (?:assente|fuori)"
+    r"|estoy fuera|休暇|不在",
     re.IGNORECASE,
 )
 _CHALLENGE = re.compile(
-    r"(?:confirm|verif\w+|prove|validate|authenticate)\b[^.\n]{0,80}\b(?:your (?:message|email|e-mail|address|request)|you are|that you|human|person|sender)|(?:boxbe|spamarrest|spam arrest|earthlink|tmda|bluebottle|mailblocks|challenge[- ]response|uol antispam|whitelist)|click (?:the|this|on the)? ?(?:link|here|below)[^.\n]{0,60}(?:deliver|confirm|approve|release)|requires? (?:verification|confirmation|authorization)|approved senders|not (?:yet )?on my (?:approved|guest|allowed)",
+    r"(?:confirm|verif\w+|prove|validate|authenticate)\b[^.\n]{0,80}\b(?:your (?:message|email|e-mail|address"
+    r"|request)|you are|that you|human|person|sender)|(?:boxbe|spamarrest|spam arrest|earthlink|tmda"
+    r"|bluebottle|mailblocks|challenge[- ]response|uol antispam|whitelist)|click (?:the|this|on the)? ?(?:link"
+    r"|here|below)[^.\n]{0,60}(?:deliver|confirm|approve|release)|requires? (?:verification|confirmation"
+    r"|authorization)|approved senders|not (?:yet )?on my (?:approved|guest|allowed)",
     re.IGNORECASE,
 )
 _CHALLENGE_SUBJECT = re.compile(
-    r"confirm|verif|challenge|request(?:ing)? (?:for )?authorization|(?:action|verification) required|is (?:this )?spam|one[- ]time",
+    r"confirm|verif|challenge|request(?:ing)? (?:for )?authorization|(?:action|verification) required"
+    r"|is (?:this )?spam|one[- ]time",
     re.IGNORECASE,
 )
 
 
 def bounce_weight(header: Header, prose: str) -> int:
     """How strongly a mail looks like a bounce: 3 or more is one."""
-    sender = decode_words(header.get("from")) + " " + header.get("sender")
-    subject = decode_words(header.get("subject"))
+    sender = (decode_words(header.get("from")) + " " + header.get("sender")).lower()
+    subject = decode_words(header.get("subject")).lower()
     path = header.get("return-path").strip().lower()
     weight = 0
     if header.get("x-failed-recipients"):
@@ -83,7 +128,7 @@ def bounce_weight(header: Header, prose: str) -> int:
         weight += 1
     if _BOUNCE_SUBJECT.search(subject):
         weight += 2
-    if _FAILED.search(prose):
+    if _FAILED.search(_start(prose)):
         weight += 2
     if header.get("auto-submitted").lower().startswith("auto-generated"):
         weight += 1
@@ -92,7 +137,7 @@ def bounce_weight(header: Header, prose: str) -> int:
 
 def is_auto_reply(header: Header, prose: str) -> bool:
     """Say whether a machine answers for a person (RFC 3834), and no machine for a machine."""
-    subject = decode_words(header.get("subject"))
+    subject = decode_words(header.get("subject")).lower()
     submitted = header.get("auto-submitted").lower()
     marked = submitted.startswith(("auto-replied", "auto-notified")) or bool(
         header.get("x-autoreply")
@@ -103,7 +148,7 @@ def is_auto_reply(header: Header, prose: str) -> bool:
         or header.get("precedence").strip().lower() in ("auto_reply", "auto-reply")
     )
     titled = bool(_REPLY_SUBJECT.search(subject))
-    spoken = bool(_REPLY_BODY.search(prose[:4_000]))
+    spoken = bool(_REPLY_BODY.search(_start(prose)))
     return (
         titled
         or (marked and (spoken or not _BOUNCE_SUBJECT.search(subject)))
@@ -113,26 +158,26 @@ def is_auto_reply(header: Header, prose: str) -> bool:
 
 def is_challenge(header: Header, prose: str) -> bool:
     """Say whether a mail wants proof that a person sent the message."""
-    subject = decode_words(header.get("subject"))
-    return bool(_CHALLENGE.search(prose[:4_000])) and bool(
+    subject = decode_words(header.get("subject")).lower()
+    return bool(_CHALLENGE.search(_start(prose))) and bool(
         _CHALLENGE_SUBJECT.search(subject) or _CHALLENGE.search(subject)
     )
 
 
 def says_delayed(subject: str, prose: str) -> bool:
     """Say whether prose tells of a delay and not of a final failure."""
-    both = f"{subject}\n{prose}"
+    both = f"{subject.lower()}\n{_start(prose)}"
     if _STRONG_DELAY.search(both):
         return True
     return bool(_DELAY.search(both)) and not _GAVE_UP.search(both)
 
 
-def says_failed(text: str) -> bool:
-    """Say whether prose tells of a failed delivery."""
-    return bool(_FAILED.search(text))
-
-
 def says_delivered(subject: str, prose: str) -> bool:
     """Say whether prose tells of a success."""
-    both = f"{subject}\n{prose}"
+    both = f"{subject.lower()}\n{_start(prose)}"
     return bool(_DELIVERED.search(both)) and not _FAILED.search(both)
+
+
+def _start(prose: str) -> str:
+    """As much of the prose as signs are looked for in, in lower case."""
+    return prose[:_LOOKED_AT].lower()

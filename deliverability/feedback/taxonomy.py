@@ -5,7 +5,8 @@ they are three: a `Cause` says what the other side complained of, a `Blame` who 
 what the sender does with the next message. A cause has a usual blame and action (`MEANINGS`); permanence is a fact
 of the single reply (4yz or 5yz, RFC 5321 §4.2.1) and not of the cause.
 
-`hard` marks causes that say the *address* is dead, so that one occurrence suffices to suppress it. A permanent reply
+`hard` marks causes that say the *address* is dead, so that one occurrence suffices to suppress it. A permanent
+reply
 is not yet a hard bounce: a 554 for spam content condemns the message, not the recipient.
 
 The mapping onto Sisimai's reasons and KumoMTA's bounce classes is many to one and fixed here; it was written

@@ -1,6 +1,7 @@
 """Unpack gzip and zip within bounds: a bomb is noticed by its own numbers, before it takes memory.
 
-Zip archives are read front to back by their local headers (APPNOTE §4.3.7), stored and deflated members only. The standard
+Zip archives are read front to back by their local headers (APPNOTE §4.3.7), stored and deflated members only.
+The standard
 library's `zipfile` raises eight kinds of exception for hostile archives, and reads directories of any length.
 """
 
@@ -29,7 +30,8 @@ def is_packed(data: bytes) -> bool:
 def unpack(data: bytes) -> list[bytes]:
     """The contents of a gzip stream or of the first `ARCHIVE_MEMBERS` members of a zip archive.
 
-    Empty if it is neither, broken, encrypted, or unpacks to more than the bounds allow; a stream that ends early gives
+    Empty if it is neither, broken, encrypted, or unpacks to more than the bounds allow; a stream that ends
+    early gives
     what it has. Nothing nested is opened.
     """
     if data.startswith(_GZIP):
@@ -62,7 +64,13 @@ def _unzip(data: bytes) -> list[bytes]:
         if at < 0 or at + _LOCAL_HEADER.size > len(data):
             break
         header = _LOCAL_HEADER.unpack_from(data, at)
-        flags, method, packed, name_size, extra_size = header[2], header[3], header[7], header[9], header[10]
+        flags, method, packed, name_size, extra_size = (
+            header[2],
+            header[3],
+            header[7],
+            header[9],
+            header[10],
+        )
         start = at + _LOCAL_HEADER.size + name_size + extra_size
         at = start
         if flags & _ENCRYPTED:

@@ -83,7 +83,9 @@ def split_corpora(corpora: Path, to: Path, *, held: bool) -> None:
         table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = [row for row in table if held_back(reply_vendor(row)) is held]
         names = list(table.fieldnames or [])
-    body = "\n".join("\t".join(row[name] for name in names) for row in [dict(zip(names, names)), *rows])
+    body = "\n".join(
+        "\t".join(row[name] for name in names) for row in [{name: name for name in names}, *rows]
+    )
     (to / "smtp-replies" / "replies.tsv").write_text(body + "\n", encoding="utf-8")
 
 
