@@ -1,0 +1,324 @@
+"""The `Backend` of the edge, over the workers of a cluster.
+
+A worker that dies is waited for and asked again: input ids, idempotency keys and plain reads make that harmless.
+Cursors of the outcome feed name a place in each worker's store, since commit order exists only within a store.
+"""
+
+from __future__ import annotations
+
+__all__ = ("ClusterBackend",)
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from actors.backend import (
+    Arrival,
+    AuditEntry,
+    AuditPage,
+    ContactView,
+    Explanation,
+    ItemResult,
+    MessageView,
+    OutcomeEntry,
+    OutcomePage,
+    QueueView,
+    Readiness,
+    SendRequest,
+    SendResult,
+    StatusView,
+    WorkerView,
+)
+from actors.cluster import Cluster, WorkerHandle, WorkerLostError
+from actors.worker.views import OnceView
+from actors.worker.wire import AdmitAnswer, WireArrival, WorkerStatus
+from deliverability.message import OutcomeRecord
+from engine.config import Config
+from engine.control_log import verify
+from engine.errors import CapacityError, InputError, StoreError
+from engine.host import FeedEntry
+from engine.keyspace import IDEMPOTENCY, Keyspace, contact_key, control_key, message_key
+from engine.once import Once
+from engine.store.control_file import ControlFile
+from engine.tally import Counts, merged
+
+T = TypeVar("T")
+
+POLL_S = 0.05
+INSIST_S = 20.0
+_OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
+_CURSOR = msgspec.msgpack.Decoder(list[tuple[int, int]])
+
+
+class ClusterBackend:
+    """Answers by asking the workers that own what is asked for."""
+
+    def __init__(self, config: Config, cluster: Cluster, version: str) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._version = version
+        self._keyspace = Keyspace(config.store.partitions)
+        self._started = time.time_ns() // 1_000_000
+        self._reviving: dict[int, asyncio.Lock] = {}
+        self._restarts: dict[int, int] = {}
+
+    # ---- in
+
+    async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
+        """Give inputs to their partitions; one result each, in order."""
+        by_worker: dict[int, list[int]] = {}
+        items = []
+        for n, arrival in enumerate(arrivals):
+            key = contact_key(arrival.tenant, arrival.contact)
+            by_worker.setdefault(self._index(key), []).append(n)
+            items.append(
+                WireArrival(key, arrival.body, arrival.input_id.encode(), arrival.at, arrival.raw)
+            )
+        answers = await asyncio.gather(
+            *(self._admit(index, [items[n] for n in which]) for index, which in by_worker.items())
+        )
+        results: list[ItemResult] = [ItemResult("refused")] * len(arrivals)
+        for which, answer in zip(by_worker.values(), answers, strict=True):
+            for n, verdict in zip(which, answer.verdicts, strict=True):
+                results[n] = _RESULTS[verdict]
+        return results
+
+    async def _admit(self, index: int, items: list[WireArrival]) -> AdmitAnswer:
+        worker = self._cluster.workers[index]
+        answer = await self._insist(worker, lambda: worker.admit(items))
+        if answer.overloaded:
+            raise CapacityError("intake of a worker", answer.retry_after_s)
+        return answer
+
+    async def send(self, request: SendRequest) -> SendResult:
+        """Accept one message under its idempotency key."""
+        key = control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
+        body = Once(request.digest, contact_key(request.tenant, request.contact), request.body)
+        worker = self._worker(key)
+        verdict = (
+            await self._admit(worker.index, [WireArrival(key, body, request.digest)])
+        ).verdicts[0]
+        raw = await self._insist(worker, lambda: worker.state(key))
+        if not raw:
+            return SendResult("refused", b"", verdict)
+        held = msgspec.json.decode(raw, type=OnceView)
+        message_id = bytes.fromhex(held.message_id)
+        if held.digest != request.digest.hex():
+            return SendResult("conflict", message_id)
+        return SendResult("repeated" if verdict == "duplicate" else "accepted", message_id)
+
+    # ---- out
+
+    async def contact(self, tenant: str, contact: str) -> ContactView | None:
+        """Tell everything held about a contact."""
+        raw = await self._state(contact_key(tenant, contact))
+        return msgspec.json.decode(raw, type=ContactView) if raw else None
+
+    async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
+        """Tell where a message stands."""
+        told = await self.explain(tenant, message_id)
+        return told.message if told is not None else None
+
+    async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:
+        """Tell a message's story."""
+        raw = await self._state(message_key(tenant, message_id))
+        return msgspec.json.decode(raw, type=Explanation) if raw else None
+
+    async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
+        """Read the feeds behind a cursor; waits for the first entry if there is none."""
+        places = self._places(cursor)
+        deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+        while True:
+            items, places, more = await self._read_feeds(tenant, places, limit)
+            if items or asyncio.get_running_loop().time() >= deadline:
+                return OutcomePage(items, _cursor(places), more)
+            await asyncio.sleep(POLL_S)
+
+    async def _read_feeds(
+        self, tenant: str, places: list[tuple[int, int]], limit: int
+    ) -> tuple[list[OutcomeEntry], list[tuple[int, int]], bool]:
+        items: list[OutcomeEntry] = []
+        after = list(places)
+        more = False
+        for worker in self._cluster.workers:
+            room = limit - len(items)
+            if room <= 0:
+                more = True
+                break
+            position, n = after[worker.index]
+            page = await self._insist(worker, partial(worker.feed, position, n, room))
+            for entry in page.entries:
+                after[worker.index] = (entry.position, entry.n)
+                if entry.channel == "outcome" and entry.tenant == tenant:
+                    items.append(_outcome(entry))
+            more = more or len(page.entries) == room
+        return items, after, more
+
+    async def status(self) -> StatusView:
+        """Describe the instance."""
+        statuses = await self.statuses()
+        law = merged(status.law for status in statuses)
+        facts: Counts = merged({"": status.facts} for status in statuses).get("", {})
+        return StatusView(
+            version=self._version,
+            mode=self._config.delivery.mode,
+            started_ms=self._started,
+            now_ms=max((status.now for status in statuses), default=0),
+            partitions=self._config.store.partitions,
+            contacts=facts.get("entities:c", 0),
+            journeys_waiting=facts.get("timers:c", 0),
+            workers=[self._worker_view(status) for status in statuses],
+            queues=_queues(statuses),
+            law=_by_stream(law),
+            quarantined=facts.get("quarantined_inputs", 0),
+        )
+
+    async def statuses(self) -> list[WorkerStatus]:
+        """Ask all workers where they stand."""
+        workers = self._cluster.workers
+        return list(await asyncio.gather(*(self._insist(w, w.status) for w in workers)))
+
+    async def audit(self, after: int, limit: int) -> AuditPage:
+        """Read the control log and check its chain."""
+        records = ControlFile(Path(self._config.data_dir) / "control.log").records()
+        broken = verify(records)
+        page = [record for record in records if record.seq > after][:limit]
+        return AuditPage(
+            items=[
+                AuditEntry(
+                    seq=record.seq,
+                    at_ms=record.at,
+                    actor=record.change.actor,
+                    action=record.change.action,
+                    subject=record.change.subject,
+                    tenant=record.change.tenant,
+                    reason=record.change.reason,
+                    before=record.change.before.hex(),
+                    after=record.change.after.hex(),
+                    hash=record.hash.hex(),
+                )
+                for record in page
+            ],
+            head=records[-1].hash.hex() if records else "",
+            intact=broken is None,
+            broken_at=broken.seq if broken else None,
+            more=bool(page) and page[-1].seq < records[-1].seq,
+        )
+
+    async def ready(self) -> Readiness:
+        """Tell whether inputs are taken now."""
+        away = [index for index, lock in self._reviving.items() if lock.locked()]
+        if away:
+            return Readiness(False, f"worker {away[0]} is restarting")
+        return Readiness(True)
+
+    # ---- inside
+
+    def _index(self, key: bytes) -> int:
+        return self._keyspace.partition(key) % len(self._cluster.workers)
+
+    def _worker(self, key: bytes) -> WorkerHandle:
+        return self._cluster.workers[self._index(key)]
+
+    async def _state(self, key: bytes) -> bytes:
+        worker = self._worker(key)
+        return await self._insist(worker, lambda: worker.state(key))
+
+    async def _insist(self, worker: WorkerHandle, call: Callable[[], Awaitable[T]]) -> T:
+        """Call; when the worker is lost, wait for its next life and call again, for a while."""
+        deadline = asyncio.get_running_loop().time() + INSIST_S
+        while True:
+            try:
+                return await call()
+            except WorkerLostError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StoreError(f"{error}; whether anything was taken isn't known") from error
+                await self._revive(worker)
+
+    async def _revive(self, worker: WorkerHandle) -> None:
+        lock = self._reviving.setdefault(worker.index, asyncio.Lock())
+        waited = lock.locked()
+        async with lock:
+            if not waited:
+                self._restarts[worker.index] = self._restarts.get(worker.index, 0) + 1
+                await self._cluster.revive(worker)
+
+    def _worker_view(self, status: WorkerStatus) -> WorkerView:
+        return WorkerView(
+            name=f"w{status.index}",
+            role=status.role,
+            alive=True,
+            partitions=status.partitions,
+            inputs_waiting=status.waiting,
+            in_the_air=status.in_hand,
+            restarts=self._restarts.get(status.index, 0),
+            pid=status.pid,
+        )
+
+    def _places(self, cursor: str) -> list[tuple[int, int]]:
+        count = len(self._cluster.workers)
+        if not cursor:
+            return [(0, 0)] * count
+        try:
+            places = _CURSOR.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (binascii.Error, ValueError, msgspec.MsgspecError):
+            places = []
+        if len(places) != count:
+            raise InputError("the cursor isn't one of this instance's", mend="begin without one")
+        return places
+
+
+_RESULTS = {
+    "accepted": ItemResult("accepted"),
+    "duplicate": ItemResult("duplicate"),
+    "too_old": ItemResult("refused", "its own time is older than store.horizon_days"),
+    "quarantined": ItemResult("refused", "it can't be decided; it is kept in quarantine"),
+}
+
+
+def _cursor(places: list[tuple[int, int]]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(places)).rstrip(b"=").decode()
+
+
+def _outcome(entry: FeedEntry) -> OutcomeEntry:
+    record = _OUTCOME.decode(entry.body)
+    kind = record.kind
+    reply = " ".join(
+        part for part in (str(record.code or ""), record.enhanced, record.text) if part
+    )
+    return OutcomeEntry(
+        message_id=record.message_id,
+        contact=record.contact,
+        kind=kind,  # type: ignore[arg-type] # the feed's kinds are the statuses of a message
+        attempt=record.attempt,
+        at_ms=record.at,
+        final=record.final,
+        stream=record.stream,
+        scenario=record.scenario,
+        step=record.step,
+        cause=record.cause,
+        reply=reply,
+    )
+
+
+def _queues(statuses: list[WorkerStatus]) -> list[QueueView]:
+    found: dict[tuple[int, str], int] = {}
+    for status in statuses:
+        for lane in status.lanes:
+            key = (lane.message_class, lane.route)
+            found[key] = min(found.get(key, lane.oldest), lane.oldest)
+    return [
+        QueueView(route, message_class, "", 0, oldest)
+        for (message_class, route), oldest in sorted(found.items())
+    ]
+
+
+def _by_stream(law: dict[str, Counts]) -> dict[str, Counts]:
+    return merged({owner.partition("\0")[2]: counts} for owner, counts in law.items())

@@ -1,0 +1,79 @@
+"""The workers' counters as Prometheus metrics, as of the last look. No addresses, ids or free text in labels."""
+
+from __future__ import annotations
+
+__all__ = ("WorkerCollector",)
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from actors.worker.wire import WorkerStatus
+from engine.tally import ACCEPTED, holds, merged
+
+
+class WorkerCollector(Collector):
+    """Gives what the newest statuses say; `look` is called with them every second or so."""
+
+    def __init__(self) -> None:
+        self._statuses: Sequence[WorkerStatus] = ()
+
+    def look(self, statuses: Sequence[WorkerStatus]) -> None:
+        """Take newer statuses."""
+        self._statuses = statuses
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the metrics."""
+        yield from self._law()
+        yield from self._workers()
+
+    def _law(self) -> Iterator[Metric]:
+        messages = GaugeMetricFamily(
+            "veredus_messages",
+            "Messages by bucket of the conservation law.",
+            labels=("tenant", "stream", "bucket"),
+        )
+        accepted = CounterMetricFamily(
+            "veredus_messages_accepted", "Messages accepted.", labels=("tenant", "stream")
+        )
+        kept = GaugeMetricFamily(
+            "veredus_conservation_holds",
+            "1 while the conservation law holds.",
+            labels=("tenant", "stream"),
+        )
+        for owner, counts in merged(status.law for status in self._statuses).items():
+            tenant, _, stream = owner.partition("\0")
+            for bucket, number in counts.items():
+                if bucket == ACCEPTED:
+                    accepted.add_metric((tenant, stream), number)
+                else:
+                    messages.add_metric((tenant, stream, bucket), number)
+            kept.add_metric((tenant, stream), float(holds(counts)))
+        yield from (messages, accepted, kept)
+
+    def _workers(self) -> Iterator[Metric]:
+        ticks = CounterMetricFamily(
+            "veredus_worker_ticks", "Commits that a worker made.", labels=("worker",)
+        )
+        inputs = CounterMetricFamily(
+            "veredus_worker_inputs", "Inputs that a worker decided.", labels=("worker",)
+        )
+        waiting = GaugeMetricFamily(
+            "veredus_worker_inputs_waiting", "Inputs not decided yet.", labels=("worker",)
+        )
+        in_hand = GaugeMetricFamily(
+            "veredus_egress_messages_in_hand", "Messages handed over.", labels=("worker",)
+        )
+        facts = CounterMetricFamily(
+            "veredus_kernel_facts", "What else the kernel counted.", labels=("worker", "fact")
+        )
+        for status in self._statuses:
+            worker = (f"w{status.index}",)
+            ticks.add_metric(worker, status.ticks)
+            inputs.add_metric(worker, status.inputs)
+            waiting.add_metric(worker, status.waiting)
+            in_hand.add_metric(worker, status.in_hand)
+            for fact, number in status.facts.items():
+                facts.add_metric((*worker, fact), number)
+        yield from (ticks, inputs, waiting, in_hand, facts)

@@ -1,0 +1,157 @@
+"""`veredus up`: catalog, twin, workers and gateway of one instance, until it is told to end."""
+
+from __future__ import annotations
+
+__all__ = ("UpOptions", "run", "up")
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry
+
+from actors.cluster import Cluster
+from actors.gateway.server import Gateway, product_version
+from actors.instance.backend import ClusterBackend
+from actors.instance.metrics import WorkerCollector
+from actors.log import configure
+from actors.publishing import Publication, publish, templates_beside
+from actors.replay.run import read_scenarios
+from actors.twin.clock import WallClock
+from actors.twin.record import Recorder
+from actors.twin.server import TwinServer, TwinServerOptions
+from actors.worker.assembly import secret_of
+from actors.worker.rendering import letterheads
+from actors.worker.wire import WorkerSettings
+from deliverability.twin.presets import twin_of
+from engine.config import Config
+from engine.errors import RefusedError, VeredusError
+
+log = structlog.get_logger()
+
+LOOK_S = 1.0
+
+
+class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `scenarios` and `templates` are folders; one that isn't there is empty."""
+
+    config: Config
+    scenarios: Path
+    templates: Path
+    twin: str = "plain"
+    twin_port: int = 0
+
+
+async def up(options: UpOptions, say: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT, then drain: intake ends, what is in the air is finished, all is durable.
+
+    Raises: UserError: something of configuration or scenarios can't be used, or another instance runs here.
+    """
+    config = options.config
+    configure(config.log.level, config.log.format)
+    if config.delivery.mode == "live":
+        raise RefusedError(
+            "mode `live` is refused until MX delivery is built", mend="use twin or relay"
+        )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _publish(options)
+    async with _twin(options) as twin, _cluster(config, twin) as cluster:
+        backend = ClusterBackend(config, cluster, product_version())
+        registry = CollectorRegistry()
+        collector = WorkerCollector()
+        registry.register(collector)
+        gateway = Gateway(config, backend, registry)
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(gateway.serve(ready, stop))
+            looking = tasks.create_task(_look(backend, collector))
+            await ready.wait()
+            host, port = gateway.address
+            say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
+            if twin is not None:
+                say(
+                    f"mail goes to the twin on port {twin.port}; read it with `veredus twin --inbox`"
+                )
+            await serving
+            looking.cancel()
+        say("draining")
+
+
+def _publish(options: UpOptions) -> None:
+    config = options.config
+    tenant = config.tenant[0]
+    files = sorted(options.scenarios.glob("*.yaml")) if options.scenarios.is_dir() else []
+    folder = options.templates if options.templates.is_dir() else None
+    templates = templates_beside([], folder, tenant) if folder is not None else {}
+    publish(
+        config,
+        letterheads(config, secret_of),
+        [Publication(tenant.name, read_scenarios(files), templates)],
+        now=time.time_ns() // 1_000_000,
+        actor=f"uid {os.getuid()}",
+        reason="veredus up",
+    )
+
+
+async def _look(backend: ClusterBackend, collector: WorkerCollector) -> None:
+    """Keep the metrics fresh."""
+    while True:
+        try:
+            collector.look(await backend.statuses())
+        except VeredusError as error:
+            log.warning("status_failed", error=str(error))
+        await asyncio.sleep(LOOK_S)
+
+
+@contextlib.asynccontextmanager
+async def _twin(options: UpOptions) -> AsyncIterator[TwinServer | None]:
+    if options.config.delivery.mode != "twin":
+        yield None
+        return
+    recorder = Recorder(Path(options.config.data_dir) / "twin")
+    server = TwinServer(
+        twin_of(options.twin), WallClock(), recorder, TwinServerOptions(port=options.twin_port)
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+@contextlib.asynccontextmanager
+async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Cluster]:
+    count = config.workers.count or os.cpu_count() or 1
+    cluster = Cluster(
+        [
+            WorkerSettings(
+                index=index,
+                count=count,
+                data_dir=config.data_dir,
+                config=config,
+                twin_port=twin.port if twin is not None else 0,
+            )
+            for index in range(count)
+        ]
+    )
+    await cluster.start()
+    try:
+        yield cluster
+    finally:
+        await cluster.stop()
+
+
+def run(options: UpOptions, say: Callable[[str], None]) -> None:
+    """Run an instance in an event loop of its own."""
+    import uvloop
+
+    uvloop.run(up(options, say))
