@@ -96,7 +96,7 @@ def twin(
 ) -> None:
     """Run a twin on 127.0.0.1 until SIGTERM or SIGINT. What it catches goes no further than the data directory.
 
-    Presets: plain, gmail-like, microsoft-like, yahoo-like, wp-like, onet-like, greylister, flaky,
+    Presets: plain, sink, gmail-like, microsoft-like, yahoo-like, wp-like, onet-like, greylister, flaky,
     forgetful, troublesome, slow, strict, and mixed (all of them, by the recipient's domain).
     """
     folder = find_data_dir(data, os.environ)

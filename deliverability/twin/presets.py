@@ -31,6 +31,7 @@ _BY_NAME = Mailboxes(
 
 _ALL = (
     ProviderConfig(name="plain", mailboxes=_BY_NAME),
+    ProviderConfig(name="sink"),
     ProviderConfig(
         name="gmail-like",
         dialect="gmail",

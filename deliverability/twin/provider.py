@@ -118,6 +118,8 @@ class Provider:
         self._growth = GrowthModel(rule.growth) if rule.growth else None
         self._quotas = [QuotaModel(quota) for quota in rule.quotas]
         self._faults = FaultsModel(rule.faults, seed, rule.name) if rule.faults else None
+        self.fails_late = bool(rule.faults or rule.dot_without_reply or rule.require.dkim)
+        """Whether DATA or the dot can go wrong."""
         self._pace = PaceModel(rule.pace, rule.tarpit, seed)
 
     def greeting(self, hostname: str) -> Verdict:
@@ -167,13 +169,15 @@ class Provider:
 
     def data(self, attempts: list[Attempt], *, may_refuse: bool) -> Verdict:
         """Decide DATA for the recipients of a transaction that belong to this provider."""
-        return (self._first_fault("data", attempts) if may_refuse else None) or GO_AHEAD
+        if not may_refuse or not self.fails_late:
+            return GO_AHEAD
+        return self._first_fault("data", attempts) or GO_AHEAD
 
     def dot(self, attempts: list[Attempt], *, signed: bool, may_refuse: bool) -> Verdict:
         """Decide the dot: a refusal, or taken. Nothing is counted yet."""
         if self.config.require.dkim and not signed and not self.patient:
             return self._say("unauthenticated", attempts[0].connection)
-        if not may_refuse:
+        if not may_refuse or not self.fails_late:
             return self._taken
         return self._first_fault("dot", attempts) or self._lost_reply(attempts[0]) or self._taken
 

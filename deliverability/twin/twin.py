@@ -129,7 +129,7 @@ class Twin:
         groups = _by_provider(connection, now)
         if not groups:
             return _NO_RECIPIENTS
-        may_refuse = all(provider.may_turn_away(attempts) for provider, attempts in groups)
+        may_refuse = _may_refuse(groups)
         for provider, attempts in groups:
             verdict = provider.data(attempts, may_refuse=may_refuse)
             if verdict.refuses:
@@ -149,7 +149,7 @@ class Twin:
         groups = _by_provider(connection, now)
         if not groups:
             return _NO_RECIPIENTS, ()
-        may_refuse = all(provider.may_turn_away(attempts) for provider, attempts in groups)
+        may_refuse = _may_refuse(groups)
         verdicts: list[Verdict] = []
         for provider, attempts in groups:
             verdict = provider.dot(attempts, signed=signed, may_refuse=may_refuse)
@@ -229,8 +229,19 @@ class Twin:
         return msgspec.structs.replace(verdict, delay_ms=delay_ms) if delay_ms else verdict
 
 
+def _may_refuse(groups: list[_Group]) -> bool:
+    """Tell whether the guarantee, if there is one, lets the whole transaction be turned away."""
+    if not any(provider.fails_late for provider, _ in groups):
+        return True  # nobody will want to
+    return all(provider.may_turn_away(attempts) for provider, attempts in groups)
+
+
 def _by_provider(connection: Connection, now: int) -> list[_Group]:
     """Group the recipients of a transaction by provider, and bring them up to date."""
+    if len(connection.attempts) == 1:
+        provider, attempt = connection.attempts[0]
+        attempt.now = now
+        return [(provider, [attempt])]
     groups: dict[str, _Group] = {}
     for provider, attempt in connection.attempts:
         attempt.now = now
