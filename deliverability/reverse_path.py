@@ -25,11 +25,13 @@ import msgspec
 
 from deliverability.tokens import (
     DAY_MS,
+    ID_BYTES,
     MAC_BYTES,
     KeyRing,
     Refusal,
     Refused,
     last_day,
+    mac,
 )
 
 PREFIX = "v-"
@@ -51,7 +53,7 @@ def make(tenant: int, message_id: bytes, ring: KeyRing, now: int, ttl_days: int 
 
     `now` (the message's date, ms) and `ttl_days` fix its last day.
     """
-    assert len(message_id) == 16, "a message id has 16 bytes"
+    assert len(message_id) == ID_BYTES, "a message id has 16 bytes"
     signed = b"".join(
         (
             bytes((_VERSION << 5 | ring.current,)),
@@ -60,7 +62,9 @@ def make(tenant: int, message_id: bytes, ring: KeyRing, now: int, ttl_days: int 
             message_id,
         )
     )
-    return PREFIX + b32encode(signed + _mac(ring.keys[ring.current], signed)).decode().lower()
+    return (
+        PREFIX + b32encode(signed + mac(ring.keys[ring.current], _CONTEXT, signed)).decode().lower()
+    )
 
 
 def read(local_part: str, ring: KeyRing, now: int) -> Verified | Refused:
@@ -80,14 +84,10 @@ def read(local_part: str, ring: KeyRing, now: int) -> Verified | Refused:
     key = ring.keys.get(raw[0] & 31)
     if key is None:
         return Refused(Refusal.UNKNOWN_KEY)
-    signed, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-    if not hmac.compare_digest(_mac(key, signed), mac):
+    signed, seal = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+    if not hmac.compare_digest(mac(key, _CONTEXT, signed), seal):
         return Refused(Refusal.BAD_SIGNATURE)
     day = int.from_bytes(signed[1:3])
     if now // DAY_MS > day:
         return Refused(Refusal.EXPIRED)
     return Verified(int.from_bytes(signed[3:7]), signed[7:23], day)
-
-
-def _mac(key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(key, _CONTEXT + signed, "sha256")[:MAC_BYTES]

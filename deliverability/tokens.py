@@ -18,14 +18,17 @@ from __future__ import annotations
 __all__ = (
     "CLICK",
     "DAY_MS",
+    "ID_BYTES",
     "MAC_BYTES",
     "OPEN",
     "UNSUBSCRIBE",
     "KeyRing",
     "Refusal",
     "Refused",
+    "Stamp",
     "Token",
     "last_day",
+    "mac",
     "make",
     "read",
     "tenant_tag",
@@ -36,9 +39,14 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from enum import Enum
-from hashlib import blake2b
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 CLICK = ord("c")
 OPEN = ord("o")
@@ -49,7 +57,9 @@ KEY_IDS = 32
 MAC_BYTES = 12
 MIN_KEY_BYTES = 16
 _VERSION = 1
+ID_BYTES = 16
 _HEAD_BYTES = 24
+_BLOCK = 64  # of SHA-256
 _MAX_CHARS = 8192  # a longer one is refused unread
 _CONTEXT = b"veredus token\0"
 _alphabet = re.compile(r"[A-Za-z0-9_-]*").fullmatch
@@ -121,14 +131,27 @@ def last_day(now: int, ttl_days: int) -> int:
     return min(now // DAY_MS + ttl_days + 1, 0xFFFF)
 
 
+class Stamp:
+    """Makes the tokens of one message; what they have in common is written once. Hot where links are tracked."""
+
+    __slots__ = ("_head", "_key", "_place")
+
+    def __init__(self, tenant: int, message_id: bytes, last_day: int, ring: KeyRing) -> None:
+        assert len(message_id) == ID_BYTES, "a message id has 16 bytes"
+        self._head = _VERSION << 5 | ring.current
+        self._place = last_day.to_bytes(2) + tenant.to_bytes(4) + message_id
+        self._key = ring.keys[ring.current]
+
+    def token(self, purpose: int, data: bytes = b"") -> str:
+        """Sign a token for a purpose, with the current key."""
+        signed = bytes((self._head, purpose)) + self._place + data
+        return urlsafe_b64encode(signed + mac(self._key, _CONTEXT, signed)).rstrip(b"=").decode()
+
+
 def make(token: Token, ring: KeyRing) -> str:
     """Sign a token with the current key."""
-    head = bytes((_VERSION << 5 | ring.current, token.purpose))
-    place = token.last_day.to_bytes(2) + token.tenant.to_bytes(4) + token.message_id
-    assert len(place) == _HEAD_BYTES - 2, "a message id has 16 bytes"
-    signed = head + place + token.data
-    mac = _mac(ring.keys[ring.current], signed)
-    return urlsafe_b64encode(signed + mac).rstrip(b"=").decode()
+    stamp = Stamp(token.tenant, token.message_id, token.last_day, ring)
+    return stamp.token(token.purpose, token.data)
 
 
 def read(text: str, purpose: int, ring: KeyRing, now: int) -> Token | Refused:
@@ -142,8 +165,8 @@ def read(text: str, purpose: int, ring: KeyRing, now: int) -> Token | Refused:
     key = ring.keys.get(raw[0] & 31)
     if key is None:
         return Refused(Refusal.UNKNOWN_KEY)
-    signed, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-    if not hmac.compare_digest(_mac(key, signed), mac) or raw[1] != purpose:
+    signed, seal = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+    if not hmac.compare_digest(mac(key, _CONTEXT, signed), seal) or raw[1] != purpose:
         return Refused(Refusal.BAD_SIGNATURE)
     day = int.from_bytes(signed[2:4])
     if now // DAY_MS > day:
@@ -159,5 +182,20 @@ def _decode(text: str) -> bytes | None:
     return raw if urlsafe_b64encode(raw).rstrip(b"=") == text.encode() else None
 
 
-def _mac(key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(key, _CONTEXT + signed, "sha256")[:MAC_BYTES]
+def mac(key: bytes, context: bytes, signed: bytes) -> bytes:
+    """Give the first 96 bits of HMAC-SHA256 (RFC 2104) over context and text.
+
+    From states kept per key: a third of the time of `hmac.digest`, which sets up OpenSSL each time.
+    """
+    inner, outer = (state.copy() for state in _states(key, context))
+    inner.update(signed)
+    outer.update(inner.digest())
+    return outer.digest()[:MAC_BYTES]
+
+
+@lru_cache(maxsize=256)
+def _states(key: bytes, context: bytes) -> tuple[_Hash, _Hash]:
+    """RFC 2104 §4: the hashes after their first block, the inner one after the context too."""
+    block = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
+    inner = sha256(bytes(octet ^ 0x36 for octet in block) + context)
+    return inner, sha256(bytes(octet ^ 0x5C for octet in block))

@@ -203,13 +203,13 @@ class Skeleton:
         tracking, ring = self.profile.tracking, self.profile.keys
         assert tracking is not None, "tracked only with a domain"
         assert ring is not None, "tracked only with keys"
-        token = tokens.Token(
-            0,
+        stamp = tokens.Stamp(
             tokens.tenant_tag(letter.tenant),
             bytes.fromhex(letter.message_id_hex),
             tokens.last_day(letter.date_ms, tracking.ttl_days),
+            ring,
         )
-        return LetterLinks(variant.targets, tracking.domain, token, ring)
+        return LetterLinks(variant.targets, tracking.domain, stamp)
 
     def _place(self) -> Place:
         return Place(file=self.template.name)

@@ -52,7 +52,9 @@ class _Reader:
     def __init__(self, html: str, writer: _Writer) -> None:
         self._html = html
         self._out = writer
-        self._links: list[tuple[str, int]] = []  # address, where the label begins
+        self._link: tuple[str, int] | None = (
+            None  # address, where the label begins; links don't nest
+        )
         self._hidden = ""  # the element that hides its content, while inside
         self._depth = 0
 
@@ -108,15 +110,15 @@ class _Reader:
             case "a":
                 href = values.get("href")
                 address = unescape(href.value).strip() if href else ""
-                self._links.append((address, self._out.mark()))
+                self._link = (address, self._out.mark())
                 return href
             case _:
                 pass
         return None
 
     def _close(self, piece: Piece, raw: str) -> None:
-        if piece.name == "a" and self._links:
-            address, mark = self._links.pop()
+        if piece.name == "a" and self._link:
+            (address, mark), self._link = self._link, None
             label = self._out.since(mark)
             if not address or address.startswith("#") or address in (label, f"mailto:{label}"):
                 self._out.blocks(address if address != label else "")

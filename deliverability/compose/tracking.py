@@ -31,7 +31,6 @@ from deliverability.compose.html_scan import (
     show,
 )
 from deliverability.compose.lexer import Data, Tag, Token
-from deliverability.tokens import KeyRing
 
 SCOPE = "_veredus"
 """The name under which templates see a letter's links; a variable of that name is not."""
@@ -52,36 +51,31 @@ class TrackedHtml(msgspec.Struct, frozen=True):
 class LetterLinks:
     """The links of one letter, as a template sees them: `l[3]`, `link(url, number)`, `pixel`."""
 
-    __slots__ = ("_base", "_ring", "_token", "l", "pixel")
+    __slots__ = ("_base", "_stamp", "l", "pixel")
 
     def __init__(
-        self, targets: tuple[tuple[int, str], ...], domain: str, token: tokens.Token, ring: KeyRing
+        self, targets: tuple[tuple[int, str], ...], domain: str, stamp: tokens.Stamp
     ) -> None:
         self._base = f"https://{domain}/"
-        self._token = token
-        self._ring = ring
+        self._stamp = stamp
         self.l = [self._click(number, target) for number, target in targets]
-        self.pixel = safe(f"{self._base}o/{self._sign(tokens.OPEN, b'')}")
+        self.pixel = safe(f"{self._base}o/{stamp.token(tokens.OPEN)}")
 
     def link(self, url: str, number: int) -> str:
         """Turn a rendered address, still escaped for HTML, into a tracked one; not the web.
 
         As it was.
         """
-        target = unescape(str(url)).strip()
-        return self._click(number, target) if _WEB.match(target) else safe(str(url))
+        target = url.replace("&#x2f;", "/").strip()  # minijinja writes each slash so
+        if "&" in target:
+            target = unescape(target)
+        return self._click(number, target) if _WEB.match(target) else safe(url)
 
     def _click(self, number: int, target: str) -> str:
         raw = target.encode()
         if len(raw) > _MAX_TARGET:
             return safe(escape(target))
-        return safe(f"{self._base}c/{self._sign(tokens.CLICK, number.to_bytes(2) + raw)}")
-
-    def _sign(self, purpose: int, data: bytes) -> str:
-        token = self._token
-        return tokens.make(
-            tokens.Token(purpose, token.tenant, token.message_id, token.last_day, data), self._ring
-        )
+        return safe(f"{self._base}c/{self._stamp.token(tokens.CLICK, number.to_bytes(2) + raw)}")
 
 
 def track_html(source: list[Token], clicks: bool, opens: bool) -> TrackedHtml:

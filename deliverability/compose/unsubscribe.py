@@ -74,15 +74,12 @@ class Unsubscribe:
 
     def _token(self, letter: Letter) -> str:
         assert self._profile.keys is not None, "asked before"
-        return tokens.make(
-            tokens.Token(
-                tokens.UNSUBSCRIBE,
-                tokens.tenant_tag(letter.tenant),
-                bytes.fromhex(letter.message_id_hex),
-                tokens.last_day(letter.date_ms, self._profile.unsubscribe_ttl_days),
-            ),
+        return tokens.Stamp(
+            tokens.tenant_tag(letter.tenant),
+            bytes.fromhex(letter.message_id_hex),
+            tokens.last_day(letter.date_ms, self._profile.unsubscribe_ttl_days),
             self._profile.keys,
-        )
+        ).token(tokens.UNSUBSCRIBE)
 
 
 def _check(good: object, path: str, mend: str) -> None:

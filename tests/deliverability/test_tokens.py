@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from deliverability.tokens import (
     Refused,
     Token,
     last_day,
+    mac,
     make,
     read,
     tenant_tag,
@@ -57,6 +60,12 @@ def test_one_changed_character_is_refused(made: Token, data: st.DataObject) -> N
 def test_any_text_is_answered(text: str) -> None:
     """Text from outside is refused, never an exception."""
     assert isinstance(read(text, CLICK, RING, NOW), Refused)
+
+
+@given(st.binary(max_size=100), st.binary(max_size=20), st.binary(max_size=200))
+def test_the_mac_is_hmac(key: bytes, context: bytes, text: bytes) -> None:
+    """As the standard library computes it, keys longer than a block too."""
+    assert hmac.digest(key, context + text, "sha256")[:12] == mac(key, context, text)
 
 
 def test_a_token_without_data_has_48_characters() -> None:

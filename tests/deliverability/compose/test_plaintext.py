@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deliverability.compose.composer import Skeleton
+from deliverability.compose.lexer import lex
+from deliverability.compose.plaintext import derive_text
 from deliverability.compose.template import Profile
 from tests.deliverability.compose.letters import compose, letter, parts, template
 
@@ -91,3 +95,15 @@ def test_what_is_a_template_stays_one(html: str) -> None:
         return
     made = Skeleton(template(html or " "), Profile())
     assert "text/plain" in parts(made.compose(letter(variables=VALUES)))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["<a href=x>y", "<p>", "x<br>", "<div style='display:none'>", "<td>x</td>", "</a>", "&amp"],
+)
+def test_linear(unit: str) -> None:
+    """200,000 characters of what is never closed take no second."""
+    tokens = lex(unit * (100_000 // len(unit)) + "</a>" * 25_000)
+    start = time.process_time()
+    assert derive_text(tokens) is not None
+    assert time.process_time() - start < 2
