@@ -5,12 +5,13 @@ Light on imports, since the command line uses it.
 
 from __future__ import annotations
 
-__all__ = ("SOCKET_NAME", "bind_private", "connect")
+__all__ = ("SOCKET_NAME", "bind_private", "connect", "holder_of")
 
 import contextlib
 import os
 import socket
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SOCKET_NAME = "veredus.sock"
 
 _PATH_BYTES_MAX = 100  # the kernel's limit is 108 with the final NUL, 104 on other systems
 _PROBE_TIMEOUT_S = 1.0
+_CREDENTIALS = "3i"  # struct ucred: process, user, group of who listens; unix(7)
 
 
 @contextlib.contextmanager
@@ -30,8 +32,10 @@ def bind_private(path: Path) -> Iterator[socket.socket]:
         RefusedError: another instance answers there.
         ConfigError: the file can't be made.
     """
-    if _answers(path):
-        raise RefusedError("another instance runs here", Place(file=str(path)), "stop it first")
+    holder = holder_of(path)
+    if holder is not None:
+        message = f"another instance runs here, process {holder}"
+        raise RefusedError(message, Place(file=str(path)), "stop it first")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,6 +71,20 @@ def connect(path: Path, timeout_s: float | None) -> socket.socket:
     return connection
 
 
+def holder_of(path: Path) -> int | None:
+    """Tell the process id of the instance that answers on the socket file; None when nobody does."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return None
+        with contextlib.closing(connect(path, _PROBE_TIMEOUT_S)) as connection:
+            size = struct.calcsize(_CREDENTIALS)
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    except OSError:
+        return None
+    pid: int = struct.unpack(_CREDENTIALS, raw)[0]
+    return pid
+
+
 def _bind(listening: socket.socket, path: Path) -> None:
     """Bind with the mode from the first instant on, not only after a chmod."""
     before = os.umask(0o177)
@@ -75,16 +93,6 @@ def _bind(listening: socket.socket, path: Path) -> None:
             listening.bind(name)
     finally:
         os.umask(before)
-
-
-def _answers(path: Path) -> bool:
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            return False
-        connect(path, _PROBE_TIMEOUT_S).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

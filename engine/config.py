@@ -169,6 +169,9 @@ class Http(_Section, frozen=True, kw_only=True):
             ge=1024, le=1 << 36, description="bodies held at one time; beyond it requests get 503"
         ),
     ] = 64 << 20
+    connections_max: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="requests over more connections get 503")
+    ] = 5000
     requests_in_flight_max: Annotated[
         int, Meta(ge=1, le=100_000, description="requests at one time; beyond it they get 503")
     ] = 1000

@@ -249,5 +249,7 @@ def _told(error: Exception, scope: Scope) -> Problem:
     told = problem_of(error)
     if told is not None:
         return told
-    _log.error("request_failed", path=scope["path"], method=scope["method"], exc_info=error)
+    # The route and not the path, which may name a contact.
+    route = scope.get("path_template", "")
+    _log.error("request_failed", route=route, method=scope["method"], exc_info=error)
     return problem(500, "internal", "Veredus made a mistake; it is in the log of the instance.")

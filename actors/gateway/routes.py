@@ -337,7 +337,8 @@ def _problem(request: _Request, error: Exception) -> Problem:
     told = problem_of(error)
     if told is not None:
         return told
-    _log.error("request_failed", path=request.url.path, method=request.method, exc_info=error)
+    route = request.scope.get("path_template", "")  # not the path, which may name a contact
+    _log.error("request_failed", route=route, method=request.method, exc_info=error)
     return problem(500, "internal", "Veredus made a mistake; it is in the log of the instance.")
 
 

@@ -129,6 +129,7 @@ def _server(door: Door, http: Http, tls: ssl.SSLContext | None) -> _Server:
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
+        limit_concurrency=http.connections_max,
         timeout_keep_alive=http.keep_alive_s,
         timeout_graceful_shutdown=http.drain_timeout_s,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
@@ -159,6 +160,8 @@ def _listen(http: Http) -> Iterator[socket.socket]:
         found = socket.getaddrinfo(
             host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
+        # `localhost` has two addresses; programs that know one of them mostly know 127.0.0.1.
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)
         family, kind, protocol, _, address = found[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:

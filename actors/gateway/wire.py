@@ -65,7 +65,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Input of strangers: no unknown fields."""
 
 
-class EventIn(_Strict, frozen=True, kw_only=True):
+class EventIn(_Strict, frozen=True, kw_only=True, gc=False):  # JSON has no cycles
     """Something that happened to a contact. `at` is when; left out, it is the time of arrival."""
 
     id: Name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import socket
 import ssl
 import stat
@@ -128,7 +129,9 @@ def test_a_second_instance_is_refused_and_a_dead_one_replaced(tmp_path: Path) ->
 
     async def asked(gateway: Gateway) -> None:
         second = gateway_for(FREE_PORT, MemoryBackend(), tmp_path)
-        with pytest.raises(RefusedError, match="another instance runs here"):
+        with pytest.raises(
+            RefusedError, match=f"another instance runs here, process {os.getpid()}"
+        ):
             await second.serve(asyncio.Event(), asyncio.Event())
 
     run(gateway_for(FREE_PORT, MemoryBackend(), tmp_path), asked)
