@@ -37,6 +37,7 @@ _RESERVED = frozenset(
 _RESERVED_STARTS = ("content-", "resent-")
 _NOT_IN_FEEDBACK = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_FEEDBACK_PART = 64
+_MAX_VALUES = 10_000
 _LINE = 76
 _POST = "List-Unsubscribe=One-Click"
 
@@ -76,6 +77,11 @@ class FieldWriter:
 
         Hot path.
         """
+        if len(letter.display_name) + sum(map(len, sections)) > _MAX_VALUES:
+            raise InputError(
+                f"names, subject and own fields have more than {_MAX_VALUES} characters",
+                Place(path="headers"),
+            )
         sender = _named(sections[1], str(self._from), 6) if sections[1] else f"<{self._from}>"
         to = _named(letter.display_name, str(mailbox), 4) if letter.display_name else f"<{mailbox}>"
         subject = unstructured(sections[0], 9)

@@ -5,7 +5,7 @@ sound if nobody looks at the stretch again afterwards, so this module does befor
 would do to its text: `{%-` and `-%}` strip, `{# #}` goes, `{% raw %}` becomes text. The tags that
 remain carry no sign of strip any more.
 
-The source has passed minijinja's own parser before it comes here (`template.check_source`), so an
+The source has passed minijinja's own parser before it comes here (`source.check_sources`), so an
 unclosed tag is an assertion. One pass, linear in the length of the source.
 """
 

@@ -73,7 +73,7 @@ class Profile(msgspec.Struct, frozen=True):
     """What a tenant's messages have in common.
 
     `message_id_domain` "" takes the domain of the From address. `feedback_sender` is the last part
-    of Feedback-ID, by which Google groups; without it the field is left out. `unsubscribe_url`
+    of Feedback-ID, by which Google groups; "" takes the From domain. `unsubscribe_url`
     ("https://…/u/", a token follows) and `unsubscribe_mailto` (an address, a token becomes its
     subject) serve letters that bring none of their own. `keys` sign tokens.
     """

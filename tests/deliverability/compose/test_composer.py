@@ -197,6 +197,12 @@ def test_a_literal_with_marks_is_refused_or_harmless() -> None:
         Skeleton(Template("t", '{{ "\\u001f" }}', "x", "a@b.example"), Profile()).compose(letter())
 
 
+def test_headers_are_bounded() -> None:
+    """Hostile lengths are refused before anything is encoded."""
+    with pytest.raises(InputError, match="more than 10000 characters"):
+        compose(template("x"), display_name="x" * 20_000)
+
+
 def test_empty_subject_and_names() -> None:
     """Empty values are fields all the same, and own fields that are empty are left out."""
     made = Template(

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deliverability.compose.composer import Skeleton
-from deliverability.compose.template import Composed, ExtraHeader, Profile, Template
+from deliverability.compose.template import Composed, ExtraHeader, Profile, Template, Tracking
 from deliverability.compose.values import clean_text
 from deliverability.dkim.canonical import relaxed_body, relaxed_header, split_headers
 from deliverability.dkim.keys import SigningKey, dns_name, dns_record, generate_pem, load_key
 from deliverability.dkim.signer import sign
+from deliverability.tokens import KeyRing
 from tests.deliverability.compose.letters import NOW, letter, parse, parts, reference
 
 _WORDS = (
@@ -124,6 +125,9 @@ _variables = st.fixed_dictionaries(
 )
 
 
+LINK = '<a href="https://a.example/?x={{ n }}&amp;y=1">.</a><a href="https://a.example">l</a>'
+
+
 @pytest.fixture(scope="module")
 def keys() -> list[SigningKey]:
     return [
@@ -231,8 +235,9 @@ def test_signatures_verify(
     keys: list[SigningKey], html: str, variables: dict[str, object], name: str
 ) -> None:
     """Dkimpy verifies both signatures, RSA and Ed25519, over whatever was composed."""
-    made = Template("t", "{{ a }}", html + "<p>.", "a@sender.example", from_name="{{ b }}")
-    composed = Skeleton(made, Profile()).compose(
+    made = Template("t", "{{ a }}", html + LINK, "a@sender.example", from_name="{{ b }}")
+    profile = Profile(keys=KeyRing(1, {1: b"k" * 32}), tracking=Tracking("go.sender.example"))
+    composed = Skeleton(made, profile).compose(
         letter(
             variables=variables,
             display_name=name,
@@ -241,6 +246,7 @@ def test_signatures_verify(
         )
     )
     records = {f"{dns_name(key)}.".encode(): dns_record(key).encode() for key in keys}
+    assert_obeys(composed)
     raw = sign(composed, keys, NOW) + composed.headers + b"\r\n" + composed.body
     checker = dkim.DKIM(raw)
     for index in (0, 1):
