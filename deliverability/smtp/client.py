@@ -13,8 +13,8 @@ check right before the end of the content leaves (DESIGN §4). Three ways to car
     pipelined   MAIL, RCPT and DATA in one write; the content when DATA is answered 354, since a client
                 must not send it before (RFC 2920 §3.1); the next envelope rides with the content
     window      with CHUNKING too: envelope and `BDAT LAST` at once, up to `window` transactions in
-                flight (RFC 3030 §2). It opens by one with each acceptance and falls to 1 on a refusal, so
-                that a server that says no sees few contents in vain
+                flight (RFC 3030 §2). It opens by one with each acceptance, is halved by a refusal for
+                good and falls to 1 on one for now: a server that says no sees few contents in vain
 
 Replies are matched to commands by order alone. So anything that breaks the order (a reply that nobody
 awaits, one that can't answer its command, a malformed one, a time-out) ends the session at once: a
@@ -128,6 +128,7 @@ class ClientSession:
         self._flights: deque[_Flight] = deque()
         self._content_due: _Flight | None = None
         self._mode: Mode | None = None  # None until the opening is done
+        assert config.window >= 1, "a window takes at least one transaction"
         self._window = min(_WINDOW_FIRST, config.window)
         self._rset_owed = False
         self._quitting = False
@@ -439,7 +440,7 @@ class ClientSession:
     def _failed(self, flight: _Flight, stage: int, reply: Reply) -> None:
         if flight.ending is None:
             flight.ending = Rejected(_STAGE_PHASE[stage], reply)
-            self._window = 1
+            self._window = 1 if reply.transient else max(1, self._window // 2)
         if reply.code == 503 and (stage == _MAIL or (stage == _DATA and flight.rcpt_ok)):
             # Out of sequence, says the server, and it is not: it loses count when commands come at once.
             self._mode = "lock_step"

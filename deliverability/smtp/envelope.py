@@ -60,7 +60,8 @@ class Transaction(msgspec.Struct, frozen=True):
     `token` is the caller's own and comes back with the ending. `reverse_path` and `forward_path` are
     mailboxes without angle brackets; an empty reverse-path is the null reverse-path (RFC 5321 §4.5.5).
     `size` is the content's octets if known, else 0. `smtputf8` says that header or addresses need it;
-    `require_tls` that the message must not travel in clear, now or later (RFC 8689).
+    `require_tls` that the message must not travel in clear, now or later (RFC 8689); whether the certificate must be
+    checked, as that RFC asks, lies in the TLS context of the connection.
     """
 
     token: object

@@ -31,7 +31,8 @@ class Decision(msgspec.Struct, frozen=True):
     """What to answer. `reply` None stands for the phase's usual positive reply.
 
     `delay_ms` passes before the reply; later commands wait behind it. `silent`: the decision counts, but
-    no reply is sent (a dot that nobody answers). `pending`: there is no decision yet; the session stops
+    no reply is sent, to this command or any later one (a dot that nobody answers): with pipelining, the
+    next reply would be taken for the missing one. `pending`: there is no decision yet; the session stops
     until `ServerSession.decide` is called.
     """
 

@@ -7,7 +7,7 @@ Theory of operation. The session keeps what it received in a buffer and eats it 
     CHUNK     so many octets of BDAT → at the last one as for DATA
 
 It eats on until the buffer is empty or it must stop: `hold_ms` (a decision comes with a delay),
-`deciding` (there is no decision yet), `tls_wanted`, or `closing`. Replies come in the order of the
+`deciding` (there is no decision yet), `tls_wanted`, `mute`, or `closing`. Replies come in the order of the
 commands, since nothing is eaten behind a stop. Whatever could be taken for two things is refused and the
 connection closed: a bare CR or LF in a command or in content, a command behind STARTTLS.
 
@@ -113,6 +113,7 @@ class ServerSession:
         "closing",
         "deciding",
         "hold_ms",
+        "mute",
         "peer",
         "tls_wanted",
     )
@@ -124,6 +125,8 @@ class ServerSession:
         """Milliseconds after which the driver is to call `resume`; 0: none."""
         self.deciding = False
         """Whether the session waits for `decide`."""
+        self.mute = False
+        """Whether a decision was `silent`: nothing more is eaten or said."""
         self.tls_wanted = False
         """Whether the driver is to make the handshake once the output is written."""
         self.closing = False
@@ -171,7 +174,7 @@ class ServerSession:
     @property
     def stopped(self) -> bool:
         """Whether nothing more is eaten for now; a driver should not read meanwhile."""
-        return bool(self.hold_ms) or self.deciding or self.tls_wanted or self.closing
+        return bool(self.hold_ms) or self.deciding or self.tls_wanted or self.closing or self.mute
 
     @property
     def buffered(self) -> int:
@@ -241,8 +244,8 @@ class ServerSession:
     # ------------------------------------------------------------------------------------ eating
 
     def _run(self) -> None:
-        while self._position < len(self._buffer) and not self.stopped:
-            if not self._eat():
+        while self._position < len(self._buffer):
+            if self.stopped or not self._eat():
                 return
 
     def _eat_command(self) -> bool:
@@ -368,7 +371,9 @@ class ServerSession:
         if decision is ACCEPT:
             self._output.append(usual)
             return True
-        if decision.disconnect != "before" and not decision.silent:
+        if decision.silent:
+            self.mute = True
+        elif decision.disconnect != "before":
             self._output.append(usual if decision.reply is None else decision.reply.encode())
         if decision.disconnect != "no":
             self.closing = True

@@ -255,7 +255,8 @@ class Connection(asyncio.Protocol):
         output = self._session.take_output()
         if output and self._transport is not None:
             self._transport.writelines(output)
-            self._set_deadline()
+            if self._deadline == inf:  # else an older reply is awaited, and keeps its time
+                self._set_deadline()
         if self._closed is not None:
             self._hang_up(self._closed)
 
@@ -344,6 +345,7 @@ class Connection(asyncio.Protocol):
         self._transport = encrypted
         encrypted.set_write_buffer_limits(high=_WRITE_BUFFER_OCTETS_MAX)
         self._session.tls_established()
+        self._set_deadline()
         self._pump()
 
     # ------------------------------------------------------------------------------------ the end

@@ -69,7 +69,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport
         address = transport.get_extra_info("peername")
         host, port = address[:2] if isinstance(address, tuple) else ("", 0)
-        peer = Peer(address=host, port=port)
+        peer = Peer(address=host, port=port, tls=self._listener.implicit_tls)
         listener = self._listener
         self._session = ServerSession(listener.config, listener.policy(peer, self._decide), peer)
         listener.connections.add(self)
@@ -198,7 +198,7 @@ class ServerConnection(asyncio.Protocol):
         session = self._session
         assert session is not None
         left = self._last + self._idle_s - self._loop.time()
-        if left > 0 or session.stopped:
+        if left > 0 or (session.stopped and not session.mute):
             self._timer = self._loop.call_later(max(left, 1.0), self._look_idle)
             return
         if self._transport is not None:
@@ -211,7 +211,7 @@ class SmtpListener:
     """A listener: its connections share configuration, policy factory and clock.
 
     `clock` gives milliseconds since the epoch; in a replay it gives the log's time. `context` is needed
-    if the configuration offers STARTTLS.
+    if the configuration offers STARTTLS, or with `implicit_tls`: TLS from the first octet (RFC 8314).
     """
 
     def __init__(
@@ -221,13 +221,16 @@ class SmtpListener:
         clock: Callable[[], int],
         *,
         context: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
         idle_ms: int = IDLE_MS_MAX,
     ) -> None:
-        assert context is not None or not config.starttls, "STARTTLS needs a certificate"
+        needed = config.starttls or implicit_tls
+        assert context is not None or not needed, "TLS needs a certificate"
         self.config = config
         self.policy = policy
         self.clock = clock
         self.context = context
+        self.implicit_tls = implicit_tls
         self.idle_ms = idle_ms
         self.connections: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
@@ -239,7 +242,12 @@ class SmtpListener:
             OSError: the address can't be listened on.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: ServerConnection(self), host, port)
+        self._server = await loop.create_server(
+            lambda: ServerConnection(self),
+            host,
+            port,
+            ssl=self.context if self.implicit_tls else None,
+        )
         return self
 
     @property

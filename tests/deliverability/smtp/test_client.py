@@ -134,6 +134,29 @@ def test_the_window_never_passes_its_bound_and_shuts_on_a_refusal() -> None:
     assert sum(isinstance(ending, Rejected) for ending in scripted.endings().values()) == 1
 
 
+def test_a_refusal_for_good_halves_the_window() -> None:
+    """One unknown user among many must not throw a fast connection back to one message a round trip."""
+    scripted = window(8)
+    tokens = iter(range(100))
+
+    def fill() -> int:
+        before = scripted.session.in_flight
+        while scripted.ready():
+            scripted.begin(next(tokens))
+            scripted.send()
+        scripted.wrote()
+        return scripted.session.in_flight - before
+
+    for _ in range(8):
+        fill()
+        scripted.hear(b"250 a\r\n250 b\r\n250 c\r\n")
+    scripted.hear(b"250 a\r\n250 b\r\n250 c\r\n" * scripted.session.in_flight)
+    assert fill() == 8
+    scripted.hear(b"250 a\r\n250 b\r\n250 c\r\n" * 7)
+    scripted.hear(b"250 a\r\n550 5.1.1 unknown\r\n554 no recipients\r\n")
+    assert fill() == 4
+
+
 def test_lines_that_begin_with_a_dot_are_stuffed_for_data_and_not_for_bdat() -> None:
     dotted = b".a\r\n..\r\n"
     scripted = pipelined()

@@ -333,6 +333,15 @@ def test_a_dot_can_go_unanswered_or_cost_the_connection(
     assert decision.positive == bool(spoken.policy.messages)
 
 
+def test_after_a_silent_decision_nothing_more_is_said() -> None:
+    """Else a pipelining client would take the next reply for the missing one."""
+    spoken = Spoken(policy=RecordingPolicy(message=Decision(silent=True)))
+    assert spoken.codes(ENVELOPE + b"BDAT 2 LAST\r\n\r\n" + ENVELOPE) == ["250", "250"]
+    assert spoken.codes(b"NOOP\r\n") == []
+    assert spoken.session.mute
+    assert len(spoken.policy.messages) == 1
+
+
 def test_what_is_not_offered_is_not_taken() -> None:
     config = ServerConfig(chunking=False, pipelining=False)
     assert not any("CHUNKING" in line for line in Spoken(config).say(HELLO))

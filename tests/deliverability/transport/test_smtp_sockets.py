@@ -257,26 +257,55 @@ def test_a_certificate_that_does_not_fit_ends_the_session(certificate: tuple[Pat
 
 def test_implicit_tls(certificate: tuple[Path, Path]) -> None:
     async def main() -> None:
-        heard = asyncio.Event()
-
-        async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"220 mx.test\r\n")
-            heard.set()
-
-        server = await asyncio.start_server(serve, HOST, 0, ssl=server_context(certificate))
-        port = server.sockets[0].getsockname()[1]
+        policy = RecordingPolicy()
+        listener = SmtpListener(
+            ServerConfig(),
+            lambda _peer, _decide: policy,
+            clock,
+            context=server_context(certificate),
+            implicit_tls=True,
+        )
+        await listener.start(HOST)
         config = msgspec.structs.replace(CONFIG, tls="implicit")
-        endpoint = Endpoint(host=HOST, port=port, tls_name="mx.test")
+        endpoint = msgspec.structs.replace(at(listener), tls_name="mx.test")
         context = ssl.create_default_context(cafile=str(certificate[0]))
-        connection = await connect(Owner(), endpoint, config, context=context)
-        await heard.wait()
+        owner = Owner(transaction(1))
+        connection = await connect(owner, endpoint, config, context=context)
+        await owner.over.wait()
         assert connection.session.tls
+        assert [peer.tls for peer in policy.peers] == [True]
         wrong = msgspec.structs.replace(endpoint, tls_name="other.test")
         with pytest.raises(TransportError) as caught:
             await connect(Owner(), wrong, config, context=context)
         assert caught.value.phase == "tls"
-        connection.close("test over")
-        server.close()
+        connection.quit()
+        await owner.gone.wait()
+        await listener.stop()
+
+    run(main)
+
+
+def test_new_messages_do_not_buy_an_old_one_time() -> None:
+    async def main() -> None:
+        policy = RecordingPolicy(message=Decision(silent=True))
+        listener = await listen(policy)
+        loop = asyncio.get_running_loop()
+        owner = Owner(transaction(0))
+        connection = await connect(owner, at(listener), CONFIG, timeouts=Timeouts(dot_ms=150))
+        tokens = iter(range(1, 1_000))
+
+        def another() -> None:
+            if not owner.closings:
+                owner.waiting.append(transaction(next(tokens)))
+                connection.kick()
+                loop.call_later(0.02, another)
+
+        another()
+        began = loop.time()
+        await owner.gone.wait()
+        await listener.stop()
+        assert owner.closings[0].by == "timeout"
+        assert loop.time() - began < 5
 
     run(main)
 
