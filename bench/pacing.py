@@ -399,9 +399,7 @@ class Simulation:
         plain = not isinstance(self.sender, LoopSender)
         if plain or burns_attempt(cause):
             message.failures += 1
-        due_ms = self.sender.retry_at(
-            cause, message.failures, self.now_ms, self.chance.random()
-        )
+        due_ms = self.sender.retry_at(cause, message.failures, self.now_ms, self.chance.random())
         if cause is not Cause.GREYLIST and message.failures == 0:
             message.first_ms = -1  # it counts as not tried: nothing was held against the message
         heapq.heappush(self._retries, (due_ms, next(self._order), message))
@@ -424,10 +422,10 @@ class Simulation:
 
 def _oracle(number: int, seed: int, hours: int) -> Outcome:
     """Let the oracle try each way that may be best, on fresh copies."""
-    twin = make_twins(seed)[number]
+    twin = make_twins(seed, hours)[number]
     outcomes = []
     for per_hour in (0.0, *twin.oracle_paces_per_hour):
-        copy = make_twins(seed)[number]
+        copy = make_twins(seed, hours)[number]
         simulation = Simulation(copy, OracleSender(copy, per_hour), hours, 1_000_000, seed)
         outcomes.append(simulation.run())
     return max(outcomes, key=lambda outcome: outcome.delivered)
@@ -437,9 +435,9 @@ def measure_twin(number: int, seed: int, hours: int) -> TwinReport:
     """Let all three senders meet one twin for so many virtual hours."""
     oracle = _oracle(number, seed, hours)
     backlog = oracle.delivered * 5 // 4 + 100
-    twin = make_twins(seed)[number]
+    twin = make_twins(seed, hours)[number]
     loop = Simulation(twin, LoopSender(BEGIN_MS), hours, backlog, seed).run()
-    copy = make_twins(seed)[number]
+    copy = make_twins(seed, hours)[number]
     plain = Simulation(copy, PlainSender(copy.provider), hours, backlog, seed).run()
     best = max(oracle.delivered, loop.delivered, plain.delivered, 1)
     usual = plain.deferrals_per_delivered()
@@ -451,7 +449,7 @@ def measure_twin(number: int, seed: int, hours: int) -> TwinReport:
 def run(quick: bool, seed: int) -> list[Result]:
     """Measure all twins. Quick: a day each; else two days."""
     hours = 24 if quick else 48
-    reports = [measure_twin(number, seed, hours) for number in range(len(make_twins(seed)))]
+    reports = [measure_twin(number, seed, hours) for number in range(len(make_twins(seed, hours)))]
     return summarise(reports)
 
 
@@ -466,7 +464,15 @@ def summarise(reports: list[TwinReport]) -> list[Result]:
     return [
         _result("pacing_share_of_oracle", shares),
         _result("pacing_deferral_ratio", ratios),
-        Result("pacing_eta_coverage", held / total, "ratio", min(covers), max(covers), 0.8, held / total / 0.8),
+        Result(
+            "pacing_eta_coverage",
+            held / total,
+            "ratio",
+            min(covers),
+            max(covers),
+            0.8,
+            held / total / 0.8,
+        ),
     ]
 
 
@@ -485,7 +491,7 @@ def main() -> None:
     arguments = parser.parse_args()
     hours = 24 if arguments.quick else 48
     reports = []
-    for number in range(len(make_twins(arguments.seed))):
+    for number in range(len(make_twins(arguments.seed, hours))):
         report = measure_twin(number, arguments.seed, hours)
         reports.append(report)
         print(

@@ -215,7 +215,9 @@ class Reputation(Rule):
 
     def __init__(self, per_window: int, complaint: float, tolerated: float, seed: int) -> None:
         self.per_window, self.complaint, self.tolerated = per_window, complaint, tolerated
-        self.text = "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints"
+        self.text = (
+            "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints"
+        )
         self.chance = random.Random(seed)
         self.standing, self.at_ms = 1.0, BEGIN_MS
         self.complaints: deque[int] = deque()
@@ -344,8 +346,8 @@ _GREY = "451 4.7.1 Greylisting in action, please come back later"
 _THROTTLED = "421 4.7.0 rate limited, please slow down your sending rate"
 
 
-def _named(seed: int) -> list[Twin]:
-    middle_ms = BEGIN_MS + DAY_MS
+def _named(seed: int, hours: int) -> list[Twin]:
+    middle_ms = BEGIN_MS + hours * HOUR_MS // 2
     return [
         Twin("fixed-hour", "", [FixedWindow(constant(200), HOUR_MS, _TOO_MANY, 17 * MINUTE_MS)]),
         Twin("clock-ten-minutes", "", [FixedWindow(constant(45), 10 * MINUTE_MS, _TOO_MANY)]),
@@ -387,13 +389,22 @@ def _named(seed: int) -> list[Twin]:
         Twin(
             "per-connection",
             "",
-            [PerConnection(7, "421 4.7.0 too many messages for this session"), Concurrency(constant(2), "421 too many connections")],
+            [
+                PerConnection(7, "421 4.7.0 too many messages for this session"),
+                Concurrency(constant(2), "421 too many connections"),
+            ],
             latency_ms=15_000,
             handshake_ms=10_000,
             oracle_connections=2,
             oracle_messages_per_connection=7,
         ),
-        Twin("tarpit", "", [Tarpit(5, 120.0, 5 * MINUTE_MS), Concurrency(constant(8), "421 too many connections")], latency_ms=2_000, oracle_connections=8),
+        Twin(
+            "tarpit",
+            "",
+            [Tarpit(5, 120.0, 5 * MINUTE_MS), Concurrency(constant(8), "421 too many connections")],
+            latency_ms=2_000,
+            oracle_connections=8,
+        ),
         Twin(
             "yahoo-reputation",
             "yahoo",
@@ -420,7 +431,7 @@ def _named(seed: int) -> list[Twin]:
     ]
 
 
-def _drawn(seed: int, count: int) -> list[Twin]:
+def _drawn(seed: int, count: int, hours: int) -> list[Twin]:
     """Draw twins whose rules nobody can tune to."""
     twins = []
     for number in range(count):
@@ -428,7 +439,7 @@ def _drawn(seed: int, count: int) -> list[Twin]:
         per_hour = chance.uniform(80, 320)
         length_ms = int(chance.choice([1, 3, 7, 10, 25, 45, 60, 90, 150, 240]) * MINUTE_MS)
         quota = max(3, int(per_hour * length_ms / HOUR_MS))
-        at_ms = BEGIN_MS + int(chance.uniform(10, 38) * HOUR_MS)
+        at_ms = BEGIN_MS + int(chance.uniform(0.2, 0.8) * hours * HOUR_MS)
         later = max(2, int(quota * chance.uniform(0.5, 2.0)))
         size = changing(quota, later, at_ms) if chance.random() < 0.5 else constant(quota)
         offset_ms = int(chance.uniform(0, length_ms))
@@ -460,6 +471,6 @@ def _drawn(seed: int, count: int) -> list[Twin]:
     return twins
 
 
-def make_twins(seed: int, drawn: int = 6) -> list[Twin]:
-    """Make fresh twins: sixteen with rules of their own, and some drawn from the seed."""
-    return _named(seed) + _drawn(seed, drawn)
+def make_twins(seed: int, hours: int, drawn: int = 6) -> list[Twin]:
+    """Make fresh twins for a run of so many hours: sixteen with rules of their own, and some drawn from the seed."""
+    return _named(seed, hours) + _drawn(seed, drawn, hours)

@@ -27,7 +27,7 @@ from deliverability.pacing.daytime import DayMemory
 from deliverability.pacing.greylist import Greylist
 from deliverability.pacing.recovery import Recovery, begin_recovery, recovery_after
 from deliverability.pacing.signals import Cause
-from deliverability.pacing.windows import WindowEstimator
+from deliverability.pacing.windows import WindowEstimate, WindowEstimator
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
@@ -36,13 +36,17 @@ _PROBE_FIRST_MS = 15_000
 _PROBE_MAX_MS = 10 * _MINUTE
 _REST_MIN_MS = 30 * _MINUTE
 _REST_MAX_MS = 6 * _HOUR
+_REST_CHEAP_MS = 75 * _MINUTE  # where being too fast for a moment costs one deferral
+_RAISE_STEP_MS = 15 * _MINUTE
 _SHARE = 0.97  # of an estimated ceiling
 _SHARE_MIN = 0.4
 _CUT = 0.9  # of the rate that was too much, where no window explains it
 _RAISES = (1.1, 1.25, 1.5, 2.0)
 _TARPIT_TIMES = 5.0
 _TARPIT_MIN_MS = 3_000
+_TARPIT_HELD = 4
 _CONFIRMATIONS = 2
+_STRAIN_MAX = 2.2  # about one deferral in five
 
 
 class Phase(enum.Enum):
@@ -92,6 +96,8 @@ class Lane:
         self._since_ms = now_ms
         self._per_hour = min(options.first_per_hour, options.max_per_hour)
         self._ceiling: float | None = None
+        self._window: WindowEstimate | None = None  # the one that is kept to
+        self._held: float | None = None  # the highest rate that held since the ceiling was set
         self._share = _SHARE
         self._raises = 0
         self._next_ms = now_ms  # when the next message may go
@@ -102,6 +108,7 @@ class Lane:
         self._probe_every_ms = _PROBE_FIRST_MS
         self._probing = False
         self._deferred_in_row = 0
+        self._strain = 0.0  # deferrals of late, each forgotten by a tenth with each acceptance
         self._recovery: Recovery | None = None
         self._latency_ms = 0.0  # of messages, lately
         self._latency_low_ms = 0.0
@@ -128,6 +135,8 @@ class Lane:
                 waits.append(self._next_ms - now_ms)
             case Phase.CLIMBING | Phase.CRUISING:
                 waits.append(self._next_ms - now_ms)
+                if self._window is not None and not self._raises:
+                    waits.append(self.windows.full_for_ms(self._window, now_ms))
         return max(waits)
 
     def sent(self, now_ms: int, *, fresh: bool = True) -> None:
@@ -167,7 +176,13 @@ class Lane:
     # ------------------------------------------------------------------ hearing
 
     def answered(
-        self, cause: Cause, now_ms: int, *, latency_ms: int = 0, age_ms: int = 0, on_connection: int = 0
+        self,
+        cause: Cause,
+        now_ms: int,
+        *,
+        latency_ms: int = 0,
+        age_ms: int = 0,
+        on_connection: int = 0,
     ) -> None:
         """Hear the reply to a message.
 
@@ -218,11 +233,15 @@ class Lane:
 
     def _accepted(self, now_ms: int, latency_ms: int) -> None:
         self.windows.accepted(now_ms)
+        self._strain *= 0.9
         slow = self._is_tarpit(latency_ms)
         self._deferred_in_row = self._deferred_in_row + 1 if slow else 0
         if slow and self.phase is not Phase.PAUSED:
-            if self._deferred_in_row > _CONFIRMATIONS:
-                self._trip(now_ms, "replies have become slow")
+            held = (
+                latency_ms * self._per_hour / 3_600_000
+            )  # messages that could have gone meanwhile
+            if self._deferred_in_row > _CONFIRMATIONS or held > _TARPIT_HELD:
+                self._trip(now_ms, "replies have become slow", sent_ms=now_ms - latency_ms)
         elif slow:
             self._probe_later(now_ms)
         else:
@@ -242,33 +261,57 @@ class Lane:
 
     def _too_fast(self, now_ms: int, cause: Cause) -> None:
         self._deferred_in_row += 1
+        self._strain += 1
         if self.phase is Phase.PAUSED:
-            self.windows.deferred(now_ms)
+            self.windows.deferred(now_ms, begins=False)
             self._probe_later(now_ms)
-        elif self._deferred_in_row >= _CONFIRMATIONS:
+        elif self._deferred_in_row >= _CONFIRMATIONS or self._strain > _STRAIN_MAX:
             self._trip(now_ms, f"deferred: {cause.value}")
+        elif self._raises:
+            self._confirm_ceiling()
+            self._cruise_at(self._share, now_ms)
         else:
             self._next_ms = max(self._next_ms, now_ms + 2_000)  # ask again soon, to be sure
 
-    def _trip(self, now_ms: int, reason: str) -> None:
-        """Stop, and set the ceiling from what was too much."""
-        before = self._ceiling
-        cruised_ms = max(1, now_ms - self._resumed_ms)
-        rate = self._measured_per_hour(now_ms)
-        self.windows.deferred(now_ms)
+    def _trip(self, now_ms: int, reason: str, sent_ms: int = 0) -> None:
+        """Stop, and set the ceiling from what was too much.
+
+        `sent_ms` is when a message that met a tarpit was sent; that is no evidence about windows.
+        """
         self.trips += 1
-        soon = before is not None and cruised_ms < self._rest_ms // 2 and self._raises == 0
-        self._share = max(_SHARE_MIN, self._share * 0.92) if soon else min(_SHARE, self._share)
-        self._ceiling = min(rate, self._per_hour) * _CUT
+        self._strain = 0.0
+        soon = self._ceiling is not None and now_ms - self._resumed_ms < self._rest_ms // 2
+        if self._raises:
+            self._confirm_ceiling()
+        else:
+            if soon and not self._is_window_full(now_ms):
+                self._share = max(_SHARE_MIN, self._share * 0.92)
+            self._ceiling = min(self._measured_per_hour(sent_ms or now_ms), self._per_hour) * _CUT
+        self._held = None
+        if not sent_ms:
+            self.windows.deferred(now_ms, begins=True)
         self._enter(Phase.PAUSED, now_ms, reason)
         self._paused_ms = now_ms
         self._probe_every_ms = _PROBE_FIRST_MS
         self._probe_ms = now_ms + _PROBE_FIRST_MS
 
-    def _measured_per_hour(self, now_ms: int) -> float:
-        """Return the rate of acceptance over the last five minutes, or since the last pause."""
-        span_ms = max(20_000, min(5 * _MINUTE, now_ms - self._resumed_ms))
-        return max(1, self.windows.count_in(now_ms, span_ms)) * 3_600_000 / span_ms
+    def _confirm_ceiling(self) -> None:
+        """A raise was too much: what held before it is the ceiling, and is tried again less soon."""
+        assert self._ceiling is not None
+        self._ceiling = max(self._ceiling, self._held or 0.0)
+        if self._window is not None and self.windows.is_refuted(self._window):
+            self._window = None
+        self._share = _SHARE
+        self._rest_ms = max(self._rest_ms, min(_REST_CHEAP_MS, self._rest_ms * 3 // 2))
+        self._held = None
+
+    def _is_window_full(self, now_ms: int) -> bool:
+        return self._window is not None and self.windows.full_for_ms(self._window, now_ms) > 0
+
+    def _measured_per_hour(self, at_ms: int) -> float:
+        """Return the rate of acceptance over the five minutes before, or since the last pause."""
+        span_ms = max(20_000, min(5 * _MINUTE, at_ms - self._resumed_ms))
+        return max(1, self.windows.count_in(at_ms, span_ms)) * 3_600_000 / span_ms
 
     def _probe_later(self, now_ms: int) -> None:
         paused_ms = now_ms - self._paused_ms
@@ -286,7 +329,7 @@ class Lane:
         self.windows.resumed(now_ms)
         estimates = self.windows.estimates()
         if estimates:
-            best = estimates[0]
+            best = self._window = estimates[0]
             self._ceiling = best.per_hour
             window = best.hypothesis
             minutes = window.length_ms // _MINUTE
@@ -294,8 +337,10 @@ class Lane:
             self._rest_ms = min(_REST_MAX_MS, max(_REST_MIN_MS, window.length_ms))
         else:
             assert self._ceiling is not None
-            reason = "below the rate that was deferred"
-            self._rest_ms = min(_REST_MAX_MS, max(_REST_MIN_MS, 15 * paused_ms))
+            self._window = None
+            reason = "below the rate that was too much"
+            rest_ms = max(_REST_MIN_MS, 15 * paused_ms, self._rest_ms)
+            self._rest_ms = min(_REST_MAX_MS, rest_ms)
         self._resumed_ms = now_ms
         self._enter(Phase.CRUISING, now_ms, reason)
         self._cruise_at(self._share, now_ms)
@@ -305,7 +350,7 @@ class Lane:
         self._per_hour = min(self.options.max_per_hour, max(1.0, self._ceiling * share))
         self._raises = 0
         self._rest_until_ms = now_ms + self._rest_ms
-        self._next_ms = max(self._next_ms, now_ms)
+        self._next_ms = max(self._next_ms, now_ms + int(3_600_000 / self._per_hour))
         self._changed_ms = now_ms
         self._used = 0
 
@@ -319,8 +364,8 @@ class Lane:
         if self._recovery is None:
             self.trips += 1
             self._ceiling = min(self._measured_per_hour(now_ms), self._per_hour) * _CUT
-            self.windows.deferred(now_ms)
-            self._recovery = begin_recovery(now_ms, max(1, self._open))
+            self.windows.deferred(now_ms, begins=True)
+            self._recovery = begin_recovery(now_ms, max(4, self._open))
             self._per_hour = self._ceiling / 2
             self._rest_ms = _REST_MAX_MS
             self._enter(Phase.RECOVERING, now_ms, "4.7.28: stop, then one connection at a time")
@@ -331,8 +376,9 @@ class Lane:
             self._resumed_ms = now_ms
             self.windows.resumed(now_ms)
             estimates = self.windows.estimates()
-            if estimates:  # a stop is dear: believe the slowest window that explains it
-                self._ceiling = estimates[-1].per_hour
+            self._window = estimates[-1] if estimates else None
+            if self._window:  # a stop is dear: believe the slowest window that explains it
+                self._ceiling = self._window.per_hour
             self._enter(Phase.CRUISING, now_ms, "recovered from 4.7.28")
             self._cruise_at(_SHARE, now_ms)
 
@@ -365,15 +411,21 @@ class Lane:
         assert self._ceiling is not None
         if now_ms < self._rest_until_ms:
             return
-        step_ms = min(self._rest_ms, _HOUR)
-        self._rest_until_ms = now_ms + step_ms
+        window_ms = self._window.hypothesis.length_ms if self._window else 0
+        self._rest_until_ms = now_ms + min(_HOUR, max(_RAISE_STEP_MS, window_ms))
         self.days.note(now_ms, self._ceiling)
         if not self._is_used(now_ms):
             self._changed_ms, self._used = now_ms, 0
             return
+        if self._share < _SHARE:
+            self._share = min(_SHARE, self._share * 1.15)
+            self._cruise_at(self._share, now_ms)
+            return
+        self._held = self._per_hour if self._raises else None
         if self._raises >= len(_RAISES):
             self._enter(Phase.CLIMBING, now_ms, "the former limit no longer holds")
-            self._ceiling = None
+            self._ceiling = self._window = self._held = None
+            self._raises = 0
             self._share = _SHARE
         else:
             self._per_hour = min(self.options.max_per_hour, self._ceiling * _RAISES[self._raises])

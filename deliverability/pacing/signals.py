@@ -29,7 +29,10 @@ class Cause(enum.Enum):
 
 _TEXT_CAUSES: tuple[tuple[Cause, str], ...] = (
     (Cause.STOP, r"\b4\.7\.28\b|unusual rate of (unsolicited|e?mail)"),
-    (Cause.PER_CONNECTION, r"messages? (for this|per) (session|connection)|this connection reached"),
+    (
+        Cause.PER_CONNECTION,
+        r"messages? (for this|per) (session|connection)|this connection reached",
+    ),
     (
         Cause.CONNECTIONS,
         r"\b4\.7\.652\b|too many (concurrent |simultaneous )?connections|trop de connexions"

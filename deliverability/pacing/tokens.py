@@ -47,7 +47,9 @@ class Bucket:
         missing = amount * self.period_ms - self._advanced(now_ms)
         if missing <= 0:
             return 0
-        late = max(0, (self._now_ms or now_ms) - now_ms)  # a clock that went back waits that much more
+        late = max(
+            0, (self._now_ms or now_ms) - now_ms
+        )  # a clock that went back waits that much more
         return late - (-missing // self._refill)
 
     def take(self, now_ms: int, amount: int = 1) -> bool:

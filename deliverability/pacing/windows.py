@@ -4,8 +4,8 @@ A hypothesis is a window: a length, and how it is laid (rolling; by the clock; o
 the last one closed). Each acceptance proves that its quota is at least the count in the window then (`low`), each
 confirmed deferral that it is at most that count (`high`). A hypothesis with `low` above `high` is refuted. The first
 deferral leaves most of them; the time at which mail is accepted again refutes nearly all others, since at that moment
-the true window's count must have fallen. When none is left, the limit has changed or isn't of this kind, and the
-evidence is forgotten.
+the true window's count must have fallen. When none is left, the limit has changed or isn't of this kind, and only the
+evidence of the last pause is kept.
 
 Counts are kept in bins of ten seconds for 25 hours: 9,000 numbers a lane.
 """
@@ -22,7 +22,8 @@ _BIN_MS = 10_000
 _BINS = 9_001
 _MINUTE = 60_000
 _LENGTHS_MS = tuple(
-    minutes * _MINUTE for minutes in (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1440)
+    minutes * _MINUTE
+    for minutes in (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440)
 )
 
 
@@ -57,16 +58,17 @@ class WindowEstimate(msgspec.Struct, frozen=True):
 class _Evidence:
     """What is known for one hypothesis."""
 
-    __slots__ = ("high", "hypothesis", "low", "opened_bin")
+    __slots__ = ("high", "hypothesis", "low", "opened_bin", "recent_high")
 
     def __init__(self, hypothesis: Hypothesis) -> None:
         self.hypothesis = hypothesis
         self.low = 0
         self.high: int | None = None
+        self.recent_high: int | None = None  # of the present pause alone
         self.opened_bin = -1
 
     def refuted(self) -> bool:
-        return self.high is not None and self.low > self.high + 1 + self.high // 100
+        return self.high is not None and self.low > self.high + 1
 
 
 class WindowEstimator:
@@ -86,20 +88,25 @@ class WindowEstimator:
         self._move_to(now_ms // _BIN_MS)
         self._total += 1
 
-    def deferred(self, now_ms: int) -> None:
-        """Note a confirmed deferral for rate: each quota is at most what its window holds now."""
+    def deferred(self, now_ms: int, *, begins: bool) -> None:
+        """Note a confirmed deferral for rate: each quota is at most what its window holds now.
+
+        `begins` tells the first one of a pause from those of its probes.
+        """
         self._move_to(now_ms // _BIN_MS)
         self._note_low()
         for each in self._evidence:
             count = self._count(each, wider_bins=1)  # bins are cut so that both bounds stay true
             each.high = count if each.high is None else min(each.high, count)
-        self._forget_if_all_refuted()
+            recent = None if begins else each.recent_high
+            each.recent_high = count if recent is None else min(recent, count)
 
     def resumed(self, now_ms: int) -> None:
         """Note that mail is accepted again after a deferral: this refutes most hypotheses."""
         self._move_to(now_ms // _BIN_MS)
         self._note_low()
-        self._forget_if_all_refuted()
+        if all(each.refuted() for each in self._evidence if each.high is not None):
+            self._begin_anew()
 
     def estimates(self) -> list[WindowEstimate]:
         """Return what still explains the evidence, the fastest first; empty without any deferral."""
@@ -111,9 +118,27 @@ class WindowEstimator:
         return sorted(found, key=lambda each: -each.per_hour)
 
     def count_in(self, now_ms: int, length_ms: int) -> int:
-        """Return how many were accepted in the last `length_ms` (to a bin)."""
+        """Return how many were accepted in the last `length_ms` before a moment, now or earlier (to a bin)."""
+        at_bin = now_ms // _BIN_MS
+        self._move_to(at_bin)
+        return self._total_before(at_bin + 1) - self._total_before(
+            at_bin - length_ms // _BIN_MS + 1
+        )
+
+    def is_refuted(self, estimate: WindowEstimate) -> bool:
+        """Tell whether what was seen since contradicts an estimate."""
+        return self._of(estimate).refuted()
+
+    def _of(self, estimate: WindowEstimate) -> _Evidence:
+        return next(each for each in self._evidence if each.hypothesis == estimate.hypothesis)
+
+    def full_for_ms(self, estimate: WindowEstimate, now_ms: int) -> int:
+        """Return how long the window of an estimate stays full; 0 if there is room now."""
         self._move_to(now_ms // _BIN_MS)
-        return self._total - self._total_before(self._bin - length_ms // _BIN_MS + 1)
+        each = self._of(estimate)
+        if self._count(each) < estimate.high:
+            return 0
+        return max(1, self._reopens_at_bin(each, estimate.high) * _BIN_MS - now_ms)
 
     def reopens_ms(self, now_ms: int) -> int | None:
         """Return the next moment at which some window that explains the evidence should let mail in again."""
@@ -121,17 +146,20 @@ class WindowEstimator:
         for each in self._evidence:
             if each.high is None or each.high <= 0 or each.refuted():
                 continue
-            bins = each.hypothesis.length_ms // _BIN_MS
-            match each.hypothesis.laid:
-                case Laid.CLOCK:
-                    at_bin = (self._bin // bins + 1) * bins
-                case Laid.OPENED:
-                    at_bin = each.opened_bin + bins
-                case Laid.ROLLING:
-                    at_bin = self._rolling_reopens(bins, each.high)
+            at_bin = self._reopens_at_bin(each, each.high)
             if at_bin > self._bin:
                 moments.append(at_bin * _BIN_MS + 1_000)
         return min(moments, default=None)
+
+    def _reopens_at_bin(self, each: _Evidence, high: int) -> int:
+        bins = each.hypothesis.length_ms // _BIN_MS
+        match each.hypothesis.laid:
+            case Laid.CLOCK:
+                return (self._bin // bins + 1) * bins
+            case Laid.OPENED:
+                return each.opened_bin + bins
+            case Laid.ROLLING:
+                return self._rolling_reopens(bins, high)
 
     def _rolling_reopens(self, bins: int, high: int) -> int:
         """Find the bin in which the oldest of `high` messages has left the window."""
@@ -183,7 +211,7 @@ class WindowEstimator:
             count = self._count(each)
             each.low = max(each.low, count)
 
-    def _forget_if_all_refuted(self) -> None:
-        if all(each.refuted() for each in self._evidence if each.high is not None):
-            for each in self._evidence:
-                each.low, each.high = 0, None
+    def _begin_anew(self) -> None:
+        """The limit has changed: believe only this pause and what the windows hold now."""
+        for each in self._evidence:
+            each.low, each.high = self._count(each), each.recent_high
