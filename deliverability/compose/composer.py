@@ -69,7 +69,6 @@ class Skeleton:
         self._tracked = self._plain
         if _tracks(template, profile):
             self._tracked = self._variant("tracked.html", tracked=True)
-        self._head_hash = sha256(self._plain.filler.head)
         declared = template.variables or ()
         self._fallbacks = [(v.name, v.fallback) for v in declared if v.fallback is not None]
         self._required = [v.name for v in declared if v.fallback is None]
@@ -110,13 +109,9 @@ class Skeleton:
             body = variant.filler.fill(rendered)
         except KeyError:
             raise InputError("a literal holds control characters", self._place()) from None
-        if not self.template.html:
-            return sections, *_lone_text(body)
-        hashed = self._head_hash.copy()
-        if variant is self._plain:
-            hashed.update(memoryview(body)[len(variant.filler.head) :])
-            return sections, body, hashed.digest()
-        return sections, body, sha256(body).digest()
+        if self.template.html:
+            return sections, body, variant.filler.digest(body)
+        return sections, *_lone_text(body)
 
     def _context(self, letter: Letter, unsubscribe_url: str) -> dict[str, object]:
         context = clean_variables(letter.variables)

@@ -24,6 +24,7 @@ __all__ = ("BodySource", "Filler", "inline")
 
 import re
 from collections.abc import Iterable
+from hashlib import sha256
 
 from deliverability.compose.lexer import Data, Tag, Token, to_source
 from deliverability.compose.quoted_printable import MARK, encode_static, encode_with_marks
@@ -106,10 +107,11 @@ class BodySource:
 class Filler:
     """Encodes rendered text and puts the static stretches in."""
 
-    __slots__ = ("_table", "head")
+    __slots__ = ("_head_bytes", "_head_hash", "_table")
 
     def __init__(self, statics: list[bytes]) -> None:
-        self.head = statics[0] if statics else b""
+        self._head_bytes = len(statics[0])
+        self._head_hash = sha256(statics[0])
         self._table: dict[bytes, bytes] = {}
         for n, static in enumerate(statics):
             soft = b"=\r\n" if n else b""  # the first stands at the beginning of the body
@@ -126,6 +128,12 @@ class Filler:
         parts = lines.split(b"=1E\r\n")
         parts[1::2] = map(self._table.__getitem__, parts[1::2])
         return b"".join(parts)
+
+    def digest(self, body: bytes) -> bytes:
+        """Give the SHA-256 of a body that was filled here, from the state kept behind its constant head."""
+        hashed = self._head_hash.copy()
+        hashed.update(memoryview(body)[self._head_bytes :])
+        return hashed.digest()
 
 
 def inline(tokens: Iterable[Token]) -> str:
