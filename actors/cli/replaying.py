@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ("Summary", "configured", "summarise", "write_page")
 
 import os
-import platform
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from actors.cli.output import print_json, print_line
 from actors.replay.run import Replayed, ReplayOptions
 from actors.report import write_report
 from actors.report.run import Balance, InputSummary, ProviderResult, RunReport, TimelinePoint
+from actors.report.surroundings import machine_facts, version_facts
 from deliverability.dkim.keys import dns_name, dns_record, generate_pem, load_key
 from engine.config import Config, DkimKey, Tenant, parse
 from engine.errors import InputError
@@ -136,11 +135,8 @@ def write_page(done: Replayed, options: ReplayOptions, path: Path, title: str) -
             Counter(record.attempt for record in done.outcomes.final if record.first_attempt)
         ),
         kills=done.kills,
-        machine={
-            "processor": platform.processor() or platform.machine(),
-            "cores": str(os.cpu_count()),
-        },
-        versions={"python": sys.version.split()[0]},
+        machine=machine_facts(),
+        versions=version_facts(),
         settings={"workers": str(options.config.workers.count or os.cpu_count())},
     )
     write_report(report, path)

@@ -12,7 +12,7 @@ def guide(report: Path, inbox: Path) -> str:
     return f"""\
 The report      {report}
                 opens in any browser, offline; the same figures are beside it as JSON.
-The mails       veredus twin --inbox {inbox}
+The mails       veredus twin --inbox --data {inbox}
                 shows them in a browser: HTML, text, headers, signatures.
 
 Your own log    veredus demo --events LOG.ndjson
