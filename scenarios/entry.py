@@ -24,15 +24,15 @@ def take_event(draft: Draft, event: Event) -> None:
     draft.count(event.name)
     if event.historical:
         return
+    if event.name in draft.view.looks_back:
+        seen = Seen(draft.ordinal, draft.now, event.data)
+        kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
+        draft.recent = {**draft.recent, event.name: kept}
     for journey in tuple(draft.journeys):
         compiled = draft.view.of_journey(journey)
         if compiled is not None and not _watched(draft, compiled, journey, event.name, event.data):
             _listen(draft, compiled, journey, event)
     _enter(draft, event)
-    if event.name in draft.view.looks_back:
-        seen = Seen(draft.ordinal, draft.now, event.data)
-        kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
-        draft.recent = {**draft.recent, event.name: kept}
 
 
 def _enter(draft: Draft, event: Event) -> None:

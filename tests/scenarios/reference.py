@@ -222,7 +222,6 @@ class Reference:
 
     def _earlier(self, journey: Journey, step: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if step.get("since") == "entry":
-            # The event that is being decided isn't in the past yet.
             for name, data in self.seen[journey.ordinal :]:
                 for waiter in step["wait_for"]:
                     if waiter["event"] == name and self._fits(waiter, journey, data):

@@ -129,7 +129,7 @@ _happenings = st.lists(
         ),
     ),
     min_size=2,
-    max_size=12,
+    max_size=10,  # so many of each the machine keeps for those who look back
 )
 
 

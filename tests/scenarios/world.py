@@ -33,6 +33,11 @@ class Catalog:
         self.version += 1
         return compiled
 
+    def forget(self) -> None:
+        """Lose everything that was published."""
+        self._current, self._versions = {}, {}
+        self.version += 1
+
     def find(self, section: str, tenant: str, name: str) -> Any:
         if section == "scenario-version":
             return self._versions.get(name)
