@@ -134,6 +134,8 @@ def write_page(done: Replayed, options: ReplayOptions, path: Path, title: str) -
         attempts=dict(
             Counter(record.attempt for record in done.outcomes.final if record.first_attempt)
         ),
+        due_delay=done.outcomes.delays.result(),
+        slowest=done.outcomes.slowest.result(),
         kills=done.kills,
         machine=machine_facts(),
         versions=version_facts(),

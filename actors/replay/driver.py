@@ -46,6 +46,7 @@ class Driver:
         keyspace: places contacts.
         clock: is set to log time before anything happens at it.
         tenant: whose contacts these are.
+        begin: log time of the first event, ms.
         progress: called after each step of time with log time and the newest statuses.
     """
 
@@ -56,6 +57,7 @@ class Driver:
         clock: Clock,
         tenant: str,
         progress: Callable[[int, list[WorkerStatus], int], None],
+        begin: int = 0,
     ) -> None:
         self._cluster = cluster
         self._keyspace = keyspace
@@ -67,7 +69,7 @@ class Driver:
         self.hellos: list[Hello] = []
         self.events = 0
         self.steps = 0
-        self.now = 0
+        self.now = begin
 
     async def run(self, instants: Iterator[tuple[int, list[LogRow]]]) -> None:
         """Replay everything, then let time go on until nothing is due."""

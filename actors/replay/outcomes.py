@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from actors.cluster import WorkerHandle
+from actors.report.collecting import DELAY_BOUNDS_S, HistogramCollector, SlowestCollector
+from actors.report.run import SlowMessage
 from deliverability.message import OutcomeRecord
 
 PAGE = 5000
@@ -34,6 +36,8 @@ class Outcomes:
         self.final: list[OutcomeRecord] = []
         self.by_domain: dict[str, Counter[str]] = {}
         self.causes: dict[str, Counter[str]] = {}
+        self.delays = HistogramCollector("s", DELAY_BOUNDS_S)
+        self.slowest = SlowestCollector()
 
     async def read(self, worker: WorkerHandle) -> None:
         """Read one worker's feed to its end."""
@@ -49,11 +53,30 @@ class Outcomes:
 
     def _take(self, record: OutcomeRecord) -> None:
         counts = self.by_domain.setdefault(record.domain, Counter())
-        counts[record.kind] += 1
-        if record.kind == "deferred":
+        # a message that expired at the end of an attempt was deferred by it once more
+        last = record.kind == "expired" and (record.code or record.cause == "connection")
+        counts["deferred" if last else record.kind] += 1
+        if last or record.kind == "deferred":
             self.causes.setdefault(record.domain, Counter())[record.cause] += 1
         if record.final:
             self.final.append(record)
+            if record.kind == "delivered":
+                self._delivered(record)
+
+    def _delivered(self, record: OutcomeRecord) -> None:
+        """Measure how long it took, in log time."""
+        self.delays.add((record.at - record.accepted) / 1000)
+        self.slowest.add(
+            SlowMessage(
+                record.message_id,
+                record.scenario,
+                record.step,
+                record.domain,
+                record.attempt,
+                record.accepted,
+                record.at,
+            )
+        )
 
     def write_sent(self, path: Path, domain: str) -> int:
         """Write SENT: one NDJSON line a message that was handed over. Returns how many."""

@@ -115,7 +115,8 @@ async def _drive(
             display.update(_snapshot(now, statuses, events, surveyed, law, killer))
 
         keyspace = Keyspace(options.config.store.partitions)
-        driver = Driver(cluster, keyspace, clock, options.config.tenant[0].name, progress)
+        tenant = options.config.tenant[0].name
+        driver = Driver(cluster, keyspace, clock, tenant, progress, surveyed.first_ms)
         if killer is not None:
             killer.start()
         await driver.run(instants(options.log, surveyed))
