@@ -148,14 +148,15 @@ class LoopSender:
         return _retry_at(cause, failures, now_ms, draw, learned_ms)
 
 
+_SHIPPED = {"google": (5, 50), "office365": (5, 50), "outlook": (5, 50), "yahoo": (10, 20)}
+_PRODUCT_DEFAULT = (32, 1_024)  # connections, messages on each
+
+
 class PlainSender:
     """Fixed limits. KumoMTA policy-extras/shaping.toml for its providers, else the product's defaults."""
 
-    _SHIPPED = {"google": (5, 50), "office365": (5, 50), "outlook": (5, 50), "yahoo": (10, 20)}
-    _DEFAULT = (32, 1_024)
-
     def __init__(self, provider: str) -> None:
-        self._connections, self._messages = self._SHIPPED.get(provider, self._DEFAULT)
+        self._connections, self._messages = _SHIPPED.get(provider, _PRODUCT_DEFAULT)
 
     def wait_ms(self, now_ms: int, attempt: Attempt, *, fresh: bool) -> int:
         return 0
@@ -447,8 +448,8 @@ def measure_twin(number: int, seed: int, hours: int) -> TwinReport:
 
 
 def run(quick: bool, seed: int) -> list[Result]:
-    """Measure all twins. Quick: a day each; else two days."""
-    hours = 24 if quick else 48
+    """Measure all twins. Quick: half a virtual day each; else a day."""
+    hours = 12 if quick else 24
     reports = [measure_twin(number, seed, hours) for number in range(len(make_twins(seed, hours)))]
     return summarise(reports)
 
@@ -489,16 +490,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    hours = 24 if arguments.quick else 48
+    hours = 12 if arguments.quick else 24
     reports = []
     for number in range(len(make_twins(arguments.seed, hours))):
         report = measure_twin(number, arguments.seed, hours)
         reports.append(report)
+        loop, plain = report.loop, report.plain
+        held = loop.estimates_held / max(1, loop.estimates)
         print(
-            f"{report.twin:28} share {report.share:5.3f} deferral ratio {report.deferral_ratio:6.3f} "
-            f"loop {report.loop.delivered:6} oracle {report.oracle.delivered:6} plain {report.plain.delivered:6} "
-            f"deferrals/delivered {report.loop.deferrals_per_delivered():6.3f} / {report.plain.deferrals_per_delivered():7.3f} "
-            f"eta {report.loop.estimates_held / max(1, report.loop.estimates):4.2f} of {report.loop.estimates}",
+            f"{report.twin:27} share {report.share:.3f} deferral ratio {report.deferral_ratio:.3f} "
+            f"delivered {loop.delivered} oracle {report.oracle.delivered} plain {plain.delivered} "
+            f"deferrals a message {loop.deferrals_per_delivered():.3f}, "
+            f"plain {plain.deferrals_per_delivered():.2f} "
+            f"estimates held {held:.2f} of {loop.estimates}",
             flush=True,
         )
     for result in summarise(reports):

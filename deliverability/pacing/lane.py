@@ -317,7 +317,7 @@ class Lane:
         paused_ms = now_ms - self._paused_ms
         self._probe_every_ms = min(_PROBE_MAX_MS, max(_PROBE_FIRST_MS, paused_ms // 5))
         self._probe_ms = now_ms + self._probe_every_ms
-        reopens_ms = self.windows.reopens_ms(now_ms)
+        reopens_ms = self.windows.reopens_ms()
         if reopens_ms is not None and now_ms < reopens_ms < self._probe_ms:
             self._probe_ms = reopens_ms
 

@@ -27,31 +27,52 @@ class Cause(enum.Enum):
     PERMANENT = "permanent"
 
 
-_TEXT_CAUSES: tuple[tuple[Cause, str], ...] = (
-    (Cause.STOP, r"\b4\.7\.28\b|unusual rate of (unsolicited|e?mail)"),
+_TEXT_CAUSES: tuple[tuple[Cause, tuple[str, ...]], ...] = (
+    (Cause.STOP, (r"\b4\.7\.28\b", r"unusual rate of (unsolicited|e?mail)")),
     (
         Cause.PER_CONNECTION,
-        r"messages? (for this|per) (session|connection)|this connection reached",
+        (r"messages? (for this|per|on this) (session|connection)", r"this connection reached"),
     ),
     (
         Cause.CONNECTIONS,
-        r"\b4\.7\.652\b|too many (concurrent |simultaneous )?connections|trop de connexions"
-        r"|maximum number of connections|max concurrent connections|concurren\w+ connection",
+        (
+            r"\b4\.7\.652\b",
+            r"too many (concurrent |simultaneous )?connections",
+            r"trop de connexions",
+            r"maximum number of connections",
+            r"max concurrent connections",
+            r"concurren\w+ connection",
+        ),
     ),
-    (Cause.GREYLIST, r"gr[ae]y-?list"),
+    (Cause.GREYLIST, (r"gr[ae]y-?list",)),
     (
         Cause.REPUTATION,
-        r"user complaints|ip reputation|\[(ip)?tss?0[45]\]|poor reputation|bad reputation",
+        (r"user complaints", r"ip reputation", r"\[(ip)?tss?0[45]\]", r"(poor|bad) reputation"),
     ),
-    (Cause.MAILBOX_FULL, r"\b4\.2\.2\b|mailbox (is )?full|over ?quota|quota exceeded"),
+    (
+        Cause.MAILBOX_FULL,
+        (r"\b4\.2\.2\b", r"mailbox (is )?full", r"over ?quota", r"quota exceeded"),
+    ),
     (
         Cause.RATE,
-        r"#CR-IN-DEF-2|sent too many|too (many|much) (messages|mail|e-?mails|recipients)|rate.?limit"
-        r"|rate that|sending rate|\bthrottl|temporarily deferred|try again more slowly|\[tss?0[123]\]"
-        r"|frequency limited|volume|quota for this (hour|day)|hourly limit|daily limit",
+        (
+            r"#CR-IN-DEF-2",
+            r"sent too many",
+            r"too (many|much) (messages|mail|e-?mails|recipients)",
+            r"rate.?limit",
+            r"rate that",
+            r"sending rate",
+            r"\bthrottl",
+            r"temporarily deferred",
+            r"\[tss?0[123]\]",
+            r"frequency limited",
+            r"(hourly|daily) limit",
+        ),
     ),
 )
-_COMPILED = tuple((cause, re.compile(pattern, re.IGNORECASE)) for cause, pattern in _TEXT_CAUSES)
+_COMPILED = tuple(
+    (cause, re.compile("|".join(patterns), re.IGNORECASE)) for cause, patterns in _TEXT_CAUSES
+)
 _TEXT_MAX = 1_000
 
 

@@ -2,7 +2,8 @@
 
 An ordinary bucket of burst `b` that refills at `q` a period lets `q + b` pass in some period. This one refills at
 `q - b + 1` a period, so that in *every* half-open window `[t, t + period)` at most `q` pass, whatever the order of
-calls. The default burst is what belongs to one second (one at least), so that a limit of 50,000 a day is
+calls. The default burst is what belongs to one second (two at least if the quantity is 100 or
+more, so that a call that comes late loses nothing), so that a limit of 50,000 a day is
 spread over the day; KumoMTA's default, the whole quantity at once, is a trap for warm-up.
 """
 
@@ -31,7 +32,7 @@ class Bucket:
     ) -> None:
         assert quantity >= 1
         assert period_ms >= 1
-        smooth = max(1, quantity * _SMOOTH_MS // period_ms)
+        smooth = max(2 if quantity >= 100 else 1, quantity * _SMOOTH_MS // period_ms)
         self.quantity = quantity
         self.period_ms = period_ms
         self.burst = min(quantity, max(largest, smooth if burst is None else burst))

@@ -140,7 +140,7 @@ class WindowEstimator:
             return 0
         return max(1, self._reopens_at_bin(each, estimate.high) * _BIN_MS - now_ms)
 
-    def reopens_ms(self, now_ms: int) -> int | None:
+    def reopens_ms(self) -> int | None:
         """Return the next moment at which some window that explains the evidence should let mail in again."""
         moments = []
         for each in self._evidence:
