@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error, USER_MISTAKE)
     except VeredusError as error:
         return _complain(error, FAILED)
+    except ExceptionGroup as group:
+        return _complain_of_group(group)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -133,6 +135,18 @@ def _version() -> str:
         return version("veredus")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+def _complain_of_group(group: ExceptionGroup[Exception]) -> int:
+    """Tell the first of errors that tasks raised together, unless one of them is a mistake of ours."""
+    expected, others = group.split(VeredusError)
+    if others is not None or expected is None:
+        raise group
+    error: BaseException = expected
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, VeredusError)
+    return _complain(error, USER_MISTAKE if isinstance(error, UserError) else FAILED)
 
 
 def _complain(error: VeredusError, status: int) -> int:

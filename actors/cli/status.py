@@ -46,7 +46,7 @@ def _print_tables(view: StatusView) -> None:
                 worker.inputs_waiting,
                 worker.in_the_air,
                 worker.restarts,
-                worker.pid,
+                str(worker.pid),  # a name, not an amount
             )
             for worker in view.workers
         ],

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import types
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -13,7 +14,8 @@ from statistics import median
 import pytest
 
 from actors.cli.client import find_data_dir
-from actors.cli.main import COMMANDS
+from actors.cli.main import COMMANDS, Command, run
+from engine.errors import ConfigError, Place, StoreError
 from tests.actors.cli.conftest import Veredus
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +62,28 @@ def test_an_unknown_command_is_one_line_with_a_suggestion(veredus: Veredus) -> N
     assert (said.status, said.out) == (2, "")
     assert said.err == "veredus: there is no command 'statsu' (did you mean 'status'?)\n"
     assert "`veredus --help` lists all" in veredus("xyzzy").err
+
+
+def test_errors_of_tasks_are_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a task group raises is told like a single error; a mistake of ours among them isn't hidden."""
+    module = types.ModuleType("failing_command")
+    errors: list[Exception] = [StoreError("disk"), ConfigError("wrong", Place(file="f"))]
+
+    def app(**_: object) -> None:
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", errors)])
+
+    vars(module)["app"] = app
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "failing", Command(module.__name__, "Fails."))
+    assert run(["failing"]) == 1
+    errors.reverse()
+    assert run(["failing"]) == 2
+    assert capsys.readouterr().err == "veredus: disk\nveredus: f: wrong\n"
+    errors.append(ZeroDivisionError())
+    with pytest.raises(ExceptionGroup):
+        run(["failing"])
 
 
 def test_without_an_instance_it_says_so(veredus: Veredus, tmp_path: Path) -> None:
