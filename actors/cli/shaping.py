@@ -1,4 +1,7 @@
-"""`veredus shaping`: check rule files, replay replies through them, explain what holds for a domain."""
+"""`veredus shaping`: check rule files, replay replies through them, explain what holds for a domain.
+
+Mistakes in files are raised as `UserError`, which the main command shows as one line.
+"""
 
 from __future__ import annotations
 
@@ -55,16 +58,6 @@ def _load(paths: list[Path], *, with_pack: bool) -> RuleSet:
     return read_rule_set([*texts, *((str(path), _read_text(path)) for path in paths)])
 
 
-def _load_or_exit(paths: list[Path], *, with_pack: bool) -> RuleSet:
-    from engine.errors import UserError
-
-    try:
-        return _load(paths, with_pack=with_pack)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
 @app.command()
 def check(
     files: Annotated[
@@ -86,7 +79,7 @@ def check(
     from deliverability.shaping.check import FindingKind, check_rules
     from deliverability.shaping.replay import parse_replies
 
-    rules = _load_or_exit(files or [], with_pack=not files)
+    rules = _load(files or [], with_pack=not files)
     date = today or dt.datetime.now(dt.UTC).date().isoformat()
     texts = (
         [each.text for each in parse_replies(_read_text(replies), str(replies))] if replies else []
@@ -117,14 +110,9 @@ def replay(
 
     from deliverability.shaping.replay import parse_replies
     from deliverability.shaping.replay import replay as replay_replies
-    from engine.errors import UserError
 
-    loaded = _load_or_exit(rules or [], with_pack=not no_pack)
-    try:
-        recorded = parse_replies(_read_text(replies), str(replies))
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    loaded = _load(rules or [], with_pack=not no_pack)
+    recorded = parse_replies(_read_text(replies), str(replies))
     report = replay_replies(loaded, recorded)
     if json:
         typer.echo(msgspec.json.encode(report).decode())
@@ -160,7 +148,7 @@ def explain(
 
     from deliverability.shaping.effective import explain as explain_limits
 
-    loaded = _load_or_exit(rules or [], with_pack=not no_pack)
+    loaded = _load(rules or [], with_pack=not no_pack)
     limits = explain_limits(loaded, domain, mx or [], source)
     if json:
         typer.echo(msgspec.json.encode(limits).decode())

@@ -56,6 +56,12 @@ class ConnectionControl:
         """Note that a provider closed a connection after so many accepted messages."""
         self._per_connection = max(1, min(self._per_connection, messages))
 
-    def allow_only(self, connections: int) -> None:
-        """Start again from so few (after a stop), keeping what is known of the ceiling."""
-        self._allowed = max(1, min(connections, self._ceiling))
+    def ceiling(self) -> int:
+        """Return the most connections that are believed to be taken."""
+        return self._ceiling
+
+    def remember(self, ceiling: int, messages_per_connection: int) -> None:
+        """Take over what was found out before a restart, within the rules of now."""
+        self._ceiling = max(1, min(ceiling, self.rule_limit))
+        self._allowed = min(self._allowed, self._ceiling)
+        self.connection_was_full(messages_per_connection)

@@ -44,6 +44,16 @@ class Greylist:
             return max(_MINUTE, (self._too_soon_ms + self._enough_ms) // 2)
         return self._enough_ms
 
+    def remember(self, mode: GreylistMode, delay_ms: int) -> None:
+        """Take over what was found out before a restart."""
+        if mode is not GreylistMode.LEARNING:
+            self.mode = mode
+        self._enough_ms = delay_ms
+
+    def learned_delay_ms(self) -> int:
+        """Return the delay that was seen to suffice; 0 if none was."""
+        return self._enough_ms
+
     def holds_fresh(self, now_ms: int) -> int:
         """Return until when fresh mail is held; 0 if it isn't."""
         if self.mode is not GreylistMode.LEARNING:

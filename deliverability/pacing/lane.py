@@ -16,7 +16,7 @@ used; quiet raises it again. A reply that takes far longer than before (a tarpit
 
 from __future__ import annotations
 
-__all__ = ("Lane", "LaneOptions", "LaneReport", "Phase")
+__all__ = ("Lane", "LaneMemory", "LaneOptions", "LaneReport", "Phase")
 
 import enum
 
@@ -24,7 +24,7 @@ import msgspec
 
 from deliverability.pacing.connections import ConnectionControl
 from deliverability.pacing.daytime import DayMemory
-from deliverability.pacing.greylist import Greylist
+from deliverability.pacing.greylist import Greylist, GreylistMode
 from deliverability.pacing.recovery import Recovery, begin_recovery, recovery_after
 from deliverability.pacing.signals import Cause
 from deliverability.pacing.windows import WindowEstimate, WindowEstimator
@@ -79,10 +79,26 @@ class LaneReport(msgspec.Struct, frozen=True):
     since_ms: int
 
 
-class Lane:
-    """One source and one provider. Calls must come in the order of time."""
+class LaneMemory(msgspec.Struct, frozen=True):
+    """What a lane found out, to be stored and given to its successor; no windows, they are found again."""
 
-    def __init__(self, options: LaneOptions, now_ms: int) -> None:
+    noted_ms: int
+    ceiling_per_hour: float | None
+    connections: int
+    messages_per_connection: int
+    greylist_mode: GreylistMode
+    greylist_delay_ms: int
+
+
+class Lane:
+    """One source and one provider. Calls must come in the order of time.
+
+    With a memory (not older than `MEMORY_MS`) it begins at the rate that was found before; without, it climbs.
+    """
+
+    MEMORY_MS = 24 * _HOUR
+
+    def __init__(self, options: LaneOptions, now_ms: int, memory: LaneMemory | None = None) -> None:
         self.options = options
         self.windows = WindowEstimator()
         self.greylist = Greylist()
@@ -115,6 +131,27 @@ class Lane:
         self._hour = now_ms // _HOUR
         self._used = 0  # since the rate was last changed
         self._open = 0
+        if memory is not None and now_ms - memory.noted_ms <= self.MEMORY_MS:
+            self._remember(memory, now_ms)
+
+    def memory(self, now_ms: int) -> LaneMemory:
+        """Return what is worth keeping over a restart."""
+        return LaneMemory(
+            noted_ms=now_ms,
+            ceiling_per_hour=self._ceiling,
+            connections=self.connections.ceiling(),
+            messages_per_connection=self.connections.messages_per_connection(),
+            greylist_mode=self.greylist.mode,
+            greylist_delay_ms=self.greylist.learned_delay_ms(),
+        )
+
+    def _remember(self, memory: LaneMemory, now_ms: int) -> None:
+        self.connections.remember(memory.connections, memory.messages_per_connection)
+        self.greylist.remember(memory.greylist_mode, memory.greylist_delay_ms)
+        if memory.ceiling_per_hour is not None:
+            self._ceiling = memory.ceiling_per_hour
+            self._enter(Phase.CRUISING, now_ms, "the ceiling found before a restart")
+            self._cruise_at(self._share, now_ms)
 
     # ------------------------------------------------------------------ asking
 

@@ -1,4 +1,4 @@
-"""`veredus shaping`: check, replay and explain, for people and as JSON, with one clear line for each mistake."""
+"""`veredus shaping`: check, replay and explain, for people and as JSON, each mistake with its place."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.cli.shaping import app
+from engine.errors import ConfigError, InputError
 
 RUNNER = CliRunner()
 DEAD = '[provider.p]\nmatch = [{MXSuffix = ".p.example."}]\nconnection_limit = 3\n'
@@ -30,20 +31,17 @@ def test_the_pack_is_clean_and_a_dead_rule_fails_the_check(folder: Path) -> None
     assert [(each["kind"], each["place"]["line"]) for each in found] == [("dead", 2)]
 
 
-def test_a_mistake_is_one_line_with_place_and_mend(folder: Path) -> None:
-    for arguments in (
-        ["check", str(folder / "wrong.toml")],
-        ["explain", "a", "-r", str(folder / "wrong.toml")],
-    ):
-        result = RUNNER.invoke(app, arguments)
-        assert result.exit_code == 2
-        assert "wrong.toml:2:1" in result.stderr
-        assert "did you mean connection_limit?" in result.stderr
-    result = RUNNER.invoke(app, ["check", str(folder / "absent.toml")])
-    assert result.exit_code == 2
-    assert "can't read the file" in result.stderr
-    result = RUNNER.invoke(app, ["replay", str(folder / "absent.txt")])
-    assert result.exit_code == 2
+def test_a_mistake_names_its_place_and_how_to_mend_it(folder: Path) -> None:
+    wrong = str(folder / "wrong.toml")
+    for arguments in (["check", wrong], ["explain", "a", "-r", wrong]):
+        error = RUNNER.invoke(app, arguments).exception
+        assert isinstance(error, ConfigError)
+        assert "wrong.toml:2:1" in str(error)
+        assert "did you mean connection_limit?" in str(error)
+    for command in ("check", "replay"):
+        error = RUNNER.invoke(app, [command, str(folder / "absent")]).exception
+        assert isinstance(error, InputError)
+        assert "can't read the file" in str(error)
 
 
 def test_replay_tells_what_would_have_fired(folder: Path) -> None:
