@@ -22,6 +22,7 @@ from engine.host import CreditOffer
 from engine.machine import Credit
 from engine.vocabulary import Message
 
+LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long
 SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
 
 
@@ -97,6 +98,10 @@ class _Lane:
             self.concluded = 0
             self.measured_at = now
 
+    def idle(self, now: int) -> bool:
+        """Tell whether nothing would be lost but an old pace."""
+        return not self.granted and not self.in_hand and now - self.measured_at > LANE_KEPT_MS
+
 
 class Egress:
     """Holds messages between hand-over and confirmation.
@@ -125,7 +130,10 @@ class Egress:
         self._fresh: list[Concluded] = []
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._floors: dict[bytes, int] = {}
+        self._granted = 0  # credits of all lanes that aren't handed over, taken back or expired
         self.draining = False
+        self.begun = 0
+        """How many messages in hand are begun: what a death now would leave in doubt."""
 
     # ---- credits
 
@@ -138,10 +146,9 @@ class Egress:
         if account is None:
             account = self._lanes[lane] = _Lane(now)
         account.measure(now)
-        while account.granted and account.granted[0][0] < now:
-            account.granted.popleft()
+        self._expire_credits(account, now)
         ahead = max(int(account.rate * settings.work_ahead_ms), settings.lane_credits_min)
-        room = settings.in_hand_max - len(self._hands)
+        room = settings.in_hand_max - len(self._hands) - self._granted
         if lane[:1] != b"0":  # a share is reserved for what is urgent
             room -= settings.in_hand_max // 8
         number = min(ahead - account.in_hand - sum(n for _, n in account.granted), room)
@@ -149,6 +156,7 @@ class Egress:
             return None
         not_after = now + settings.credit_ms
         account.granted.append((not_after, number))
+        self._granted += number
         return CreditOffer(lane, number, Credit(self.holder, self.incarnation, not_after))
 
     def take_back(self, offer: CreditOffer) -> None:
@@ -223,6 +231,7 @@ class Egress:
             return False
         self._ledger.begin(message.message_id, message.attempt)
         hand.state = "begun"
+        self.begun += 1
         return True
 
     def withdrawn(self, message: Message) -> bool:
@@ -288,7 +297,11 @@ class Egress:
         return AttemptOutcome(asked.attempt, "unattempted", "fenced")
 
     def expire(self, now: int) -> None:
-        """Give back what waits and can't be started in time any more."""
+        """Give back what waits and can't be started in time any more; forget credits and lanes out of use."""
+        for lane, account in list(self._lanes.items()):
+            self._expire_credits(account, now)
+            if account.idle(now):
+                del self._lanes[lane]
         for hand in [h for h in self._hands.values() if h.state == "waiting"]:
             if now > hand.message.not_after:
                 self._drop(hand, "unattempted")
@@ -334,18 +347,24 @@ class Egress:
             queues = self._queues[route] = (deque(), deque(), deque())
         return queues
 
-    @staticmethod
-    def _use(account: _Lane, number: int) -> None:
+    def _expire_credits(self, account: _Lane, now: int) -> None:
+        while account.granted and account.granted[0][0] < now:
+            self._granted -= account.granted.popleft()[1]
+
+    def _use(self, account: _Lane, number: int) -> None:
         while number and account.granted:
             not_after, held = account.granted[0]
-            if held > number:
-                account.granted[0] = (not_after, held - number)
-                return
-            number -= held
-            account.granted.popleft()
+            used = min(held, number)
+            self._granted -= used
+            number -= used
+            if held > used:
+                account.granted[0] = (not_after, held - used)
+            else:
+                account.granted.popleft()
 
     def _remove(self, hand: Hand) -> None:
         del self._hands[hand.message.message_id]
+        self.begun -= hand.state == "begun"
         message = hand.message
         account = self._lanes.get(lane_name(message.message_class, message.route))
         if account is not None:
@@ -364,6 +383,7 @@ class Egress:
 
     def _keep(self, concluded: Concluded) -> None:
         message = concluded.message
-        self._ledger.conclude(message.message_id, message.attempt, concluded.outcome)
         self._concluded[message.message_id, message.attempt] = concluded
         self._fresh.append(concluded)
+        # last: should the ledger fail, the outcome is known here, and its mark alone means doubt
+        self._ledger.conclude(message.message_id, message.attempt, concluded.outcome)

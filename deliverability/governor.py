@@ -12,6 +12,8 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+NEVER_MS = 366 * 24 * 3_600_000  # a meter that allows nothing is asked again in a year
+
 
 class Limit(msgspec.Struct, frozen=True):
     """What a destination allows in all. None: no limit but the machine's."""
@@ -62,9 +64,8 @@ class RateMeter:
 
     def __init__(self, per_minute: int, now: int) -> None:
         self._per_minute = per_minute
-        self._burst = (
-            max(per_minute // 30, 1) * 60_000
-        )  # two seconds' worth, in tokens times 60,000
+        # two seconds' worth, in tokens times 60,000; a share of nothing allows nothing
+        self._burst = max(per_minute // 30, 1) * 60_000 if per_minute > 0 else 0
         self._tokens = self._burst
         self._at = now
 
@@ -82,6 +83,8 @@ class RateMeter:
     def next_at(self) -> int:
         """Give the time at which the next token comes."""
         missing = 60_000 - self._tokens
+        if self._per_minute <= 0:
+            return self._at + NEVER_MS
         return self._at + max(-(-missing // self._per_minute), 0)
 
 

@@ -353,17 +353,24 @@ def _refused(state: MessageState, refuse: Refuse, context: Context) -> Transitio
 def _cancelled(state: MessageState, cancel: Cancel, context: Context) -> Transition:
     """A cancel is a request: under way, only the egress can say that it wasn't begun. DESIGN §4."""
     erased = cancel.reason == "erased"
-    if state.status in ("scheduled", "ready", "in_doubt"):
+    if state.status in ("scheduled", "ready"):
         status: Status = "erased" if erased else "cancelled"
         return _finish(state, status, context, "cancelled", reason=cancel.reason)
+    if state.status == "in_doubt":  # it may have arrived, so it can't be called cancelled
+        state = msgspec.structs.replace(state, cancel=cancel.reason or "cancelled")
+        return Transition(_without_person(state) if erased else state, None)
     if state.status == "attempting" and state.credit is not None:
         holder = state.credit.credit.holder
         state = msgspec.structs.replace(state, cancel=cancel.reason or "cancelled")
         if erased:
-            state = msgspec.structs.replace(state, address="", display_name="", variables={})
+            state = _without_person(state)
         request = CancelAttempt(name_of(context.key), state.attempt)
         return Transition(state, Held(holder), (Release(holder, request),))
     return Transition(state, _place(state, context.key), (Record("cancel_too_late"),))
+
+
+def _without_person(state: MessageState) -> MessageState:
+    return msgspec.structs.replace(state, address="", display_name="", variables={})
 
 
 def _concluded(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
@@ -416,12 +423,15 @@ def _deferred(state: MessageState, outcome: AttemptOutcome, context: Context) ->
 
 
 def _doubtful(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
-    """Begun, but nobody knows its reply: sent again at the price of a possible duplicate, or held."""
+    """Begun, but nobody knows its reply: sent again at the price of a possible duplicate, or held.
+
+    One under a cancel mark isn't sent again, and can't be called cancelled: a begin mark was written.
+    """
     story = _told(state, context.now, "in_doubt", _words(outcome))
     state = msgspec.structs.replace(state, doubts=state.doubts + 1, story=story)
     emit = Emit("outcome", _outcome_record(state, outcome, "in_doubt", context, final=False))
     notice = _notice(state, "in_doubt", context, final=False)
-    if _policy(state, context).in_doubt == "hold":
+    if state.cancel or _policy(state, context).in_doubt == "hold":
         held = msgspec.structs.replace(state, status="in_doubt", credit=None)
         return Transition(held, None, (notice, emit))
     again = _again(state, outcome, context)
@@ -444,6 +454,9 @@ def _late(state: MessageState, outcome: AttemptOutcome, context: Context) -> Tra
 def _settled(state: MessageState, settle: Settle, context: Context) -> Transition:
     if state.status != "in_doubt":
         return Transition(state, _place(state, context.key), (Record("settle_out_of_place"),))
+    if settle.resend and state.cancel:
+        status: Status = "erased" if state.cancel == "erased" else "cancelled"
+        return _finish(state, status, context, "cancelled", reason=state.cancel)
     if settle.resend:
         return _make_ready(state, context)
     return _finish(state, "delivered", context, "delivered", reason="settled by hand")

@@ -29,6 +29,7 @@ from typing import Any
 
 import msgspec
 
+from engine.errors import RefusedError
 from engine.keyspace import EntityKey, Keyspace
 from engine.machine import CatalogView, Context, Credit, Release
 from engine.partition import (
@@ -95,7 +96,9 @@ class Released(msgspec.Struct):
         tuple[int, int, int]
     ] = []  # source, target, seq to confirm to the source's owner
     credits_left: list[CreditOffer] = []
-    lost: list[int] = []  # partitions whose owner is somebody else now
+    lost: list[
+        int
+    ] = []  # partitions whose owner is somebody else now: answers to them aren't durable
     answered: int = 0
     woken: int = 0
     fed: int = 0
@@ -117,7 +120,10 @@ def lane_of(queue: bytes) -> bytes:
 
 
 class Host:
-    """All partitions of a worker over one store."""
+    """All partitions of a worker over one store. Making one claims them, under the next epoch.
+
+    Raises: StoreError; RefusedError when somebody else claimed them at the same time.
+    """
 
     def __init__(
         self,
@@ -160,9 +166,8 @@ class Host:
         feed = Stand(self._feed.epoch + 1, self._feed.seq + 1)
         batches.append(Batch(FEED, feed))
         stale = self.store.commit(batches)
-        assert not stale, (
-            f"partitions {stale} were written by somebody else while they were claimed"
-        )
+        if stale:
+            raise RefusedError(f"partitions {stale} were claimed by somebody else at the same time")
         self._feed = feed
         for partition in self.partitions.values():
             partition.settle(Stand(partition.epoch, partition.stand.seq + 1))
@@ -204,6 +209,8 @@ class Host:
         inputs.credits = []
         self._drop(now)
         self._commit(released)
+        if released.lost:
+            self._lose(released, taken)
         return released
 
     def _take_arrivals(self, inputs: TickInputs, timers_wait: bool) -> list[Arrival]:
@@ -364,6 +371,18 @@ class Host:
             released.releases += [(partition.epoch, release) for release in partition.releases]
             released.tells += partition.tells
             partition.settle(batch.stand)
+
+    def _lose(self, released: Released, taken: Sequence[Arrival]) -> None:
+        """Take back what was decided for partitions that somebody else owns now: none of it is durable."""
+        lost = set(released.lost)
+        self._cache.clear()
+        for number in lost:
+            self.partitions[number].load()
+        released.verdicts = [
+            "lost" if self.keyspace.partition(arrival.key) in lost else verdict
+            for arrival, verdict in zip(taken, released.verdicts, strict=True)
+        ]
+        released.confirms = [one for one in released.confirms if one[1] not in lost]
 
     def _feed_batch(self, dirty: Sequence[Partition]) -> Batch | None:
         batch = Batch(FEED, Stand(self._feed.epoch, self._feed.seq + 1))

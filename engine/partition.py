@@ -69,9 +69,13 @@ from engine.store.protocol import Batch, Stand, Store, partition_prefix
 from engine.tally import QUARANTINED, Tally
 from engine.window import Window
 
-Verdict = Literal["accepted", "duplicate", "too_old", "quarantined"]
+Verdict = Literal["accepted", "duplicate", "too_old", "quarantined", "lost"]
+"""What became of an input; "lost": nothing, its partition belongs to somebody else now."""
+
 Used = Literal["used", "unused", "empty"]  # what became of a credit; after "unused" try the next
 Entry = tuple[Any, Place | None]  # state (None: there is no such entity) and place
+Move = tuple[str, str | None, str | None]  # whose counters; from bucket to bucket
+Change = tuple[bytes, Entry, Entry, bytes | None, Move | None]  # key, old, new, index row, move
 
 ROUNDS_MAX = 256  # decisions in one unit; more is a loop of Tells and ends in quarantine
 SCAN = 1000
@@ -238,6 +242,7 @@ class Partition:
         self.dirty = False
         self._base: dict[bytes, Entry] = {}  # as on disk, of what is in the overlay
         self._encoded: dict[bytes, bytes] = {}  # states of the overlay, encoded
+        self._rows: dict[bytes, bytes | None] = {}  # index rows of places that changed
         self.emits: list[tuple[str, str, bytes]] = []
         self.releases: list[Release] = []
         self.tells: list[TellOut] = []
@@ -311,7 +316,12 @@ class Partition:
         if tell.seq != last + 1:
             return False
         key = EntityKey(tell.key)
-        self.unit(key, self._machines.read_input(key, tell.body), context, "tell")
+        try:
+            body = self._machines.read_input(key, tell.body)
+        except (msgspec.MsgspecError, LookupError) as error:
+            self._quarantine(key, tell.body, "tell", b"", error)
+        else:
+            self.unit(key, body, context, "tell")
         self.meta.applied[tell.source] = tell.seq
         self.dirty = True
         return True
@@ -345,6 +355,7 @@ class Partition:
         place = self.entry(key)[1]
         if type(place) is At and place.due == due:
             self.unit(EntityKey(key), WAKE, context, "wake")
+            self._see_moved(EntityKey(key), place, WAKE, "wake")
 
     def grant(self, queue: bytes, credit: Credit, context: Context) -> Used:
         """Give one credit to the first of a ready queue; stale entries and refusals leave it unused."""
@@ -356,7 +367,14 @@ class Partition:
         if type(place) is not Ready or place.order != entry[0] or place.queue != queue:
             return "unused"
         self.unit(key, Granted(credit), context, "grant")
+        self._see_moved(key, place, Granted(credit), "grant")
         return "used" if type(self.entry(key)[1]) is Held else "unused"
+
+    def _see_moved(self, key: EntityKey, before: Place, body: Any, source: str) -> None:
+        """Put an entity aside that stays where its turn found it: it would have its turn again at once, for ever."""
+        if self.entry(key)[1] == before:
+            stays = RuntimeError(f"its turn left it where it was: {before}")
+            self._quarantine(key, body, source, b"", stays)
 
     def drop_retired(self, now: int, limit: int) -> int:
         """Drop finished entities whose retention is over. Returns how many."""
@@ -368,7 +386,7 @@ class Partition:
             until, key = entry
             place = self.entry(key)[1]
             if type(place) is Retired and place.until == until:
-                self._merge({key: ABSENT})
+                self._merge((self._weighed(key, ABSENT),))
                 self.dirty = True
                 dropped += 1
         return dropped
@@ -419,6 +437,7 @@ class Partition:
             tells = [(tell.to, encode(tell.body)) for tell in outward]
             kept = body if raw is None else raw
             record = encode((self.meta.now, source, key, input_id, kept, facts))
+            changes = [self._weighed(k, entry) for k, entry in changed.items()]
         except StoreError:
             raise  # not the input's fault: nothing of this tick is written
         except Exception as error:  # noqa: BLE001 -- DESIGN §3: whatever a decision raises is undone, kept and counted
@@ -427,7 +446,7 @@ class Partition:
             return False
         for target, tell in tells:
             self._tell_out(target, tell)
-        self._merge(changed)
+        self._merge(changes)
         self._encoded.update(encoded)
         self._records.append(record)
         self.dirty = True
@@ -467,12 +486,29 @@ class Partition:
                 elif type(effect) is Release:
                     self.releases.append(effect)
 
-    def _merge(self, changed: dict[bytes, Entry]) -> None:
-        for key, new in changed.items():
-            old = self.entry(key)
-            self._count_move(key, old, new)
+    def _weighed(self, key: bytes, new: Entry) -> Change:
+        """Prepare a change: whatever can't be written or counted raises here, before anything is changed."""
+        old = self.entry(key)
+        row = place_row(new[1], key) if new[1] != old[1] else None
+        tally = self._machines.by_kind[key[4]].tally
+        was = tally(old[0]) if old[0] is not None else None
+        now = tally(new[0]) if new[0] is not None else None
+        if was is None and now is None:
+            return key, old, new, row, None
+        stream = (was or now or ("", ""))[0]
+        old_bucket = was and (QUARANTINED if type(old[1]) is Stuck else was[1])
+        new_bucket = now and (QUARANTINED if type(new[1]) is Stuck else now[1])
+        if old_bucket == new_bucket:
+            return key, old, new, row, None
+        return key, old, new, row, (f"{tenant_of(key)}\0{stream}", old_bucket, new_bucket)
+
+    def _merge(self, changes: Iterable[Change]) -> None:
+        for key, old, new, row, move in changes:
+            if move is not None:
+                self.tally.move(*move)
             self._count_entity(key[4], old, new)
             if new[1] != old[1]:
+                self._rows[key] = row
                 self._stand_at(key, new[1])
             if key not in self._base:
                 self._base[key] = old
@@ -499,18 +535,6 @@ class Partition:
         elif type(place) is Retired:
             self._retired.add(place.until, key)
 
-    def _count_move(self, key: bytes, before: Entry, after: Entry) -> None:
-        tally = self._machines.by_kind[key[4]].tally
-        old = tally(before[0]) if before[0] is not None else None
-        new = tally(after[0]) if after[0] is not None else None
-        if old is None and new is None:
-            return
-        stream = (old or new or ("", ""))[0]
-        old_bucket = old and (QUARANTINED if type(before[1]) is Stuck else old[1])
-        new_bucket = new and (QUARANTINED if type(after[1]) is Stuck else new[1])
-        if old_bucket != new_bucket:
-            self.tally.move(f"{tenant_of(key)}\0{stream}", old_bucket, new_bucket)
-
     def _tell_out(self, to: EntityKey, body: bytes) -> None:
         target = self._keyspace.partition(to)
         seq = self.meta.told.get(target, 0) + 1
@@ -528,10 +552,13 @@ class Partition:
         self._quarantined.append((row, self._machines.encode(held)))
         self.tally.count("quarantined_inputs")
         self.dirty = True
-        state = self.entry(key)[0]
-        if state is not None and source in ("wake", "grant"):
-            # its turn was used up: without this mark it would be due again at once, for ever
-            self._merge({key: (state, STUCK)})
+        state, place = self.entry(key)
+        if state is None:
+            return
+        if source in ("wake", "grant") or (source == "answer" and type(place) is Held):
+            # its turn was used up: without this mark it would be due again at once, for ever; and
+            # a message whose outcome is in quarantine would be sent again after the next restart
+            self._merge((self._weighed(key, (state, STUCK)),))
 
     # ---- the batch
 
@@ -547,7 +574,7 @@ class Partition:
                 row = place_row(was_place, key)
                 if row is not None:
                     deletes.append(prefix + row)
-                row = place_row(place, key)
+                row = self._rows[key]
                 if row is not None:
                     puts.append((prefix + row, b""))
             if state is not None:
@@ -615,11 +642,18 @@ class Partition:
             start = rows[-1][0] + b"\0"
         return found
 
-    def outbox(self, limit: int = SCAN) -> list[TellOut]:
-        """List Tells that wait for their confirmation, in order, from the store."""
+    def outbox(self) -> list[TellOut]:
+        """List all Tells that wait for their confirmation, in order for each target, from the store.
+
+        All of them: a target takes none whose predecessor is missing.
+        """
         start = self._prefix + OUTBOX
-        rows = self._store.scan(start, self._prefix + bytes((OUTBOX[0] + 1,)), limit)
-        return [_TELL.decode(value) for _, value in rows]
+        end = self._prefix + bytes((OUTBOX[0] + 1,))
+        found: list[TellOut] = []
+        while rows := self._store.scan(start, end, SCAN):
+            found += [_TELL.decode(value) for _, value in rows]
+            start = rows[-1][0] + b"\0"
+        return found
 
     def quarantine(self, limit: int = SCAN) -> list[tuple[bytes, tuple[Any, ...]]]:
         """List what is in quarantine: (row, (now, source, key, input id, encoded body, reason))."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from deliverability.message import AttemptOutcome
-from engine.errors import RefusedError
+from engine.errors import RefusedError, StoreError
 from engine.ids import ID_BYTES
 
 _HEAD = 1 + ID_BYTES + 4
@@ -30,23 +30,26 @@ _DECODE = msgspec.msgpack.Decoder(AttemptOutcome).decode
 
 
 class LedgerFile:
-    """The ledger of one living egress.
+    """The ledger of one living egress. An entry is written whole or not at all.
 
     Args:
         path: the file, which must not exist yet.
         sync: fsync each begin mark, so that it survives a power loss too.
+
+    Raises: StoreError when an entry can't be written, such as on a full disk.
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._sync = sync
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._size = 0
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def begin(self, message_id: bytes, attempt: int) -> None:
         """Write the begin mark."""
-        os.write(self._fd, b"B" + message_id + attempt.to_bytes(4))
+        self._append(b"B" + message_id + attempt.to_bytes(4))
         if self._sync:
             os.fdatasync(self._fd)
 
@@ -54,11 +57,22 @@ class LedgerFile:
         """Write an outcome."""
         body = _ENCODE(outcome)
         entry = (b"O", message_id, attempt.to_bytes(4), len(body).to_bytes(4), body)
-        os.write(self._fd, b"".join(entry))
+        self._append(b"".join(entry))
 
     def confirm(self, message_id: bytes, attempt: int) -> None:
         """Write that the outcome is durable with its partition."""
-        os.write(self._fd, b"C" + message_id + attempt.to_bytes(4))
+        self._append(b"C" + message_id + attempt.to_bytes(4))
+
+    def _append(self, entry: bytes) -> None:
+        """Write an entry; one that got there in part is taken back, since what follows it couldn't be read."""
+        try:
+            written = os.write(self._fd, entry)
+        except OSError as error:
+            raise StoreError(f"ledger {self._path}: {error}") from error
+        if written != len(entry):
+            os.ftruncate(self._fd, self._size)
+            raise StoreError(f"ledger {self._path}: {written} of {len(entry)} bytes were written")
+        self._size += written
 
     def close(self, *, remove: bool = False) -> None:
         """Close; remove the file when nothing in it is wanted any more."""

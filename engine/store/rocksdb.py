@@ -57,7 +57,8 @@ class RocksStore:
         if not keys:
             return []
         try:
-            rows: list[bytes | None] = self._db.get(keys if isinstance(keys, list) else list(keys))
+            wanted = keys if isinstance(keys, list) else list(keys)
+            rows: list[bytes | None] = self._open_db().get(wanted)
         except Exception as error:
             raise _translated(error, self._path) from error
         return rows
@@ -67,7 +68,7 @@ class RocksStore:
         options = ReadOptions()
         options.set_iterate_upper_bound(end)
         rows: Rows = []
-        iterator = self._db.iter(options)
+        iterator = self._open_db().iter(options)
         try:
             iterator.seek(start)
             while len(rows) < limit and iterator.valid():
@@ -84,7 +85,7 @@ class RocksStore:
         """Tell how far a partition has come."""
         held = self._stands.get(partition)
         if held is None:
-            raw = self._db.get(partition_prefix(partition) + STAND)
+            raw = self.get([partition_prefix(partition) + STAND])[0]
             held = Stand(int.from_bytes(raw[:8]), int.from_bytes(raw[8:])) if raw else Stand(0, 0)
             self._stands[partition] = held
         return held
@@ -108,7 +109,7 @@ class RocksStore:
             for key, value in batch.puts:
                 put(key, value)
         try:
-            self._db.write(write, self._synced)
+            self._open_db().write(write, self._synced)
         except Exception as error:
             raise _translated(error, self._path) from error
         for batch in taken:
@@ -138,6 +139,12 @@ class RocksStore:
         """Tell how much disk the store takes."""
         return sum(file.stat().st_size for file in self._path.iterdir() if file.is_file())
 
+    def _open_db(self) -> Any:
+        """Give the database, which isn't there between a `reopen` that failed and the next."""
+        if self._db is None:
+            raise StoreError(f"store {self._path}: it is closed")
+        return self._db
+
     def _open(self) -> None:
         self._path.mkdir(parents=True, exist_ok=True)
         try:
@@ -164,6 +171,8 @@ def _options(cache_mb: int) -> Options:
 
 def _translated(error: Exception, path: Path) -> StoreError:
     """Tell damage apart from failure: RocksDB's own word for it is `Corruption`."""
+    if isinstance(error, StoreError):
+        return error
     text = str(error)
     kind = DamageError if "Corruption" in text else StoreError
     return kind(f"store {path}: {text}")
