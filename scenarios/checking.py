@@ -9,7 +9,7 @@ __all__ = ("check", "examine", "load")
 
 from scenarios.cel.kinds import Fields, check_kinds
 from scenarios.cel.syntax import ExpressionMistake, parse
-from scenarios.document import ScalarNode, parse_document
+from scenarios.document import parse_document
 from scenarios.mistakes import Mistake
 from scenarios.model import Scenario
 from scenarios.reading import Reading, read
@@ -97,15 +97,23 @@ def _expression_mistakes(written: Written, fields: Fields) -> list[ExpressionMis
 def _place(written: Written, mistake: ExpressionMistake, lines: list[str]) -> tuple[int, int]:
     """Find the place in the file of a place in an expression.
 
-    It is exact but for folded texts and texts with escapes.
+    YAML folds lines, but keeps what isn't space: so many of those characters are passed over. It is
+    exact but for texts with escapes.
     """
-    node: ScalarNode = written.node
-    line = node.line + mistake.line - 1
+    node = written.node
+    before = written.text.split("\n")[: mistake.line]
+    before[-1] = before[-1][: mistake.column - 1]
+    passed = sum(len("".join(part.split())) for part in before)
+    passed += written.offset + (node.style in {"'", '"'})
+    column = node.column
+    first = node.line
     if node.style in {"|", ">"}:
-        line += 1
-        source = lines[line - 1] if line <= len(lines) else ""
-        return line, len(source) - len(source.lstrip()) + mistake.column
-    quote = 1 if node.style else 0
-    if mistake.line == 1:
-        return line, node.column + quote + written.offset + mistake.column - 1
-    return line, mistake.column
+        first, column = node.line + 1, 1
+    for line in range(first, len(lines) + 1):
+        for at, character in enumerate(lines[line - 1][column - 1 :], start=column):
+            if not character.isspace():
+                if not passed:
+                    return line, at
+                passed -= 1
+        column = 1
+    return node.line, node.column

@@ -1,4 +1,4 @@
-"""`veredus scenario`: check scenario files, and print the JSON Schema for editors."""
+"""`veredus scenario`: check, show and compare scenario files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from scenarios.difference import Change
     from scenarios.mistakes import Mistake
+    from scenarios.model import Scenario
+    from scenarios.types import TypeSchema
 
-app = typer.Typer(name="scenario", help="Check and show scenarios.", no_args_is_help=True)
+app = typer.Typer(name="scenario", help="Check, show and compare scenarios.", no_args_is_help=True)
 
 _Files = Annotated[list[Path], typer.Argument(help="Scenario files (YAML).", metavar="FILE...")]
+_File = Annotated[Path, typer.Argument(help="A scenario file (YAML).")]
+_Types = Annotated[
+    Path | None, typer.Option("--types", help="The tenant's type schema of contacts and events.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,35 +37,126 @@ def _read_text(path: Path) -> str:
         raise InputError("the file isn't UTF-8", Place(str(path)), "save it as UTF-8") from error
 
 
-def _mistakes_of(path: Path) -> list[Mistake]:
+def _types_from(path: Path | None) -> TypeSchema | None:
+    """Read the type schema; its mistakes are shown, and end the command."""
+    from scenarios.types import read_types
+
+    if path is None:
+        return None
+    types, mistakes = read_types(_read_text(path), str(path))
+    _stop_at(mistakes)
+    return types
+
+
+def _stop_at(mistakes: list[Mistake]) -> None:
+    for mistake in mistakes:
+        typer.echo(str(mistake), err=True)
+    if mistakes:
+        raise typer.Exit(2)
+
+
+def _mistakes_of(path: Path, types: TypeSchema | None) -> list[Mistake]:
     from engine.errors import InputError
     from scenarios.checking import check
     from scenarios.mistakes import Mistake
 
     try:
-        return check(_read_text(path), str(path))
+        return check(_read_text(path), str(path), types)
     except InputError as error:
         return [Mistake(str(path), 0, 0, "", error.message, error.mend)]
 
 
+def _load_or_exit(path: Path) -> Scenario:
+    from engine.errors import InputError
+    from scenarios.checking import examine
+
+    try:
+        scenario, mistakes = examine(_read_text(path), str(path))
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    _stop_at(mistakes)
+    assert scenario is not None
+    return scenario
+
+
 @app.command("check")
-def check_files(files: _Files, *, json: _Json = False) -> None:
+def check_files(files: _Files, *, types: _Types = None, json: _Json = False) -> None:
     """Report every mistake of the files at once. Exit status 2 if there is one."""
     import msgspec
 
-    mistakes = [mistake for path in files for mistake in _mistakes_of(path)]
+    from engine.errors import InputError
+
+    try:
+        schema = _types_from(types)
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    mistakes = [mistake for path in files for mistake in _mistakes_of(path, schema)]
     if json:
         report = {"files": [str(path) for path in files], "mistakes": mistakes}
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
-    else:
-        for mistake in mistakes:
-            typer.echo(str(mistake), err=True)
-        if not mistakes:
-            typer.echo(f"{len(files)} file{'s' * (len(files) != 1)} without mistakes")
+        raise typer.Exit(2 if mistakes else 0)
+    for mistake in mistakes:
+        typer.echo(str(mistake), err=True)
     if mistakes:
-        if not json:
-            typer.echo(f"{len(mistakes)} mistake{'s' * (len(mistakes) != 1)}", err=True)
+        typer.echo(_counted(len(mistakes), "mistake"), err=True)
         raise typer.Exit(2)
+    typer.echo(f"{_counted(len(files), 'file')} without mistakes")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+@app.command("graph")
+def draw_graph(
+    file: _File,
+    *,
+    form: Annotated[str, typer.Option("--as", help="`mermaid` or `svg`.")] = "mermaid",
+) -> None:
+    """Draw a scenario, as Mermaid text or SVG on standard output."""
+    from scenarios.graph import graph_of, mermaid, svg
+
+    if form not in {"mermaid", "svg"}:
+        raise typer.BadParameter("it is `mermaid` or `svg`", param_hint="--as")
+    graph = graph_of(_load_or_exit(file))
+    typer.echo(svg(graph) if form == "svg" else mermaid(graph), nl=False)
+
+
+@app.command("diff")
+def show_differences(
+    before: Annotated[Path, typer.Argument(help="The old file.")],
+    after: Annotated[Path, typer.Argument(help="The new file.")],
+    *,
+    json: _Json = False,
+) -> None:
+    """Show what changed in meaning, and where journeys of removed steps would go."""
+    import msgspec
+
+    from scenarios.difference import differences, places_for_removed
+
+    old, new = _load_or_exit(before), _load_or_exit(after)
+    changes, places = differences(old, new), places_for_removed(old, new)
+    if json:
+        versions = {"before": old.version, "after": new.version}
+        report = {**versions, "changes": changes, "places_for_removed": places}
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        return
+    typer.echo(f"{old.version} -> {new.version}")
+    for change in changes:
+        typer.echo(_told(change))
+    for step, place in places.items():
+        typer.echo(f"journeys at {step} would {f'move to {place}' if place else 'end'}")
+    if not changes:
+        typer.echo("no difference in meaning")
+
+
+def _told(change: Change) -> str:
+    where = ".".join(filter(None, (change.step, change.key)))
+    if change.what in {"added", "removed"}:
+        return f"{change.what} {change.step} ({change.after or change.before})"
+    return f"{change.what} {where}: {change.before!r} -> {change.after!r}"
 
 
 @app.command("schema")

@@ -37,6 +37,7 @@ from scenarios.cel.values import a_kind, kind_of
 from scenarios.mistakes import did_you_mean
 
 _MACRO_DEPTH_MAX = 2
+_ROOTS = frozenset({"contact", "event", "journey"})
 _JOURNEY_KINDS = dict.fromkeys(JOURNEY_FIELDS, "string") | {
     "visit": "int",
     "opened_at": "int",
@@ -215,6 +216,9 @@ class _Checker:
         if len(variables) >= _MACRO_DEPTH_MAX:
             mend = "its cost would grow with each level"
             self.mistake(f"more than {_MACRO_DEPTH_MAX} walks inside each other", node, mend)
+        if node.variable in _ROOTS:
+            mend = "choose another name"
+            self.mistake(f"the variable `{node.variable}` would hide a root", node, mend)
         item = "dyn" if kind != "map" else "string"
         body = self.kind(node.body, {**variables, node.variable: item})
         if node.kind != "map":

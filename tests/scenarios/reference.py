@@ -114,9 +114,7 @@ class Reference:
                     break
         self._watch_state()
 
-    def _holds(
-        self, condition: str | None, event: dict[str, Any], opened: dict[str, Any]
-    ) -> bool:
+    def _holds(self, condition: str | None, event: dict[str, Any], opened: dict[str, Any]) -> bool:
         return condition is None or CONDITIONS[condition](View(self, event, opened))
 
     def _fits(self, waiter: dict[str, Any], journey: Journey, data: dict[str, Any]) -> bool:
@@ -141,9 +139,9 @@ class Reference:
         last = self.last.get((name, key))
         if last is not None and rule == "never":
             return
-        if isinstance(rule, dict) and last is not None:
-            if self.now < last + int(rule["after"][:-1]) * HOUR:
-                return
+        pause = int(rule["after"][:-1]) * HOUR if isinstance(rule, dict) else 0
+        if last is not None and self.now < last + pause:
+            return
         mine = [one for one in self.journeys if one.scenario is scenario and one.key == key]
         if mine and rule != "restart":
             return
@@ -173,7 +171,7 @@ class Reference:
         for step in steps or []:
             yield from self._step(journey, step)
 
-    def _step(self, journey: Journey, step: dict[str, Any]) -> Run:  # noqa: C901
+    def _step(self, journey: Journey, step: dict[str, Any]) -> Run:
         opened = journey.opened
         if "wait" in step:
             yield "wait", self.now + int(step["wait"][:-1]) * HOUR, []

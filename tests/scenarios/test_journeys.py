@@ -98,9 +98,7 @@ steps:
 
 
 def test_reentry_after_a_time_counts_from_the_last_opening() -> None:
-    world = world_with(
-        f"scenario: s\nentry: e\nreentry: {{after: 30d}}\nsteps: [{mail('m')}]"
-    )
+    world = world_with(f"scenario: s\nentry: e\nreentry: {{after: 30d}}\nsteps: [{mail('m')}]")
     for day in (0, 29, 30, 31):
         world.until(day * DAY)
         world.give("ann", Event("e", 0))
@@ -187,8 +185,9 @@ def test_when_the_time_is_out_the_else_steps_are_taken() -> None:
     world = world_with(LISTEN)
     world.give("ann", Event("joined", 0))
     world.drain()
-    assert [(2 * DAY, "nudge"), (2 * DAY, "after")] == [
-        (at, send.step) for at, _, _, send in world.sent
+    assert [(at, send.step) for at, _, _, send in world.sent] == [
+        (2 * DAY, "nudge"),
+        (2 * DAY, "after"),
     ]
 
 
@@ -372,7 +371,9 @@ def test_a_journey_whose_version_the_catalog_has_lost_asks_again_in_an_hour() ->
     assert len(world.facts("version_missing")) == 1
 
 
-def test_after_an_outage_a_send_is_due_when_it_was_meant_and_the_next_wait_counts_from_now() -> None:
+def test_after_an_outage_a_send_is_due_when_it_was_meant_and_the_next_wait_counts_from_now() -> (
+    None
+):
     text = f"scenario: s\nentry: e\nsteps: [{{id: w, wait: 1d}}, {mail('m')}, {{id: v, wait: 1d}}]"
     world = world_with(text)
     world.give("ann", Event("e", 0))

@@ -72,7 +72,7 @@ def test_what_was_not_accepted_gives_its_place_back() -> None:
     for kind in ("deferred", "bounced", "cancelled", "unattempted", "expired"):
         world, one, two = two_messages(caps=ONE_A_DAY)
         asked(world, one)
-        outcome(world, one, kind, final=kind != "deferred")  # type: ignore[arg-type]
+        outcome(world, one, kind, final=kind != "deferred")
         assert isinstance(asked(world, two), Permit), kind
 
 
@@ -81,7 +81,7 @@ def test_acceptance_and_doubt_count_from_their_time_on() -> None:
         world, one, two = two_messages("wait", caps=ONE_A_DAY)
         asked(world, one)
         world.now += HOUR
-        outcome(world, one, kind)  # type: ignore[arg-type]
+        outcome(world, one, kind)
         refused = asked(world, two)
         assert refused == Refuse(1, "cap", world.now + DAY + 1)
         world.now = refused.retry_at
@@ -101,10 +101,11 @@ def test_a_calendar_cap_begins_anew_at_midnight_of_the_contact() -> None:
     world.give("ann", ContactPut({"timezone": "Asia/Tokyo"}))
     asked(world, one)
     assert asked(world, two) == Refuse(1, "cap", 100 * DAY + 15 * HOUR)
-    for period, midnight in (("week", 102), ("month", 120)):  # 11 April 1970 was a Saturday
-        world, one, two = two_messages("wait", caps=(Cap("c", 1, period=period),))
+    weekly, monthly = Cap("c", 1, period="week"), Cap("c", 1, period="month")
+    for cap, midnight in ((weekly, 102), (monthly, 120)):  # 11 April 1970 was a Saturday
+        world, one, two = two_messages("wait", caps=(cap,))
         asked(world, one)
-        assert asked(world, two) == Refuse(1, "cap", midnight * DAY), period
+        assert asked(world, two) == Refuse(1, "cap", midnight * DAY), cap.period
 
 
 def test_a_journey_leaves_where_its_step_says_so() -> None:
