@@ -19,10 +19,10 @@ from deliverability.feedback.reading import DmarcReport
 __all__ = ("looks_like_dmarc", "read_dmarc")
 
 _SOURCES = 1_000
-_TOKEN = re.compile(
-    r"<!--(?:[^-]|-(?!->))*-->|<!\[CDATA\[((?:[^\]]|\](?!\]>))*)\]\]>|<([/!?]?)([A-Za-z_][\w.:-]*)[^<>]*?(/?)>"
-    r"|([^<]+)|<"
-)
+_TAGS = 2_000_000
+_TAG = re.compile(r"<(/?)([A-Za-z_][\w.:-]{0,80})[^<>]{0,2000}?(/?)>")
+_SKIPPED = (("<!--", "-->"), ("<?", "?>"), ("<!", ">"))
+_CDATA = "<![CDATA["
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?feedback[\s>]", re.IGNORECASE)
 
 
@@ -117,28 +117,50 @@ def _leaves(text: str) -> Iterator[tuple[list[str], str]]:
     """Each closed element that has text, as (path, text); a closed `record` with ""."""
     stack: list[str] = []
     content: list[str] = []
-    for match in _TOKEN.finditer(text):
-        cdata, sign, name, alone, words = match.groups()
-        if words is not None:
-            content.append(html.unescape(words) if "&" in words else words)
-        elif cdata is not None:
-            content.append(match.group(0)[9:-3])
-        elif name is None or sign in ("!", "?"):
-            continue
-        elif sign == "/":
-            local = _local(name)
-            if local in stack[-3:]:
-                while stack[-1] != local:
+    for sign, name, words in _tokens(text):
+        if not name:
+            content.append(words)
+        elif sign == "open":
+            content = []
+            if len(stack) < XML_DEPTH:
+                stack.append(name)
+        else:
+            if name in stack[-3:]:
+                while stack[-1] != name:
                     stack.pop()
                 value = "".join(content).strip()
-                if value or local == "record":
+                if value or name == "record":
                     yield stack, value
                 stack.pop()
             content = []
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str, str]]:
+    """Tags as (`open` or `close`, local name, "") and text as ("", "", words), front to back, each character once."""
+    at, size, tags = 0, len(text), 0
+    while at < size and tags < _TAGS:
+        start = text.find("<", at)
+        start = size if start < 0 else start
+        if start > at:
+            words = text[at:start]
+            yield "", "", html.unescape(words) if "&" in words else words
+        if text.startswith(_CDATA, start):
+            end = text.find("]]>", start)
+            end = size if end < 0 else end
+            yield "", "", text[start + len(_CDATA) : end]
+            at = end + 3
+            continue
+        skipped = next((close for mark, close in _SKIPPED if text.startswith(mark, start)), "")
+        tag = None if skipped else _TAG.match(text, start)
+        if skipped:
+            end = text.find(skipped, start + 2)
+            at = size if end < 0 else end + len(skipped)
+        elif tag is None:
+            at, tags = start + 1, tags + 1
         else:
-            content = []
-            if not alone and len(stack) < XML_DEPTH:
-                stack.append(_local(name))
+            at, tags = tag.end(), tags + 1
+            if not tag.group(3):
+                yield "close" if tag.group(1) else "open", _local(tag.group(2)), ""
 
 
 def _local(name: str) -> str:

@@ -62,5 +62,5 @@ ARCHIVE_MEMBERS = 8
 """Members of a zip archive that are looked at."""
 XML_DEPTH = 32
 """Depth of elements in an XML report."""
-XML_RECORDS = 200_000
+XML_RECORDS = 40_000
 """Records of an aggregate report that are counted."""

@@ -223,7 +223,7 @@ _QUOTED_SURE = 0.5
 _LONG = 12
 _DIGIT = re.compile(r"\d")
 _ADDRESS = re.compile(r"[\w.+=!/-]{1,64}@[\w.-]{1,255}")
-_CHANGING = re.compile(r"(?=[A-Za-z_-]{0,40}\d)[\w-]{13,}")
+_CHANGING = re.compile(r"(?=[A-Za-z_-]{0,40}\d)[\w-]{13,}(?:\.\d{1,6})*")
 
 
 def classify_reply(code: str, enhanced: str, text: str, *, stage: str = "") -> Verdict:
