@@ -1,31 +1,35 @@
-"""Kills workers in the middle of a run, when many messages are in their hands, to show that nothing is lost."""
+"""Kills workers in the middle of a run, when many messages are in their hands, to show that nothing is lost.
+
+The moment is chosen by the state that a worker's pulse shows, and the kill comes from outside, by SIGKILL: messages are
+then in several phases at once, and what a kill met is counted from what the next life finds.
+"""
 
 from __future__ import annotations
 
-__all__ = ("StateKiller",)
+__all__ = ("StateKiller", "phases_met")
 
 import asyncio
 import os
-import random
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
-from actors.cluster import Cluster, WorkerLostError
+from actors.worker.pulse import Beat, pulse_path, read_pulse
 from actors.worker.wire import Hello
 
-IN_HAND_MIN = 50
-LOOK_S = 0.002
-PAUSE_S = 1.5  # between two kills, so that each meets a worker that is at work again
+ATTEMPTING_MIN = 50
+LOOK_S = 0.0005
+PATIENCE = 4000  # looks after which a moment is good enough that shows fewer phases at once
 
 
 class StateKiller:
-    """SIGKILLs `kills` workers, each while it has many messages in hand."""
+    """SIGKILLs `kills` workers, one after the other, each while it has many messages in hand."""
 
-    def __init__(self, cluster: Cluster, kills: int, seed: int) -> None:
-        self._cluster = cluster
+    def __init__(self, data_dir: Path, workers: int, kills: int) -> None:
+        self._paths = [pulse_path(data_dir, worker) for worker in range(workers)]
         self._kills = kills
-        self._rng = random.Random(seed)  # noqa: S311 -- which worker dies shall be repeatable
+        self._dead: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         self.killed = 0
 
@@ -39,24 +43,33 @@ class StateKiller:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def phases(self, hellos: Sequence[Hello]) -> Counter[str]:
-        """Count what the kills met, by the phase that each message was in."""
-        met: Counter[str] = Counter()
-        for hello in hellos:
-            met["handed over, not begun"] += hello.never_begun
-            met["in the air"] += hello.in_the_air
-            met["outcome unconfirmed"] += hello.concluded
-        return met
-
     async def _run(self) -> None:
+        looks = 0
         while self.killed < self._kills:
             await asyncio.sleep(LOOK_S)
-            worker = self._rng.choice(self._cluster.workers)
-            try:
-                status = await worker.status()
-            except WorkerLostError:
+            # in turn, so that no worker dies twice before every other one did
+            turn = self.killed % len(self._paths)
+            beat = read_pulse(self._paths[turn])
+            if beat.pid in self._dead or beat.in_hand < ATTEMPTING_MIN:
                 continue
-            if status.in_hand >= IN_HAND_MIN:
-                os.kill(status.pid, signal.SIGKILL)
+            looks += 1
+            if _rich(beat) or looks > PATIENCE:
+                os.kill(beat.pid, signal.SIGKILL)
+                self._dead.add(beat.pid)
                 self.killed += 1
-                await asyncio.sleep(PAUSE_S)
+                looks = 0
+
+
+def _rich(beat: Beat) -> bool:
+    """Whether a kill now meets messages in several phases."""
+    return beat.begun > 0 and beat.unconfirmed > 0
+
+
+def phases_met(hellos: Sequence[Hello]) -> Counter[str]:
+    """Count what kills met, by the phase that each message was in."""
+    met: Counter[str] = Counter()
+    for hello in hellos:
+        met["handed over, not begun"] += hello.never_begun
+        met["in the air"] += hello.in_the_air
+        met["outcome unconfirmed"] += hello.concluded
+    return met

@@ -18,7 +18,7 @@ from rich.console import Console
 from actors.cluster import Cluster
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.driver import Driver
-from actors.replay.killing import StateKiller
+from actors.replay.killing import StateKiller, phases_met
 from actors.replay.outcomes import Outcomes
 from actors.replay.progress import ProgressDisplay, ProviderCounts, Snapshot
 from actors.replay.reading import EventLog
@@ -105,7 +105,8 @@ async def _drive(
     started: float,
 ) -> Replayed:
     timeline: list[tuple[int, Counts]] = []
-    killer = StateKiller(cluster, options.kills, options.seed) if options.kills else None
+    folder, count = Path(options.config.data_dir), len(cluster.workers)
+    killer = StateKiller(folder, count, options.kills) if options.kills else None
     with ProgressDisplay(console, time.monotonic) as display:
 
         def progress(now: int, statuses: list[WorkerStatus], events: int) -> None:
@@ -142,7 +143,7 @@ async def _drive(
         arrived=arrived,
         in_the_air=sum(hello.in_the_air for hello in driver.hellos),
         kills=len(driver.hellos),
-        phases=killer.phases(driver.hellos) if killer is not None else Counter(),
+        phases=phases_met(driver.hellos),
         journeys_waiting=sum(status.facts.get("timers:c", 0) for status in statuses),
         timeline=timeline,
     )
@@ -195,7 +196,7 @@ async def _cluster(
 
 def _fresh_store(folder: Path) -> None:
     """A replay begins with nothing: a former run's store would know all its input ids."""
-    for name in ("store", "ledgers", "twin"):
+    for name in ("store", "ledgers", "pulse", "twin"):
         shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
 

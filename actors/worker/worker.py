@@ -14,12 +14,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from actors.worker import wire
 from actors.worker.assembly import Assembly, assemble
+from actors.worker.pulse import Pulse, pulse_path
 from actors.worker.recovery import Recovered, recover, resolve
 from actors.worker.views import view_of
 from deliverability.egress import Concluded, lane_name
@@ -76,6 +78,7 @@ class Worker:
         if self._parts is None:
             self._loop = asyncio.get_running_loop()
             self._parts = await assemble(self._settings, self.now, self._outcomes_came)
+            self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
             self._found = recover(self._parts)
             self._inputs.answers += self._found.answers
             self._spawn(self._run())
@@ -99,8 +102,10 @@ class Worker:
         self._peers = peers
 
     async def stop(self) -> None:
-        """Drain: no new hand-overs, finish what is in the air, make all durable, close."""
-        parts = self._need()
+        """Drain: no new hand-overs, finish what is in the air, make all durable, close. Idempotent."""
+        parts = self._parts
+        if parts is None or self._stopping:
+            return
         parts.egress.draining = True
         await parts.delivery.close()
         deadline = self._loop.time() + 10
@@ -307,6 +312,7 @@ class Worker:
         self._send_tells(released.tells)
         if released.releases:
             parts.delivery.pump()
+        self._beat()
 
     def _acknowledge(self, released: Released) -> None:
         verdicts = deque(released.verdicts)
@@ -338,10 +344,15 @@ class Worker:
         parts = self._parts
         if parts is None:
             return
+        self._beat()
         if parts.egress.in_hand == 0 or parts.egress.fresh_count >= OUTCOMES_ENOUGH:
             self._wake.set()
         elif parts.egress.fresh_count and self._soon is None:
             self._soon = self._loop.call_later(OUTCOMES_WAIT_S, self._wake.set)
+
+    def _beat(self) -> None:
+        egress = self._need().egress
+        self._pulse.beat(egress.in_hand, egress.begun, egress.unconfirmed_count)
 
     def _cancel_soon(self) -> None:
         if self._soon is not None:
