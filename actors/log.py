@@ -18,7 +18,9 @@ def configure(level: str, form: Literal["auto", "text", "json"]) -> None:
     terminal = sys.stderr.isatty()
     as_text = form == "text" or (form == "auto" and terminal)
     last = (
-        structlog.dev.ConsoleRenderer(colors=terminal)
+        structlog.dev.ConsoleRenderer(
+            colors=terminal, exception_formatter=structlog.dev.plain_traceback
+        )
         if as_text
         else structlog.processors.JSONRenderer()
     )
@@ -26,7 +28,7 @@ def configure(level: str, form: Literal["auto", "text", "json"]) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.format_exc_info,  # without locals, which may hold personal data
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level, logging.INFO)),

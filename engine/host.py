@@ -432,6 +432,11 @@ class Host:
             "", {}
         )
 
+    @property
+    def feed_position(self) -> int:
+        """Give the position of the newest entry that the feed may have."""
+        return self._feed.seq
+
     def feed_after(self, position: int, n: int, limit: int) -> list[FeedEntry]:
         """Read the feed after a place in it, in commit order."""
         start = partition_prefix(FEED) + FEED_INDEX + position.to_bytes(8) + (n + 1).to_bytes(4)

@@ -52,6 +52,7 @@ from engine.tally import Counts, merged
 T = TypeVar("T")
 
 POLL_S = 0.05
+N_MAX = 2**31  # behind every entry of one position
 INSIST_S = 20.0
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
 _CURSOR = msgspec.msgpack.Decoder(list[tuple[int, int]])
@@ -133,7 +134,7 @@ class ClusterBackend:
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
         """Read the feeds behind a cursor; waits for the first entry if there is none."""
-        places = self._places(cursor)
+        places = await self._places(cursor)
         deadline = asyncio.get_running_loop().time() + wait_ms / 1000
         while True:
             items, places, more = await self._read_feeds(tenant, places, limit)
@@ -262,10 +263,12 @@ class ClusterBackend:
             pid=status.pid,
         )
 
-    def _places(self, cursor: str) -> list[tuple[int, int]]:
+    async def _places(self, cursor: str) -> list[tuple[int, int]]:
         count = len(self._cluster.workers)
         if not cursor:
             return [(0, 0)] * count
+        if cursor == "latest":
+            return [(status.feed_position, N_MAX) for status in await self.statuses()]
         try:
             places = _CURSOR.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         except (binascii.Error, ValueError, msgspec.MsgspecError):

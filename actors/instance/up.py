@@ -60,11 +60,13 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
             "mode `live` is refused until MX delivery is built", mend="use twin or relay"
         )
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     _publish(options)
     async with _twin(options) as twin, _cluster(config, twin) as cluster:
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # only now: Ray sets handlers of its own when it starts
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         backend = ClusterBackend(config, cluster, product_version())
         registry = CollectorRegistry()
         collector = WorkerCollector()

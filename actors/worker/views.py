@@ -94,6 +94,7 @@ def message_view(key: EntityKey, state: MessageState) -> MessageView:
         expires_ms=state.expires if state.status in QUEUED else None,
         cause=state.reason,
         reply=last,
+        final=state.status not in QUEUED,
     )
 
 

@@ -147,6 +147,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     ticks: int = 0
     inputs: int = 0
     in_the_air_found: int = 0
+    feed_position: int = 0  # of the newest entry of its store's feed
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -216,6 +216,7 @@ class Worker:
             ticks=self._ticks,
             inputs=self._decided,
             in_the_air_found=self._found.in_the_air,
+            feed_position=host.feed_position,
         )
 
     # ---- the loop
