@@ -1,9 +1,14 @@
 """What to say to whom and when: the scenario language, and the contact whose journeys it drives.
 
-What lives here: reading and checking scenario files (`document`, `language`, `reading`, `checking`), expressions
-(`cel`), the compiled form (`compiling`), and the machine of contacts (`contact`): its state (`state`), what an
-event does (`entry`), the interpreter of steps (`interpreter`), the permission to send (`permission`). What may not: I/O, clocks,
-chance, the delivery of mail. Begin reading at `model`, then `contact`.
+What lives here:
+- reading a file: `document` (YAML with places), `language` (every key, as data), `scalars`, `steps` and
+  `reading` (to the `model`), `checking` and `shape` (mistakes), `types` (a tenant's schema), `cel` (expressions);
+- the machine of contacts, `contact`: its `state`, what an event does (`entry`, `opening`), the `interpreter` with
+  `doing`, `sending` and `calendar`, what is asked at the hand-over (`permission`, `exposure`), and new versions
+  (`migration`, `moving`);
+- showing: `graph`, `difference`, `schema`, `reference`.
+
+What may not: I/O, clocks, chance, the delivery of mail. Begin reading at `model`, then `contact`.
 
     scenario: welcome
     entry:

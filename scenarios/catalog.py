@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from engine.machine import CatalogView
 from scenarios.compiling import CompiledScenario, Opening
+from scenarios.migration import Migration
 from scenarios.settings import ContactSettings
 from scenarios.state import Journey
 from scenarios.zones import UTC, zone_of
@@ -56,12 +57,26 @@ class TenantView:
 
     def of_journey(self, journey: Journey) -> CompiledScenario | None:
         """Give the version that a journey runs on; None when the catalog has lost it."""
-        compiled = self.current.get(journey.scenario)
-        if compiled is not None and compiled.version == journey.version:
+        return self.version(journey.scenario, journey.version)
+
+    def version(self, scenario: str, version: str) -> CompiledScenario | None:
+        """Give a version of a scenario, the current one or an older one; None: it isn't there."""
+        compiled = self.current.get(scenario)
+        if compiled is not None and compiled.version == version:
             return compiled
-        name = f"{journey.scenario}@{journey.version}"
+        name = f"{scenario}@{version}"
         pinned: CompiledScenario | None = self._catalog.find("scenario-version", self._tenant, name)
         return pinned
+
+    def successor(self, journey: Journey) -> tuple[CompiledScenario, Mapping[str, str]] | None:
+        """Give the version to which a journey moves at its next step, and the places of removed steps."""
+        current = self.current.get(journey.scenario)
+        if current is None or current.version == journey.version:
+            return None
+        found: Migration | None = self._catalog.find("migration", self._tenant, journey.scenario)
+        if found is None or found.policy == "stay":
+            return None
+        return current, found.places
 
 
 class Views:

@@ -34,6 +34,8 @@ from scenarios.draft import Draft
 from scenarios.entry import retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
 from scenarios.interpreter import wake
+from scenarios.migration import MoveJourneys
+from scenarios.moving import move_journeys
 from scenarios.opening import open_started
 from scenarios.permission import answer
 from scenarios.sending import domain_of, send_direct
@@ -48,6 +50,7 @@ ContactInput = (
     | SendDirect
     | MaySend
     | OutcomeNotice
+    | MoveJourneys
     | Wake
 )
 
@@ -73,7 +76,7 @@ class ContactMachine:
         """Decide one input. Total and deterministic."""
         tenant = tenant_of(context.key)
         if state is None:
-            if isinstance(body, (MaySend, OutcomeNotice, Wake)):
+            if isinstance(body, (MaySend, OutcomeNotice, Wake, MoveJourneys)):
                 return _nobody(body, tenant)
             state = _NOBODY
         elif state.erased_at:
@@ -96,6 +99,8 @@ class ContactMachine:
                 _suppress(draft, body)
             case SendDirect():
                 send_direct(draft, body)
+            case MoveJourneys():
+                move_journeys(draft, body)
             case Erase():
                 return _erase(draft, body)
             case _:
@@ -114,7 +119,7 @@ def _conclude(draft: Draft) -> Transition:
     return draft.transition()
 
 
-def _nobody(body: MaySend | OutcomeNotice | Wake, tenant: str) -> Transition:
+def _nobody(body: MaySend | OutcomeNotice | Wake | MoveJourneys, tenant: str) -> Transition:
     """Answer what only a contact that exists should be asked."""
     if isinstance(body, MaySend):
         refuse = Refuse(body.attempt, "cancelled")
@@ -174,7 +179,7 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
         case MaySend():
             refuse = Refuse(body.attempt, "erased")
             return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
-        case OutcomeNotice() | Wake() | Erase():
+        case OutcomeNotice() | Wake() | Erase() | MoveJourneys():
             return Transition(state)
         case Event() | ContactPut() | ConsentGiven() | MarkSuppressed() | SendDirect():
             dropped = Contact(erased_at=state.erased_at, dropped=state.dropped + 1)

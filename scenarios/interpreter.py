@@ -18,6 +18,7 @@ from scenarios.calendar import first_allowed, parse_date
 from scenarios.compiling import CompiledScenario
 from scenarios.doing import do
 from scenarios.draft import Draft
+from scenarios.migration import moved
 from scenarios.program import (
     Branching,
     Condition,
@@ -50,6 +51,15 @@ def advance(
         step = program[position]
         match step:
             case Waiting() | Listening():
+                heir = draft.view.successor(journey)
+                if heir is not None:
+                    compiled, places = heir
+                    program = compiled.program
+                    found = moved(step.id, compiled, places).step
+                    if found is None:
+                        _record_end(draft, journey, "step_removed")
+                        return None
+                    step, journey = found, _into(draft, journey, compiled, found.id)
                 stood = _reach(draft, compiled, step, journey)
                 if isinstance(stood, tuple):
                     journey, position = stood
@@ -87,6 +97,19 @@ def wake(draft: Draft) -> None:
     while due := [one for one in draft.journeys if 0 < one.due <= now]:
         journey = min(due, key=_order)
         draft.replace(journey, _run_due(draft, journey))
+
+
+def _into(draft: Draft, journey: Journey, compiled: CompiledScenario, step: str) -> Journey:
+    """Let a journey go on in the new version of its scenario."""
+    draft.record(
+        "journey_moved",
+        journey=journey.id,
+        scenario=journey.scenario,
+        before=journey.version,
+        after=compiled.version,
+        step=step,
+    )
+    return msgspec.structs.replace(journey, version=compiled.version)
 
 
 def _order(journey: Journey) -> tuple[int, bytes]:

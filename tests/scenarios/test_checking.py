@@ -97,9 +97,9 @@ def test_a_mistake_is_found(steps: str, part: str) -> None:
 
 def test_a_goal_that_takes_the_event_of_a_wait_is_found() -> None:
     text = "goal: bought\n" + FRAME + "  - {id: a, wait_for: bought}"
-    assert [
-        message for _, _, message, _ in found(text)
-    ] == ["`bought` ends the journey as goal or exit before it gets here"]
+    assert [message for _, _, message, _ in found(text)] == [
+        "`bought` ends the journey as goal or exit before it gets here"
+    ]
 
 
 def test_there_is_no_journey_yet_in_a_condition_of_the_entry() -> None:

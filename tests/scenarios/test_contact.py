@@ -24,6 +24,7 @@ from engine.vocabulary import (
     Send,
     SendDirect,
 )
+from scenarios.migration import MoveJourneys
 from scenarios.state import Contact
 from tests.scenarios.world import World
 
@@ -237,6 +238,7 @@ _inputs = st.one_of(
         MaySend, _ids, st.integers(1, 3), st.just("marketing"), st.just("news"), st.integers(0, 9)
     ),
     st.builds(OutcomeNotice, _ids, st.just("delivered"), st.just(1), st.just(1), st.booleans()),
+    st.builds(MoveJourneys, st.just("hello"), st.sampled_from(["", "x"])),
     st.just(Wake()),
 )
 

@@ -133,7 +133,7 @@ _happenings = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(_scenario("one"), _scenario("two"), _happenings)
 def test_the_machine_and_the_reference_agree_on_every_send(
     one: dict[str, Any], two: dict[str, Any], happenings: list[tuple[int, str, dict[str, Any]]]

@@ -12,6 +12,7 @@ from engine.vocabulary import Send
 from scenarios.checking import load
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
+from scenarios.migration import Migration
 from scenarios.state import Contact
 
 
@@ -21,6 +22,7 @@ class Catalog:
     def __init__(self, *texts: str, **settings: Any) -> None:
         self.version = 1
         self.settings = settings
+        self.migrations: dict[str, Migration] = {}
         self._current: dict[str, CompiledScenario] = {}
         self._versions: dict[str, CompiledScenario] = {}
         for text in texts:
@@ -43,6 +45,8 @@ class Catalog:
             return self._versions.get(name)
         if section == "scenario":
             return self._current.get(name)
+        if section == "migration":
+            return self.migrations.get(name)
         return self.settings.get(name) if section == "setting" else None
 
     def all(self, section: str, tenant: str) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ def theirs(text: str, contact: Any, event: Any) -> Any:
         return Failed()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(expressions, _data, _data)
 def test_generated_expressions_agree_with_an_independent_implementation(
     text: str, contact: dict[str, Any], event: dict[str, Any]
