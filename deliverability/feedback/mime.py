@@ -76,23 +76,23 @@ _TRANSFERS = ("quoted-printable", "base64")
 
 
 class Header:
-    """The fields of one header block: names in lower case, values unfolded, in order."""
+    """The fields of one header block: names in lower case, values unfolded, in order; decoded when asked for."""
 
     __slots__ = ("fields",)
 
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
+    def __init__(self, fields: list[tuple[str, bytes]]) -> None:
         self.fields = fields
 
     def get(self, name: str) -> str:
         """The first value of a field, or ""."""
         for key, value in self.fields:
             if key == name:
-                return value
+                return _decode(value, "")
         return ""
 
     def all(self, name: str) -> list[str]:
         """All values of a field, in order."""
-        return [value for key, value in self.fields if key == name]
+        return [_decode(value, "") for key, value in self.fields if key == name]
 
 
 class Part:
@@ -150,7 +150,7 @@ def header_block(data: bytes) -> tuple[Header, int]:
     follows, as does a
     blank line. Where no field is one that mails have, all is body.
     """
-    fields: list[tuple[str, str]] = []
+    fields: list[tuple[str, bytes]] = []
     at, size = 0, min(len(data), HEADER_BYTES)
     while data.startswith(b"\n", at) and at < 4:
         at += 1
@@ -220,10 +220,10 @@ def html_to_text(text: str) -> str:
     return html.unescape(text)
 
 
-def _finish(fields: list[tuple[str, str]], name: str, values: list[bytes]) -> None:
+def _finish(fields: list[tuple[str, bytes]], name: str, values: list[bytes]) -> None:
     if name:
         raw = b" ".join(value.strip() for value in values)[:FIELD_CHARS]
-        fields.append((name, _decode(raw, "")))
+        fields.append((name, raw))
 
 
 def _entity(data: bytes, depth: int, budget: list[int], default_kind: str) -> Part:
