@@ -64,13 +64,14 @@ def decide(
         now_ms: when the reply came.
         internal: the reply was made by us, not by the peer; only rules with `match_internal` see it.
     """
+    heard = [rule for rule in rules if rule.match_internal or not internal]
+    matched = [
+        (rule, pattern) for rule in heard if (pattern := matching_pattern(rule, reply)) is not None
+    ]
+    if not matched:
+        return state, ()
     hits, firings, fired = dict(state.hits), dict(state.firings), []
-    for rule in rules:
-        if internal and not rule.match_internal:
-            continue
-        pattern = matching_pattern(rule, reply)
-        if pattern is None:
-            continue
+    for rule, pattern in matched:
         key = (scope, str(rule.place))
         recent = _recent(hits.get(key, ()), now_ms - rule.trigger.period_ms, now_ms)
         if len(recent) < rule.trigger.count and len(recent) < HITS_MAX:

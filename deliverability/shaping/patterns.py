@@ -21,6 +21,7 @@ from engine.errors import InputError
 PATTERN_CHARS_MAX = 1_000
 TEXT_CHARS_MAX = 1_000  # of a reply; the rest can't be matched, which bounds backtracking
 _OPEN_REPEATS_MAX = 4
+_TIMES_SAFE = 4
 _REPEAT_UNBOUNDED = 10**9
 _DEPTH_MAX = 20
 
@@ -239,18 +240,19 @@ def _is_open(node: _Node) -> bool:
     return node.op == "rep" and node.high >= 100
 
 
+def _is_fixed(node: _Node) -> bool:
+    """Tell whether a part can match a given text in one way only: no choice, no optional or open repeat."""
+    if node.op in ("alt", "opaque"):
+        return False
+    return (node.op != "rep" or node.low == node.high) and all(map(_is_fixed, node.parts))
+
+
 def _explodes(node: _Node) -> bool:
-    """Tell whether an open repeat holds only open or optional parts, as in `(a+)+`."""
-    if not _is_open(node):
-        return any(_explodes(part) for part in node.parts)
-    inner = node.parts[0]
-    branches = _branches(inner)
-    for branch in branches:
-        parts = branch.parts if branch.op == "seq" else (branch,)
-        solid = [part for part in parts if part.op in ("lit", "set", "dot", "anchor")]
-        if any(_is_open(each) for part in parts for each in _walk(part)) and not solid:
-            return True
-    return _explodes(inner)
+    """Tell whether something that can match in several ways is repeated, as in `(a+)+` or `(a|ab)*`."""
+    repeated = node.op == "rep" and node.high > _TIMES_SAFE
+    if repeated and not _is_fixed(node.parts[0]):
+        return True
+    return any(map(_explodes, node.parts))
 
 
 def _lone_star(node: _Node) -> str:
@@ -316,8 +318,8 @@ def compile_pattern(source: str) -> Pattern:
 def _refuse_slow(node: _Node, nodes: list[_Node]) -> None:
     if _explodes(node):
         raise InputError(
-            "a repeat inside a repeat, such as (a+)+, can take exponential time",
-            mend="remove the inner or the outer repeat",
+            "repeating a group with repeats or choices in it, such as (a+)+, can take exponential time",
+            mend="repeat a character set, such as [a-z.]+, or remove the inner or the outer repeat",
         )
     wide = [each for each in nodes if _is_open(each) and each.parts[0].op in ("dot", "set")]
     if len(wide) > _OPEN_REPEATS_MAX:

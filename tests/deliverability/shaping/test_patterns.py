@@ -53,7 +53,20 @@ def test_known_relations() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["(a+)+", "(a*)*b", "(.*)*", "(x|a+)*$", "a" * 2_000, "[", ".*.*.*.*.*"]
+    "source",
+    [
+        "(a+)+",
+        "(a*)*b",
+        "(.*)*",
+        "(x|a+)*$",
+        "(.a?)*z",
+        "(a|ab)*c",
+        "(a?){50}",
+        "(.+\\.)+x",
+        "a" * 2_000,
+        "[",
+        ".*.*.*.*.*",
+    ],
 )
 def test_what_could_take_for_ever_is_refused(source: str) -> None:
     with pytest.raises(InputError):
