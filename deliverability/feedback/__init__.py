@@ -12,7 +12,7 @@ text written by strangers, so everything here is bounded and nothing raises.
     reader      which form is it: `read(mail) -> Reading`              begin here
     taxonomy    cause, blame, action, and the maps to Sisimai and KumoMTA
     replies     one SMTP reply: `classify_reply(code, enhanced, text) -> Verdict`
-    rulebook    the rules as data (rules/replies.toml), compiled and checked; `phrases` is their language
+    rulebook    the rules as data (replies.toml), compiled and checked; `phrases` is their language
     bounces     dsn, prose and the carried message, put together
     complaints, dmarc, tlsrpt, unpack, mime, addresses, signs, limits
 

@@ -39,7 +39,6 @@ _FAILURE = re.compile(
     re.IGNORECASE,
 )
 _RECIPIENT_FIELDS = (
-    "original-rcpt-to",
     "redacted-address",
     "removal-recipient",
     "original-recipient",
@@ -196,7 +195,7 @@ def _report(
 
 def _recipient(fields: dict[str, list[str]], original: Header | None) -> str:
     """The complaining recipient: from the report, the message it carries, or an address that says so."""
-    for name in _RECIPIENT_FIELDS[1:]:
+    for name in _RECIPIENT_FIELDS:
         for value in fields.get(name, []):
             address = clean_address(value)
             if "@" in address:

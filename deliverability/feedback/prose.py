@@ -15,7 +15,7 @@ import re
 
 import msgspec
 
-from deliverability.feedback.addresses import ADDRESS, addresses_in, clean_address
+from deliverability.feedback.addresses import ADDRESS
 from deliverability.feedback.limits import DIAGNOSTIC_CHARS, PROSE_LINES, RECIPIENTS
 
 __all__ = ("Mention", "cut_original", "mentions", "quotes_reply")
@@ -311,9 +311,3 @@ def _rest(lines: list[str], after: int, starts: set[int]) -> str:
         line.strip() for n, line in enumerate(lines[:after]) if n not in starts and line.strip()
     )
     return f"{tail} {head}"
-
-
-def first_address(text: str) -> str:
-    """The first address of a text, cleaned, or ""."""
-    found = addresses_in(text, 1)
-    return clean_address(found[0]) if found else ""

@@ -1,4 +1,4 @@
-"""The rules that give an SMTP reply its cause: data in `rules/replies.toml`, compiled once, and checked.
+"""The rules that give an SMTP reply its cause: data in `replies.toml`, compiled once, and checked.
 
 A rule has an id, a cause, phrases (any of which must match), phrases that must not (`unless`) and conditions
 (`when`) on
@@ -157,7 +157,7 @@ def load(text: str, file: str = "replies.toml") -> Rulebook:
 @lru_cache(maxsize=1)
 def shipped() -> Rulebook:
     """The rules that Veredus ships, compiled on first use."""
-    file = resources.files("deliverability.feedback") / "rules" / "replies.toml"
+    file = resources.files("deliverability.feedback") / "replies.toml"
     return load(file.read_text(encoding="utf-8"))
 
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ("MEANINGS", "STATUS", "Action", "Blame", "Cause", "Meaning", "meaning_of")
+__all__ = ("MEANINGS", "STATUS", "Action", "Blame", "Cause", "Meaning")
 
 
 class Cause(StrEnum):
@@ -451,11 +451,6 @@ MEANINGS: dict[Cause, Meaning] = {
         "the recipient, or a provider for them, complained",
     ),
 }
-
-
-def meaning_of(cause: Cause) -> Meaning:
-    """The usual reading of a cause."""
-    return MEANINGS[cause]
 
 
 STATUS: dict[Cause, str] = {
