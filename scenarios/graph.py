@@ -41,19 +41,25 @@ _TEXT_MAX: Final = 34
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A step, the entry, or the end."""
+    """A step, the entry, or the end; `column` is where it is drawn."""
 
     id: str
     kind: str
     text: str
+    column: int = 0
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """A way from one node to another, with the branch's name ("" for the only one)."""
+    """A way from one node to another, with the branch's name ("" for the only one).
+
+    `label` is what is shown; a branch without steps is drawn in the column `via` of its own.
+    """
 
     source: str
     target: str
     branch: str = ""
+    label: str = ""
+    via: int = -1
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -63,67 +69,80 @@ class Graph(msgspec.Struct, frozen=True):
     edges: tuple[Edge, ...]
 
 
+_Way = tuple[str, str, tuple[Step, ...]]  # branch, label, steps
+
+
 class _Builder:
+    """Walks the steps; branches get columns side by side, so that no way runs through a node."""
+
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
 
-    def steps(self, steps: tuple[Step, ...], after: str) -> str:
-        """Add steps that go on at `after`; give the node where they begin."""
+    def steps(self, steps: tuple[Step, ...], after: str, column: int) -> tuple[str, int]:
+        """Add steps that go on at `after`; give the node where they begin, and their columns."""
         names = [_END if isinstance(step, End) else step.id for step in steps]
+        width = 1
         for at, step in enumerate(steps):
             following = names[at + 1] if at + 1 < len(steps) else after
             if not isinstance(step, End):
-                self.nodes.append(_node(step))
-                self._leave(step, following)
-        return names[0] if names else after
+                self.nodes.append(_node(step, column))
+                width = max(width, self._leave(step, following, column))
+        return (names[0] if names else after), width
 
-    def _leave(self, step: Step, after: str) -> None:
-        match step:
-            case If(id=identity, then=then, otherwise=otherwise):
-                self._ways(identity, (("then", then), ("else", otherwise)), after)
-            case Switch(id=identity, cases=cases, otherwise=otherwise):
-                named = tuple((str(at), case.then) for at, case in enumerate(cases))
-                self._ways(identity, (*named, ("else", otherwise)), after)
-            case Split(id=identity, variants=variants):
-                ways = tuple((one.name, one.then) for one in variants)
-                self._ways(identity, ways, after)
-            case WaitFor(id=identity, waiters=waiters, otherwise=otherwise, timeout_ms=timeout):
-                named = tuple((str(at), one.then) for at, one in enumerate(waiters))
-                late = (("timeout", otherwise),) if timeout else ()
-                self._ways(identity, (*named, *late), after)
-            case ForEach(id=identity, steps=steps) | Repeat(id=identity, steps=steps):
-                self.edges.append(Edge(identity, self.steps(steps, identity), "each"))
-                self.edges.append(Edge(identity, after, "done"))
-            case End():
-                raise AssertionError("an end has no way on")
-            case Wait() | Send() | Update() | Score() | Tag() | Start() | Stop() | Notify():
-                self.edges.append(Edge(step.id, after))
-            case _:
-                assert_never(step)
+    def _leave(self, step: Step, after: str, column: int) -> int:
+        """Add the ways out of a step; give how many columns they take."""
+        if isinstance(step, (ForEach, Repeat)):
+            first, width = self.steps(step.steps, step.id, column + 1)
+            self.edges.append(Edge(step.id, first, "each", "each"))
+            self.edges.append(Edge(step.id, after, "done", "done"))
+            return width + 1
+        assert not isinstance(step, End)
+        ways = _ways_of(step)
+        if not ways:
+            self.edges.append(Edge(step.id, after))
+            return 1
+        taken = 0
+        for branch, label, steps in ways:
+            first, width = self.steps(steps, after, column + taken)
+            via = -1 if steps and first != _END else column + taken
+            self.edges.append(Edge(step.id, first, branch, label, via))
+            taken += width
+        return taken
 
-    def _ways(
-        self, identity: str, ways: tuple[tuple[str, tuple[Step, ...]], ...], after: str
-    ) -> None:
-        for branch, steps in ways:
-            self.edges.append(Edge(identity, self.steps(steps, after), branch))
+
+def _ways_of(step: Step) -> list[_Way]:
+    match step:
+        case If(then=then, otherwise=otherwise):
+            return [("then", "yes", then), ("else", "no", otherwise)]
+        case Switch(cases=cases, otherwise=otherwise):
+            named = [(str(at), case.when, case.then) for at, case in enumerate(cases)]
+            return [*named, ("else", "else", otherwise)]
+        case Split(variants=variants):
+            return [(one.name, one.name, one.then) for one in variants]
+        case WaitFor(waiters=waiters, otherwise=otherwise, timeout_ms=timeout_ms):
+            named = [(str(at), one.event, one.then) for at, one in enumerate(waiters)]
+            late = f"after {format_duration(timeout_ms)}"
+            return [*named, ("timeout", late, otherwise)] if timeout_ms else named
+        case _:
+            return []
 
 
 def graph_of(scenario: Scenario) -> Graph:
     """Make the graph of a scenario."""
     builder = _Builder()
     events = " or ".join(entry.event for entry in scenario.entries)
-    first = builder.steps(scenario.steps, _END)
-    nodes = (Node(_START, "entry", events), *builder.nodes, Node(_END, "end", "end"))
+    first, _ = builder.steps(scenario.steps, _END, 0)
+    nodes = (Node(_START, "entry", events), *builder.nodes, Node(_END, "end", ""))
     return Graph(nodes, (Edge(_START, first), *builder.edges))
 
 
-def _node(step: Step) -> Node:
+def _node(step: Step, column: int) -> Node:
     """Make the node of a step: its kind, and in a few words what it says."""
     kind = str(step.__struct_config__.tag)
     if isinstance(step, Split) and step.experiment:
         kind = "experiment"
-    return Node(getattr(step, "id", ""), kind, _told(step))
+    return Node(getattr(step, "id", ""), kind, _told(step), column)
 
 
 def _told(step: Step) -> str:
@@ -163,7 +182,11 @@ def _told(step: Step) -> str:
 
 def _label(edge: Edge, counts: Counts) -> str:
     count = counts.get((edge.source, edge.branch))
-    return " ".join([edge.branch] * bool(edge.branch) + ([f"{count:,}"] if count else []))
+    return " ".join(filter(None, (_cut(edge.label), f"{count:,}" if count else "")))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
 
 
 # ---- Mermaid
@@ -186,7 +209,11 @@ def mermaid(graph: Graph, counts: Counts | None = None) -> str:
     lines = ["flowchart TD"]
     for node in graph.nodes:
         begin, end = _SHAPES.get(node.kind, ('["', '"]'))
-        shown = node.id if node.kind == "end" else f"{node.kind} {node.id}<br/>{_quoted(node.text)}"
+        shown = (
+            node.id
+            if node.kind == "end"
+            else f"{node.kind} {node.id}<br/>{_quoted(_cut(node.text))}"
+        )
         lines.append(f"  {names[node.id]}{begin}{shown}{end}")
     for edge in graph.edges:
         label = _label(edge, counts or {})
@@ -196,9 +223,8 @@ def mermaid(graph: Graph, counts: Counts | None = None) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Escape for a Mermaid text in quotes; long texts are cut."""
-    short = text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
-    return short.replace("&", "&amp;").replace('"', "#quot;").replace("<", "&lt;")
+    """Escape for a Mermaid text in quotes."""
+    return text.replace("&", "&amp;").replace('"', "#quot;").replace("<", "&lt;")
 
 
 # ---- SVG
@@ -238,45 +264,56 @@ def _places(graph: Graph) -> dict[str, tuple[int, int]]:
     depth = dict.fromkeys(order, 0)
     forward = [edge for edge in graph.edges if order[edge.source] < order[edge.target]]
     for edge in sorted(forward, key=lambda one: order[one.source]):
-        depth[edge.target] = max(depth[edge.target], depth[edge.source] + 1)
-    rows: dict[int, int] = {}
-    places = {}
-    for node in graph.nodes:
-        column = rows.get(depth[node.id], 0)
-        rows[depth[node.id]] = column + 1
-        x = _MARGIN + column * (_WIDTH + _GAP_X)
-        places[node.id] = (x, _MARGIN + depth[node.id] * (_HEIGHT + _GAP_Y))
-    return places
+        # A way in a column of its own has no node there: the join is a row lower.
+        step = 2 if edge.via >= 0 else 1
+        depth[edge.target] = max(depth[edge.target], depth[edge.source] + step)
+    return {
+        node.id: (_column(node.column), _MARGIN + depth[node.id] * (_HEIGHT + _GAP_Y))
+        for node in graph.nodes
+    }
+
+
+def _column(column: int) -> int:
+    return _MARGIN + column * (_WIDTH + _GAP_X)
 
 
 def _node_svg(node: Node, x: int, y: int) -> str:
     fill = _COLOURS.get(node.kind, "#ffffff")
     title = node.kind if node.id == node.kind else f"{node.kind} {node.id}"
-    text = node.text if len(node.text) <= _TEXT_MAX else node.text[: _TEXT_MAX - 1] + "…"
     middle = x + _WIDTH // 2
-    second = "" if node.kind == "end" else escape(text)
     return (
         f'<g><title>{escape(node.text)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" rx="6" fill="{fill}" stroke="#6b7280"/>'
         f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-weight="bold">'
-        f'{escape(title)}</text><text x="{middle}" y="{y + 36}" text-anchor="middle">{second}</text></g>'
+        f'{escape(title)}</text><text x="{middle}" y="{y + 36}" text-anchor="middle">{escape(_cut(node.text))}</text></g>'
     )
 
 
 def _edge_svg(edge: Edge, places: Mapping[str, tuple[int, int]], counts: Counts) -> str:
     (from_x, from_y), (to_x, to_y) = places[edge.source], places[edge.target]
     if to_y > from_y:
-        begin_x, begin_y = from_x + _WIDTH // 2, from_y + _HEIGHT
-        end_x, end_y = to_x + _WIDTH // 2, to_y
-        bend = (begin_y + end_y) // 2
-        path = f"M{begin_x},{begin_y} C{begin_x},{bend} {end_x},{bend} {end_x},{end_y}"
-    else:  # the way back of a loop, around the right side
-        begin_x, begin_y = from_x + _WIDTH, from_y + _HEIGHT // 2
-        end_x, end_y = to_x + _WIDTH, to_y + _HEIGHT // 2
-        side = max(begin_x, end_x) + _GAP_X
-        path = f"M{begin_x},{begin_y} C{side},{begin_y} {side},{end_y} {end_x},{end_y}"
+        lane = (_column(edge.via) if edge.via >= 0 else max(from_x, to_x)) + _WIDTH // 2
+        path = _down(from_x + _WIDTH // 2, from_y + _HEIGHT, lane, to_x + _WIDTH // 2, to_y)
+        text_x, text_y = lane + 4, from_y + _HEIGHT + _GAP_Y - 6
+    else:  # the way back of a loop, up on its right side
+        side = max(from_x, to_x) + _WIDTH
+        begin_y, end_y = from_y + _HEIGHT // 2, to_y + _HEIGHT // 2
+        curve = f"C{side + _GAP_X},{begin_y} {side + _GAP_X},{end_y} {to_x + _WIDTH},{end_y}"
+        path = f"M{from_x + _WIDTH},{begin_y} {curve}"
+        text_x, text_y = side + 4, (begin_y + end_y) // 2
     label = escape(_label(edge, counts))
-    text_x, text_y = (begin_x + end_x) // 2 + 4, (begin_y + end_y) // 2
     shown = f'<text x="{text_x}" y="{text_y}" fill="#374151">{label}</text>' if label else ""
     line = f'<path d="{path}" fill="none" stroke="#6b7280" marker-end="url(#tip)"/>'
     return line + shown
+
+
+def _down(x: int, y: int, lane: int, end_x: int, end_y: int) -> str:
+    """Go down in a lane: over to it below the source, out of it above the target."""
+    half = _GAP_Y // 2
+    enter = f"M{x},{y} C{x},{y + half} {lane},{y + half} {lane},{y + _GAP_Y}"
+    leave = (
+        f"L{lane},{end_y - _GAP_Y} C{lane},{end_y - half} {end_x},{end_y - half} {end_x},{end_y}"
+    )
+    if end_y - y <= _GAP_Y:
+        return f"M{x},{y} C{x},{y + half} {end_x},{y + half} {end_x},{end_y}"
+    return f"{enter} {leave}"

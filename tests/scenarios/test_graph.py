@@ -5,7 +5,7 @@ from __future__ import annotations
 import defusedxml.ElementTree
 
 from scenarios.checking import load
-from scenarios.graph import Edge, graph_of, mermaid, svg
+from scenarios.graph import graph_of, mermaid, svg
 
 TEXT = """
 scenario: s
@@ -25,26 +25,40 @@ steps:
 GRAPH = graph_of(load(TEXT))
 
 
-def test_every_way_is_an_edge() -> None:
-    assert set(GRAPH.edges) == {
-        Edge("entry", "i"),
-        Edge("i", "w", "then"),
-        Edge("w", "f"),
-        Edge("i", "r", "else"),
-        Edge("r", "v", "each"),
-        Edge("v", "r"),
-        Edge("r", "end", "done"),
-        Edge("f", "t", "0"),
-        Edge("t", "end"),
-        Edge("f", "end", "1"),
-        Edge("f", "end", "timeout"),
+def test_every_way_is_an_edge_with_what_it_is_called() -> None:
+    assert {(one.source, one.target, one.branch, one.label) for one in GRAPH.edges} == {
+        ("entry", "i", "", ""),
+        ("i", "w", "then", "yes"),
+        ("w", "f", "", ""),
+        ("i", "r", "else", "no"),
+        ("r", "v", "each", "each"),
+        ("v", "r", "", ""),
+        ("r", "end", "done", "done"),
+        ("f", "t", "0", "a"),
+        ("t", "end", "", ""),
+        ("f", "end", "1", "b"),
+        ("f", "end", "timeout", "after 1d"),
     }
+
+
+def test_branches_have_columns_of_their_own() -> None:
+    assert {node.id: node.column for node in GRAPH.nodes} == {
+        "entry": 0,
+        "i": 0,
+        "w": 0,
+        "r": 1,
+        "v": 2,
+        "f": 0,
+        "t": 0,
+        "end": 0,
+    }
+    assert [edge.via for edge in GRAPH.edges if edge.source == "f"] == [-1, 1, 2]
 
 
 def test_mermaid_names_every_node_and_escapes_texts() -> None:
     text = mermaid(GRAPH, {("i", "then"): 1234})
     assert text.count("-->") == len(GRAPH.edges)
-    assert '-->|"then 1,234"|' in text
+    assert '-->|"yes 1,234"|' in text
     assert "#quot;&lt;&amp;" in text
 
 
@@ -53,5 +67,5 @@ def test_svg_is_xml_with_a_box_for_every_node_in_rows_that_follow_the_edges() ->
     name = "{http://www.w3.org/2000/svg}"
     assert len(list(root.iter(f"{name}rect"))) == len(GRAPH.nodes)
     texts = [one.text for one in root.iter(f"{name}text")]
-    assert "timeout 7" in texts
+    assert "after 1d 7" in texts
     assert 'contact.name == "<&>"' in texts
