@@ -1,8 +1,8 @@
 """Read a bounce: put together what its fields, its prose and the message it carries say about each recipient.
 
 The fields of a delivery status come first; prose fills what they lack (a diagnostic, a reply code, the
-recipient itself), the message it
-carries comes last. A status whose detail is 0 says less than the code that the remote host gave, and yields to it.
+recipient itself), the message it carries comes last. A status whose detail is 0 says less than the code that
+the remote host gave, and yields to it.
 """
 
 from __future__ import annotations

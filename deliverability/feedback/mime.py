@@ -147,8 +147,7 @@ def header_block(data: bytes) -> tuple[Header, int]:
     """Parse the header block at the start of `data` and say where the body begins.
 
     A line that is neither field nor continuation ends the block (the body begins with it) unless a field
-    follows, as does a
-    blank line. Where no field is one that mails have, all is body.
+    follows, as does a blank line. Where no field is one that mails have, all is body.
     """
     fields: list[tuple[str, bytes]] = []
     at, size = 0, min(len(data), HEADER_BYTES)

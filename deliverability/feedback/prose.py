@@ -1,12 +1,9 @@
 """Bounces written for people: recipients and what is said about each, from the prose of any MTA.
 
 Not one parser a product but one grammar. Every MTA that writes prose does the same four things: it introduces a
-recipient (alone on a line, in
-angle brackets, before a colon, dots or a bracket, behind a label, or inside a sentence), it says what happened
-(on that line, on the
-next ones, or below a heading), it may quote the SMTP dialogue (`>>>`, `<<<`, `said:`), and it closes with a
-copy of the
-message, which must not be read.
+recipient (alone on a line, in angle brackets, before a colon, dots or a bracket, behind a label, or inside a
+sentence), it says what happened (on that line, on the next ones, or below a heading), it may quote the SMTP
+dialogue (`>>>`, `<<<`, `said:`), and it closes with a copy of the message, which must not be read.
 """
 
 from __future__ import annotations

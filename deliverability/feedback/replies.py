@@ -9,10 +9,8 @@ are far
 more careful with words than with codes: 5.7.1 alone means nothing.
 
 "User unknown" is believed at once where it can only mean that: with 5.1.x, or as the answer to RCPT. After
-DATA, or where nobody knows
-the stage, filters say the same of mailboxes that exist, and the cause is `recipient-refused`, which needs
-repeats to
-suppress.
+DATA, or where nobody knows the stage, filters say the same of mailboxes that exist, and the cause is
+`recipient-refused`, which needs repeats to suppress.
 
 Hot path: `bench` holds it to 50,000 replies a second a core; two caches, by the exact reply and by its words
 without the

@@ -1,11 +1,9 @@
 """The rules that give an SMTP reply its cause: data in `replies.toml`, compiled once, and checked.
 
 A rule has an id, a cause, phrases (any of which must match), phrases that must not (`unless`) and conditions
-(`when`) on
-reply code, enhanced code and stage. Strong rules decide in file order before the table of enhanced codes does,
-weak ones
-(`tier = "weak"`) after it. Each rule carries invented examples which `check` runs, together with a sample of
-each phrase.
+(`when`) on reply code, enhanced code and stage. Strong rules decide in file order before the table of enhanced
+codes does, weak ones (`tier = "weak"`) after it. Each rule carries invented examples which `check` runs,
+together with a sample of each phrase.
 """
 
 from __future__ import annotations

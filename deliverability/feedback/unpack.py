@@ -1,8 +1,8 @@
 """Unpack gzip and zip within bounds: a bomb is noticed by its own numbers, before it takes memory.
 
 Zip archives are read front to back by their local headers (APPNOTE §4.3.7), stored and deflated members only.
-The standard
-library's `zipfile` raises eight kinds of exception for hostile archives, and reads directories of any length.
+The standard library's `zipfile` raises eight kinds of exception for hostile archives, and reads directories of
+any length.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def unpack(data: bytes) -> list[bytes]:
     """The contents of a gzip stream or of the first `ARCHIVE_MEMBERS` members of a zip archive.
 
     Empty if it is neither, broken, encrypted, or unpacks to more than the bounds allow; a stream that ends
-    early gives
-    what it has. Nothing nested is opened.
+    early gives what it has. Nothing nested is opened.
     """
     if data.startswith(_GZIP):
         content = _inflate(data, 31, _allowed(len(data)))
