@@ -11,7 +11,7 @@ def test_the_guide_names_the_files_and_the_next_commands() -> None:
     text = guide(Path("out/report.html"), Path("out/inbox"))
     for part in (
         "out/report.html",
-        "veredus twin --inbox out/inbox",
+        "veredus twin --inbox --data out/inbox",
         "veredus demo --events",
         "veredus scenario check",
         "docs/event-log.md",
