@@ -37,7 +37,9 @@ _PROBE_MAX_MS = 10 * _MINUTE
 _REST_MIN_MS = 30 * _MINUTE
 _REST_MAX_MS = 6 * _HOUR
 _REST_CHEAP_MS = 75 * _MINUTE  # where being too fast for a moment costs one deferral
+_REST_STOP_MS = 90 * _MINUTE  # after a stop, doubled by each further one
 _RAISE_STEP_MS = 15 * _MINUTE
+_RAISE_STEP_MAX_MS = 45 * _MINUTE
 _SHARE = 0.97  # of an estimated ceiling
 _SHARE_MIN = 0.4
 _CUT = 0.9  # of the rate that was too much, where no window explains it
@@ -368,10 +370,8 @@ class Lane:
         if estimates:
             best = self._window = estimates[0]
             self._ceiling = best.per_hour
-            window = best.hypothesis
-            minutes = window.length_ms // _MINUTE
-            reason = f"at most {best.high} in {minutes} min, {window.laid.value}"
-            self._rest_ms = min(_REST_MAX_MS, max(_REST_MIN_MS, window.length_ms))
+            reason = _reason_of(best)
+            self._rest_ms = min(_REST_CHEAP_MS, max(_REST_MIN_MS, best.hypothesis.length_ms))
         else:
             assert self._ceiling is not None
             self._window = None
@@ -404,7 +404,7 @@ class Lane:
             self.windows.deferred(now_ms, begins=True)
             self._recovery = begin_recovery(now_ms, max(4, self._open))
             self._per_hour = self._ceiling / 2
-            self._rest_ms = _REST_MAX_MS
+            self._rest_ms = min(_REST_MAX_MS, max(_REST_STOP_MS, 2 * self._rest_ms))
             self._enter(Phase.RECOVERING, now_ms, "4.7.28: stop, then one connection at a time")
             return
         self._recovery = recovery_after(self._recovery, cause, now_ms)
@@ -449,7 +449,9 @@ class Lane:
         if now_ms < self._rest_until_ms:
             return
         window_ms = self._window.hypothesis.length_ms if self._window else 0
-        self._rest_until_ms = now_ms + min(_HOUR, max(_RAISE_STEP_MS, window_ms))
+        self._rest_until_ms = now_ms + min(_RAISE_STEP_MAX_MS, max(_RAISE_STEP_MS, window_ms))
+        if self._choose_next_window(now_ms):
+            return
         self.days.note(now_ms, self._ceiling)
         if not self._is_used(now_ms):
             self._changed_ms, self._used = now_ms, 0
@@ -469,6 +471,20 @@ class Lane:
             self._raises += 1
         self._changed_ms, self._used = now_ms, 0
 
+    def _choose_next_window(self, now_ms: int) -> bool:
+        """Go on to the next slowest window that explains the evidence, once a raise refuted the one kept to."""
+        if self._window is None or not self.windows.is_refuted(self._window):
+            return False
+        estimates = [each for each in self.windows.estimates() if each.per_hour > self._per_hour]
+        if not estimates:
+            self._window = None
+            return False
+        self._window = estimates[-1]
+        self._ceiling = self._window.per_hour
+        self._reason = _reason_of(self._window)
+        self._cruise_at(self._share, now_ms)
+        return True
+
     def _turn_hour(self, now_ms: int) -> None:
         if now_ms // _HOUR == self._hour:
             return
@@ -479,3 +495,8 @@ class Lane:
             self._ceiling *= factor
             self._reason = f"what this hour took before ({factor:.2f} of the hour before)"
             self._cruise_at(self._share, now_ms)
+
+
+def _reason_of(estimate: WindowEstimate) -> str:
+    window = estimate.hypothesis
+    return f"at most {estimate.high} in {window.length_ms // _MINUTE} min, {window.laid.value}"
