@@ -25,11 +25,13 @@ __all__ = (
     "queue_name",
 )
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 
 from deliverability.retry import next_attempt
+from engine.config import Delivery, RetryCurve
 from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
 from engine.machine import (
     At,
@@ -188,12 +190,19 @@ def _told(state: MessageState, at: int, what: str, detail: str = "") -> tuple[St
 
 
 class MessageMachine:
-    """Decides messages. Holds nothing: one object serves all partitions."""
+    """Decides messages. Holds nothing: one object serves all partitions.
+
+    Args:
+        curve_of: gives the retry curve of a cause.
+    """
 
     kind = MESSAGE
     schema = 1
     state_type = MessageState
     input_type = Input
+
+    def __init__(self, curve_of: Callable[[str], RetryCurve] | None = None) -> None:
+        self._curve_of = curve_of or Delivery().curve
 
     def decide(self, state: MessageState | None, body: Input, context: Context) -> Transition:
         """Decide one input; an input that doesn't fit the status changes nothing but is told."""
@@ -215,7 +224,7 @@ class MessageMachine:
             case Cancel():
                 return _cancelled(state, body, context)
             case AttemptOutcome():
-                return _concluded(state, body, context)
+                return _concluded(state, body, context, self._curve_of)
             case Settle():
                 return _settled(state, body, context)
             case _:
@@ -373,7 +382,12 @@ def _without_person(state: MessageState) -> MessageState:
     return msgspec.structs.replace(state, address="", display_name="", variables={})
 
 
-def _concluded(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+def _concluded(
+    state: MessageState,
+    outcome: AttemptOutcome,
+    context: Context,
+    curve_of: Callable[[str], RetryCurve],
+) -> Transition:
     late = outcome.attempt != state.attempt
     if state.status != "attempting" or late:
         return _late(state, outcome, context)
@@ -390,7 +404,7 @@ def _concluded(state: MessageState, outcome: AttemptOutcome, context: Context) -
         case "unattempted":
             return _again(state, outcome, context)
         case "deferred":
-            return _deferred(state, outcome, context)
+            return _deferred(state, outcome, context, curve_of(outcome.cause))
         case "in_doubt":
             return _doubtful(state, outcome, context)
         case _:
@@ -407,11 +421,13 @@ def _again(state: MessageState, outcome: AttemptOutcome, context: Context) -> Tr
     return Transition(ready.state, ready.place, (notice,))
 
 
-def _deferred(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
+def _deferred(
+    state: MessageState, outcome: AttemptOutcome, context: Context, curve: RetryCurve
+) -> Transition:
     if state.cancel:
         return _again(state, outcome, context)
     deferrals = state.deferrals + (outcome.cause not in PACE_CAUSES)
-    due = next_attempt(outcome.cause, max(deferrals, 1), context.now, context.rng("retry"))
+    due = next_attempt(curve, max(deferrals, 1), context.now, context.rng("retry"))
     policy = _policy(state, context)
     if due >= state.expires or deferrals >= policy.attempts_max:
         return _finish(state, "expired", context, "expired", outcome, reason=outcome.cause)

@@ -284,11 +284,12 @@ class Timeouts(_Section, frozen=True, kw_only=True):
 
 
 DEFAULT_RETRY: Mapping[str, RetryCurve] = {
-    "default": RetryCurve(),
-    "greylisted": RetryCurve(first_s=330, factor=1.5, max_s=3600),
-    "mailbox_full": RetryCurve(first_s=3600, factor=2.0, max_s=28_800),
-    "throttled": RetryCurve(first_s=120, factor=2.0, max_s=7200),
-    "connection": RetryCurve(first_s=60, factor=2.0, max_s=7200),
+    "default": RetryCurve(first_s=600),
+    "greylisted": RetryCurve(first_s=360, factor=1.5, max_s=3600),
+    "mailbox-full": RetryCurve(first_s=14_400, factor=2.0, max_s=86_400),
+    "sending-too-fast": RetryCurve(first_s=300, factor=2.0, max_s=7200),
+    "too-many-connections": RetryCurve(first_s=300, factor=2.0, max_s=7200),
+    "connection": RetryCurve(first_s=120, factor=2.0, max_s=7200),
 }
 """The curve of a cause that the file doesn't name."""
 

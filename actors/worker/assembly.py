@@ -141,7 +141,7 @@ def _host(settings: WorkerSettings, store: Store) -> Host:
         horizon_ms=config.store.horizon_days * DAY_MS,
         records_kept_ms=config.store.retention_days * DAY_MS,
     )
-    machines = Machines((ContactMachine(), MessageMachine(), OnceMachine()))
+    machines = Machines((ContactMachine(), MessageMachine(config.delivery.curve), OnceMachine()))
     return Host(
         store,
         machines,
