@@ -24,7 +24,8 @@ _DEFAULTS = ContactSettings()
 class TenantView:
     """What the contact machine asks of the catalog, for one tenant at one version.
 
-    `by_event` has who may open a journey, the highest priority first, then by name.
+    `by_event` has who may open a journey, the highest priority first, then by name; `windows` the
+    events whose times are kept, with how long (ms).
     """
 
     __slots__ = (
@@ -34,7 +35,7 @@ class TenantView:
         "current",
         "looks_back",
         "settings",
-        "watches_state",
+        "windows",
         "zone",
     )
 
@@ -53,7 +54,11 @@ class TenantView:
                 by_event[opening.event] = (*by_event.get(opening.event, ()), pair)
         self.by_event = by_event
         self.looks_back = frozenset(event for one in ranked for event in one.looks_back)
-        self.watches_state = any("" in one.watches for one in ranked)
+        windows: dict[str, int] = {}
+        for one in ranked:
+            for event, window_ms in one.windows.items():
+                windows[event] = max(windows.get(event, 0), window_ms)
+        self.windows: Mapping[str, int] = windows
 
     def of_journey(self, journey: Journey) -> CompiledScenario | None:
         """Give the version that a journey runs on; None when the catalog has lost it."""

@@ -18,8 +18,10 @@ import msgspec
 
 from scenarios.cel.closures import compile_tree
 from scenarios.cel.syntax import parse
-from scenarios.cel.tree import Name
+from scenarios.cel.tree import Literal, Method, Name
+from scenarios.duration import parse_duration
 from scenarios.model import (
+    Calendar,
     End,
     ForEach,
     If,
@@ -38,6 +40,7 @@ from scenarios.model import (
     Wait,
     WaitFor,
     branches,
+    walk,
 )
 from scenarios.program import (
     Branching,
@@ -75,7 +78,7 @@ class CompiledScenario(msgspec.Struct, frozen=True):
     """A scenario, ready to run. `start` and `places` are positions in `program`.
 
     `looped` has the ids of steps within loops, whose visits are counted; `looks_back` the events that
-    a step may look back for.
+    a step may look back for; `windows` the events whose times are asked for, with how far back (ms).
     """
 
     scenario: Scenario
@@ -89,6 +92,7 @@ class CompiledScenario(msgspec.Struct, frozen=True):
     places: Mapping[str, int]
     looped: frozenset[str]
     looks_back: frozenset[str]
+    windows: Mapping[str, int]
 
 
 def compile_scenario(scenario: Scenario) -> CompiledScenario:
@@ -100,6 +104,10 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
     for watch in scenario.watches:
         made = Watching(watch.name, watch.event, _condition(watch.when), watch.goal)
         watches[watch.event] = (*watches.get(watch.event, ()), made)
+    windows: dict[str, int] = {}
+    for source in filter(None, _expressions(scenario)):
+        for event, window_ms in _windows(parse(source)):
+            windows[event] = max(windows.get(event, 0), window_ms)
     return CompiledScenario(
         scenario=scenario,
         name=scenario.name,
@@ -112,7 +120,52 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         places=places,
         looped=frozenset(_looped(scenario.steps, inside=False)),
         looks_back=frozenset(_looks_back(scenario.steps)),
+        windows=windows,
     )
+
+
+def _expressions(scenario: Scenario) -> Iterator[str]:
+    """Give every expression of a scenario."""
+    yield scenario.key
+    yield from (entry.when for entry in scenario.entries)
+    yield from (watch.when for watch in scenario.watches)
+    for step in walk(scenario.steps):
+        match step:
+            case If(condition=source) | Repeat(condition=source):
+                yield source
+            case Switch(cases=cases):
+                yield from (case.when for case in cases)
+            case WaitFor(waiters=waiters):
+                yield from (waiter.when for waiter in waiters)
+            case ForEach(items=source):
+                yield source
+            case Wait(calendar=Calendar(date=source)):
+                yield source
+            case Update(attributes=attributes):
+                values = (one for one in attributes.values() if isinstance(one, str))
+                yield from (one[1:] for one in values if one.startswith("="))
+            case _:
+                pass
+
+
+def _windows(node: Any) -> Iterator[tuple[str, int]]:
+    """Give the events whose times an expression asks for, with how far back it looks (ms)."""
+    match node:
+        case Method(of=Name(name="contact"), function="count", arguments=(event, window)):
+            assert isinstance(event, Literal)
+            assert isinstance(window, Literal)
+            yield str(event.value), parse_duration(str(window.value)) or 0
+        case Method(of=Name(name="contact"), function="days_since", arguments=(event,)):
+            assert isinstance(event, Literal)
+            yield str(event.value), 0
+        case tuple():
+            for part in node:
+                yield from _windows(part)
+        case msgspec.Struct():
+            for field in node.__struct_fields__:
+                yield from _windows(getattr(node, field))
+        case _:
+            pass
 
 
 def _condition(source: str) -> Condition | None:

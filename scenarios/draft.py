@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ("Draft",)
 
+from bisect import bisect_right
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ from scenarios.state import Contact, Journey, JourneySend, Past
 from scenarios.zones import zone_of
 
 _KEYS_MAX = 50  # remembered keys of one scenario
+_TIMES_MAX = 500  # counted within windows: more are "at least so many"
 
 
 class Draft:
@@ -50,6 +52,7 @@ class Draft:
         "suppressions",
         "tags",
         "tenant",
+        "times",
         "view",
     )
 
@@ -76,8 +79,14 @@ class Draft:
         self.tags = contact.tags
         self.recent = contact.recent
         self.ordinal = contact.ordinal
+        self.times = contact.times
         self.scope = Scope(
-            self.attributes, self.counts, now=context.now, scores=self.scores, tags=self.tags
+            self.attributes,
+            self.counts,
+            now=context.now,
+            scores=self.scores,
+            tags=self.tags,
+            times=self.times,
         )
 
     # ---- writing
@@ -98,6 +107,12 @@ class Draft:
         if counts is self.contact.counts:
             counts = self.counts = self.scope.counts = dict(counts)
         counts[event] = counts.get(event, 0) + 1
+
+    def note_time(self, event: str, at: int, window_ms: int) -> None:
+        """Keep the time of an event; of those before the window only the newest, at most `_TIMES_MAX`."""
+        times = sorted((*self.times.get(event, ()), at))[-_TIMES_MAX:]
+        first = min(bisect_right(times, self.now - window_ms), len(times) - 1)
+        self.times = self.scope.times = {**self.times, event: tuple(times[first:])}
 
     def remember(self, scenario: str, key: str) -> None:
         """Note that the scenario was entered now; of many keys the newest are remembered."""
@@ -200,6 +215,7 @@ class Draft:
             self.tags,
             self.recent,
             self.ordinal,
+            self.times,
         )
         due = 0
         for journey in self.journeys:

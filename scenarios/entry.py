@@ -22,6 +22,10 @@ _RECENT_MAX: Final = 10  # events of a name kept for those who look back
 def take_event(draft: Draft, event: Event) -> None:
     """Decide an event. A historical one is only counted."""
     draft.count(event.name)
+    window_ms = draft.view.windows.get(event.name)
+    if window_ms is not None:
+        at = min(event.at, draft.now) if event.historical else draft.now
+        draft.note_time(event.name, at, window_ms)
     if event.historical:
         return
     if event.name in draft.view.looks_back:

@@ -282,10 +282,12 @@ def _node_svg(node: Node, x: int, y: int) -> str:
     title = node.kind if node.id == node.kind else f"{node.kind} {node.id}"
     middle = x + _WIDTH // 2
     return (
-        f'<g><title>{escape(node.text)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" '
+        f"<g><title>{escape(node.text)}</title>"
+        f'<rect x="{x}" y="{y}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" rx="6" fill="{fill}" stroke="#6b7280"/>'
         f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-weight="bold">'
-        f'{escape(title)}</text><text x="{middle}" y="{y + 36}" text-anchor="middle">{escape(_cut(node.text))}</text></g>'
+        f'{escape(title)}</text><text x="{middle}" y="{y + 36}" text-anchor="middle">'
+        f"{escape(_cut(node.text))}</text></g>"
     )
 
 

@@ -48,6 +48,8 @@ def _functions() -> str:
         rows.append(f"| `a.{name}({arguments})` | {one.gives} | {one.says} |")
     rows += [
         "| `contact.count('event')` | int | how often the event happened, this one included |",
+        "| `contact.count('event', '90d')` | int | how often in the last 90 days; at most 500 are known |",
+        "| `contact.days_since('event')` | int | whole days since it last happened |",
         "| `contact.score('name')` | double | the score now, after its decay |",
         "| `contact.tagged('name')` | bool | does the contact have the tag? |",
         "| `has(a.b)` | bool | is the field there? |",

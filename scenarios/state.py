@@ -149,3 +149,4 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     tags: dict[str, int] = {}
     recent: dict[str, tuple[Seen, ...]] = {}
     ordinal: int = 0
+    times: dict[str, tuple[int, ...]] = {}  # of events that a scenario counts within a window, ms

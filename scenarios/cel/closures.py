@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ("Closure", "compile_tree")
 
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
@@ -40,6 +41,7 @@ from scenarios.cel.values import (
     kind_of,
     ordered,
 )
+from scenarios.duration import DAY_MS, parse_duration
 
 Closure = Callable[[Scope], Any]
 
@@ -171,8 +173,10 @@ def _method(node: Method) -> Closure:
         match node.arguments:
             case (Literal(value=str(name)),):
                 return _contact_method(node.function, name)
+            case (Literal(value=str(name)), Literal(value=str(window))):
+                return _count_within(name, parse_duration(window) or 0)
             case _:
-                raise AssertionError("`kinds` lets only a constant name pass")
+                raise AssertionError("`kinds` lets only constants pass")
     parts = [compile_tree(one) for one in (node.of, *node.arguments)]
     return _apply(METHODS[node.function].apply, parts)
 
@@ -181,12 +185,32 @@ def _contact_method(function: str, name: str) -> Closure:
     match function:
         case "count":
             return lambda scope: scope.counts.get(name, 0)
+        case "days_since":
+            return _days_since(name)
         case "tagged":
             return lambda scope: name in scope.tags
         case "score":
             return lambda scope: scope.scores[name].at(scope.now) if name in scope.scores else 0.0
         case _:
             raise AssertionError(f"`kinds` lets no contact.{function}() pass")
+
+
+def _count_within(event: str, window_ms: int) -> Closure:
+    def count(scope: Scope) -> int:
+        times = scope.times.get(event, ())
+        return len(times) - bisect_right(times, scope.now - window_ms)
+
+    return count
+
+
+def _days_since(event: str) -> Closure:
+    def days(scope: Scope) -> int:
+        times = scope.times.get(event)
+        if not times:
+            raise EvaluationError(f"`{event}` isn't known to have happened")
+        return max(scope.now - times[-1], 0) // DAY_MS
+
+    return days
 
 
 def _apply(function: Callable[..., Any], parts: list[Closure]) -> Closure:

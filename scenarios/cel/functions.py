@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("CONTACT_METHODS", "FUNCTIONS", "METHODS", "Function")
+__all__ = ("CONTACT_METHODS", "EVENT_METHODS", "FUNCTIONS", "METHODS", "Function")
 
 import re
 from collections.abc import Callable
@@ -103,5 +103,8 @@ METHODS: Final[dict[str, Function]] = {
     "startsWith": Function((_TEXT, _TEXT), "bool", _starts_with, "does it begin with the other?"),
     "endsWith": Function((_TEXT, _TEXT), "bool", _ends_with, "does it end with the other?"),
 }
-CONTACT_METHODS: Final = {"count": "int", "score": "double", "tagged": "bool"}
+CONTACT_METHODS: Final = {"count": "int", "days_since": "int", "score": "double", "tagged": "bool"}
 """What `contact` can be asked by a name in quotes, with the kind it gives."""
+
+EVENT_METHODS: Final = frozenset({"count", "days_since"})
+"""Those whose name is an event's."""

@@ -13,7 +13,13 @@ from typing import assert_never
 
 import msgspec
 
-from scenarios.cel.functions import CONTACT_METHODS, FUNCTIONS, METHODS, Function
+from scenarios.cel.functions import (
+    CONTACT_METHODS,
+    EVENT_METHODS,
+    FUNCTIONS,
+    METHODS,
+    Function,
+)
 from scenarios.cel.scope import JOURNEY_FIELDS
 from scenarios.cel.syntax import ExpressionMistake
 from scenarios.cel.tree import (
@@ -34,6 +40,7 @@ from scenarios.cel.tree import (
     Unary,
 )
 from scenarios.cel.values import a_kind, kind_of
+from scenarios.duration import parse_duration
 from scenarios.mistakes import did_you_mean
 
 _MACRO_DEPTH_MAX = 2
@@ -201,13 +208,20 @@ class _Checker:
     def _contact_argument(self, node: Method) -> None:
         match node.arguments:
             case (Literal(value=str(name)),):
-                known = self._fields.events
-                if node.function == "count" and known is not None and name not in known:
-                    mend = did_you_mean(name, known)
-                    self.mistake(f"no event `{name}` is declared", node, mend)
+                self._declared(node, name)
+            case (Literal(value=str(name)), Literal(value=str(window))) if node.function == "count":
+                self._declared(node, name)
+                if parse_duration(window) is None:
+                    mend = "write it as contact.count('order.placed', '90d')"
+                    self.mistake(f"`{window[:40]}` isn't a duration", node, mend)
             case _:
                 mend = f"write it as contact.{node.function}('name')"
                 self.mistake(f"{node.function}() takes a name in quotes", node, mend)
+
+    def _declared(self, node: Method, name: str) -> None:
+        known = self._fields.events
+        if node.function in EVENT_METHODS and known is not None and name not in known:
+            self.mistake(f"no event `{name}` is declared", node, did_you_mean(name, known))
 
     def _macro(self, node: Macro, variables: Mapping[str, str]) -> str:
         kind = self._one_of(

@@ -31,6 +31,7 @@ class Scope:
         "now",
         "scores",
         "tags",
+        "times",
         "variables",
     )
 
@@ -43,6 +44,7 @@ class Scope:
         now: int = 0,
         scores: Mapping[str, Decaying] = _NOTHING,
         tags: Mapping[str, int] = _NOTHING,
+        times: Mapping[str, tuple[int, ...]] = _NOTHING,
     ) -> None:
         self.attributes = attributes
         self.counts = counts
@@ -51,4 +53,5 @@ class Scope:
         self.now = now
         self.scores = scores
         self.tags = tags
+        self.times = times
         self.variables: dict[str, Any] = {}

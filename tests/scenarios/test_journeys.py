@@ -399,3 +399,37 @@ def test_an_event_that_interests_nobody_is_counted_and_nothing_else() -> None:
     transition = world.give("ann", Event("page.seen", 0))
     assert (transition.effects, transition.place) == ([], None)
     assert world.contact("ann").counts == {"page.seen": 1}
+
+
+def test_events_are_counted_within_a_window_that_moves_on() -> None:
+    text = f"""
+scenario: s
+entry: {{event: e, when: "contact.count('order', '10d') == 2"}}
+reentry: always
+steps: [{mail("m")}]
+"""
+    world = world_with(text)
+    world.give("ann", Event("order", 0, historical=True))
+    world.now = 10 * DAY - 1
+    world.give("ann", Event("order", 0))
+    world.give("ann", Event("e", 0))
+    world.now = 10 * DAY
+    world.give("ann", Event("e", 0))
+    assert [at for at, _, _, _ in world.sent] == [10 * DAY - 1]
+    assert world.contact("ann").times == {"order": (0, 10 * DAY - 1)}
+
+
+def test_the_days_since_an_event_are_whole_days() -> None:
+    text = f"""
+scenario: s
+entry: order
+reentry: restart
+steps:
+  - {{id: w, wait: 47h}}
+  - {{id: i, if: contact.days_since('order') == 1, then: [{mail("m")}]}}
+  - {{id: j, if: contact.days_since('never') >= 0, else: [{mail("n")}]}}
+"""
+    world = world_with(text)
+    world.give("ann", Event("order", 0))
+    world.drain()
+    assert steps_sent(world) == ["m", "n"]
