@@ -26,6 +26,7 @@ from actors.replay.run import read_scenarios
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
+from actors.twin.signatures import keys_in
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
@@ -36,6 +37,7 @@ from engine.errors import RefusedError, VeredusError
 log = structlog.get_logger()
 
 LOOK_S = 1.0
+VERIFY_EVERY = 10  # verifying costs 10 ms of CPU a mail
 
 
 class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,10 +121,10 @@ async def _twin(options: UpOptions) -> AsyncIterator[TwinServer | None]:
     if options.config.delivery.mode != "twin":
         yield None
         return
-    recorder = Recorder(Path(options.config.data_dir) / "twin")
-    server = TwinServer(
-        twin_of(options.twin), WallClock(), recorder, TwinServerOptions(port=options.twin_port)
-    )
+    data = Path(options.config.data_dir)
+    listening = TwinServerOptions(port=options.twin_port, verify_every=VERIFY_EVERY)
+    recorder = Recorder(data / "twin")
+    server = TwinServer(twin_of(options.twin), WallClock(), recorder, listening, keys_in(data))
     await server.start()
     try:
         yield server

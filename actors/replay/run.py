@@ -26,6 +26,7 @@ from actors.replay.sorting import Survey, instants, survey
 from actors.twin.clock import SetClock
 from actors.twin.record import Recorder, RecorderOptions
 from actors.twin.server import TwinServer, TwinServerOptions
+from actors.twin.signatures import keys_in
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import Letterhead, letterheads
 from actors.worker.wire import WorkerSettings, WorkerStatus
@@ -35,6 +36,8 @@ from engine.config import Config
 from engine.errors import InputError, RefusedError
 from engine.keyspace import Keyspace
 from engine.tally import ACCEPTED, Counts
+
+VERIFY_EVERY = 50
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,11 +161,13 @@ async def _twin(options: ReplayOptions, clock: SetClock) -> AsyncIterator[TwinSe
             )
         yield None
         return
-    folder = Path(options.config.data_dir) / "twin"
+    data = Path(options.config.data_dir)
     recorder = Recorder(
-        folder, RecorderOptions(keep=options.keep_mails, fresh=True), options.received
+        data / "twin", RecorderOptions(keep=options.keep_mails, fresh=True), options.received
     )
-    server = TwinServer(options.twin, clock, recorder, TwinServerOptions())
+    # verifying a signature costs 10 ms of CPU, so a sample is enough while many mails arrive
+    listening = TwinServerOptions(verify_every=VERIFY_EVERY)
+    server = TwinServer(options.twin, clock, recorder, listening, keys_in(data))
     await server.start()
     try:
         yield server
