@@ -65,7 +65,7 @@ def _expressions(reading: Reading, text: str, file: str, types: TypeSchema | Non
     lines = text.split("\n")
     found = []
     for written in reading.expressions:
-        journey = None if written.standing == "entry" else caught
+        journey = None if written.standing in {"entry", "state"} else caught
         fields = _fields(written, journey, opened_by, types)
         for mistake in _expression_mistakes(written, fields):
             line, column = _place(written, mistake, lines)
@@ -76,12 +76,13 @@ def _expressions(reading: Reading, text: str, file: str, types: TypeSchema | Non
 def _fields(
     written: Written, journey: tuple[str, ...] | None, opened_by: set[str], types: TypeSchema | None
 ) -> Fields:
+    nothing: dict[str, str] | None = {} if written.standing == "state" else None
     if types is None:
-        return Fields(journey=journey)
+        return Fields(event=nothing, journey=journey)
     events = {written.event} if written.event else opened_by
     return Fields(
         contact=types.contact,
-        event=types.fields_of(events) if "" not in events else None,
+        event=types.fields_of(events) if nothing is None and "" not in events else nothing,
         events=frozenset(types.events),
         journey=journey,
     )

@@ -59,7 +59,7 @@ from scenarios.program import (
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """An event that opens journeys."""
+    """An event that opens journeys; without one (""), a condition that comes true."""
 
     event: str
     condition: Condition | None
@@ -112,7 +112,9 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         scenario=scenario,
         name=scenario.name,
         version=scenario.version,
-        openings=tuple(Opening(one.event, _condition(one.when)) for one in scenario.entries),
+        openings=tuple(
+            Opening(one.event, _condition(one.when or one.becomes)) for one in scenario.entries
+        ),
         key=_condition(scenario.key),
         watches=watches,
         program=tuple(layout.program),
@@ -127,7 +129,7 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
 def _expressions(scenario: Scenario) -> Iterator[str]:
     """Give every expression of a scenario."""
     yield scenario.key
-    yield from (entry.when for entry in scenario.entries)
+    yield from (entry.when or entry.becomes for entry in scenario.entries)
     yield from (watch.when for watch in scenario.watches)
     for step in walk(scenario.steps):
         match step:

@@ -31,7 +31,7 @@ from engine.vocabulary import (
 )
 from scenarios.catalog import Views
 from scenarios.draft import Draft
-from scenarios.entry import retime, take_event, watch_state
+from scenarios.entry import enter_by_state, retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
 from scenarios.interpreter import wake
 from scenarios.migration import MoveJourneys
@@ -105,11 +105,13 @@ class ContactMachine:
                 return _erase(draft, body)
             case _:
                 assert_never(body)
-        return _conclude(draft)
+        return _conclude(draft, quiet=isinstance(body, Event) and body.historical)
 
 
-def _conclude(draft: Draft) -> Transition:
-    """Let everything follow that a change of the contact entails."""
+def _conclude(draft: Draft, *, quiet: bool) -> Transition:
+    """Let everything follow that a change of the contact entails; `quiet`: nothing opens."""
+    if "" in draft.view.by_event and draft.contact is not _NOBODY and not quiet:
+        enter_by_state(draft)
     if draft.starting:
         open_started(draft)
     if draft.journeys:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ("retime", "take_event", "watch_state")
+__all__ = ("enter_by_state", "retime", "take_event", "watch_state")
 
 from typing import Any, Final
 
 import msgspec
 
 from engine.vocabulary import Event
+from scenarios.cel.closures import Closure
+from scenarios.cel.scope import Scope
+from scenarios.cel.values import EvaluationError
 from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import advance, caught, due_of, fits, look
@@ -51,6 +54,32 @@ def _enter(draft: Draft, event: Event) -> None:
         if draft.holds(opening.condition, compiled.name):
             opened = compiled.name
             open_journey(draft, compiled, event.data)
+
+
+def enter_by_state(draft: Draft) -> None:
+    """Open the journeys whose condition this input has made true."""
+    before = draft.contact
+    former = Scope(
+        before.attributes,
+        before.counts,
+        now=draft.now,
+        scores=before.scores,
+        tags=before.tags,
+        times=before.times,
+    )
+    for compiled, opening in draft.view.by_event.get("", ()):
+        assert opening.condition is not None
+        closure = opening.condition.closure
+        draft.scope.event = {}
+        if _true(closure, draft.scope) and not _true(closure, former):
+            open_journey(draft, compiled, {})
+
+
+def _true(closure: Closure, scope: Scope) -> bool:
+    try:
+        return closure(scope) is True
+    except EvaluationError:  # a missing attribute is the rule here: not worth a record
+        return False
 
 
 def _listen(draft: Draft, compiled: CompiledScenario, journey: Journey, event: Event) -> None:

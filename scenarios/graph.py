@@ -131,7 +131,7 @@ def _ways_of(step: Step) -> list[_Way]:
 def graph_of(scenario: Scenario) -> Graph:
     """Make the graph of a scenario."""
     builder = _Builder()
-    events = " or ".join(entry.event for entry in scenario.entries)
+    events = " or ".join(entry.event or entry.becomes for entry in scenario.entries)
     first, _ = builder.steps(scenario.steps, _END, 0)
     nodes = (Node(_START, "entry", events), *builder.nodes, Node(_END, "end", ""))
     return Graph(nodes, (Edge(_START, first), *builder.edges))

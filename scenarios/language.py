@@ -117,10 +117,16 @@ DOCUMENT: Final = Form(
 )
 ENTRY: Final = Form(
     "entry",
-    "A journey opens when the event arrives and the condition holds.",
+    "A journey opens when the event arrives and the condition holds, or when a condition comes true.",
     (
-        Field("event", "event", "the name of the opening event", required=True),
+        Field("event", "event", "the name of the opening event"),
         Field("when", "condition", "a condition over contact and event"),
+        Field(
+            "becomes",
+            "condition",
+            "instead of an event: a condition over contact that an input has made true; a contact "
+            "that is new hasn't changed",
+        ),
     ),
 )
 WATCH: Final = Form(

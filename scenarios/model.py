@@ -50,10 +50,14 @@ class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(_Part, frozen=True):
-    """Which event opens a journey, and the condition it must fulfil ("" for none)."""
+    """Which event opens a journey, and the condition it must fulfil ("" for none).
 
-    event: str
+    Or without an event: the condition that opens it when it comes true (`becomes`).
+    """
+
+    event: str = ""
     when: str = ""
+    becomes: str = ""
 
 
 class Watch(_Part, frozen=True):

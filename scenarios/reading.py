@@ -92,10 +92,22 @@ class _Reader(StepReader):
                 entries.append(Entry(self.text(item, form.field("event"), path)))
                 continue
             items = self.form(item, form, path) or {}
+            self._one_opening(item, items, path)
             event = self.scalar(form, items, "event", path)
             condition = self.condition(items.get("when"), join(path, "when"), "entry", event)
-            entries.append(Entry(event, condition))
+            becomes = self.condition(items.get("becomes"), join(path, "becomes"), "state")
+            entries.append(Entry(event, condition, becomes))
         return tuple(entries)
+
+    def _one_opening(self, node: Node, items: dict[str, Node], path: str) -> None:
+        if not isinstance(node, MappingNode):
+            return
+        if "becomes" in items and ("event" in items or "when" in items):
+            mend = "make them two entries, `- event: …` and `- becomes: …`"
+            self.mistake(node, path, "`becomes` stands for itself", mend)
+        elif "becomes" not in items and "event" not in items:
+            mend = "add `event:`, the name of the opening event"
+            self.mistake(node, path, "entry has no `event`", mend)
 
     def _watches(self, node: Node | None, key: str, *, goal: bool) -> tuple[Watch, ...]:
         form, watches = PARTS["watch"], []

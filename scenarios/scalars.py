@@ -21,7 +21,7 @@ _TEMPLATE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 _EVENT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _TEXT_MAX: Final = 2_000
 
-Standing = Literal["entry", "waiter", "step"]
+Standing = Literal["entry", "state", "waiter", "step"]
 
 
 class Written(msgspec.Struct):

@@ -137,7 +137,7 @@ def _undeclared(
     scenario: Scenario, types: TypeSchema, reading: Reading, file: str, found: list[Mistake]
 ) -> None:
     """Find events that the tenant's schema doesn't have."""
-    listened = [(entry.event, None) for entry in scenario.entries]
+    listened = [(entry.event, None) for entry in scenario.entries if entry.event]
     listened += [(watch.event, None) for watch in scenario.watches if watch.event]
     places: list[tuple[str, Step | None]] = list(listened)
     for step in walk(scenario.steps):

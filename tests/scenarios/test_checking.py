@@ -102,6 +102,17 @@ def test_a_goal_that_takes_the_event_of_a_wait_is_found() -> None:
     ]
 
 
+def test_an_entry_has_an_event_or_a_condition_that_becomes_true() -> None:
+    for entry, part in (
+        ("{when: 'true'}", "entry has no `event`"),
+        ("{event: e, becomes: 'true'}", "`becomes` stands for itself"),
+        ("{becomes: event.x == 1}", "event has no field `x`"),
+        ("{becomes: journey.visit == 1}", "no journey yet"),
+    ):
+        text = f"scenario: s\nentry: {entry}\nsteps: [{{id: a, wait: 1d}}]"
+        assert [part in message for _, _, message, _ in found(text)] == [True], entry
+
+
 def test_there_is_no_journey_yet_in_a_condition_of_the_entry() -> None:
     text = "scenario: s\nentry: {event: e, when: journey.visit == 1}\nsteps: [{id: a, wait: 1d}]"
     assert [(line, column) for line, column, _, _ in found(text)] == [(2, 25)]

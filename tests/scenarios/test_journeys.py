@@ -433,3 +433,22 @@ steps:
     world.give("ann", Event("order", 0))
     world.drain()
     assert steps_sent(world) == ["m", "n"]
+
+
+def test_a_condition_that_comes_true_opens_a_journey_once_for_each_time() -> None:
+    text = f"""
+scenario: s
+entry: [{{becomes: contact.plan == 'pro'}}, {{becomes: contact.count('order') >= 2}}]
+reentry: always
+steps: [{mail("m")}]
+"""
+    world = world_with(text)
+    for plan, mails in (("free", 0), ("pro", 1), ("pro", 1), (None, 1), ("pro", 2)):
+        world.give("ann", ContactPut({"plan": plan}))
+        assert len(world.sent) == mails
+    world.give("ann", Event("order", 0))
+    world.give("ann", Event("order", 0))
+    world.give("ann", Event("order", 0))
+    assert len(world.sent) == 3
+    world.give("new", ContactPut({"plan": "pro", "email": "n@example.com"}))
+    assert len(world.sent) == 3
