@@ -176,7 +176,8 @@ class Host:
         """After a failed or unknown commit: forget what was decided, read again what is durable."""
         self.store.reopen()
         self._cache.clear()
-        self._feed = self.store.stand(FEED)
+        # the epoch stays mine: a former owner must not write under the epoch of the next
+        self._feed = Stand(self._feed.epoch, self.store.stand(FEED).seq)
         for partition in self.partitions.values():
             partition.load()
 
