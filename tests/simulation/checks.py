@@ -9,8 +9,8 @@ import msgspec
 
 from deliverability.message import QUEUED, MessageState
 from engine.host import FeedEntry
-from engine.keyspace import CONTACT, MESSAGE, name_of, tenant_of
-from engine.machine import At, Held, Ready, Retired, Stuck
+from engine.keyspace import CONTACT, MESSAGE, EntityKey, name_of, tenant_of
+from engine.machine import At, Retired, Stuck
 from engine.partition import Meta, TellOut
 from engine.rows import (
     AGENDA,
@@ -26,7 +26,7 @@ from engine.rows import (
     place_row,
 )
 from engine.store.protocol import FEED
-from engine.tally import QUARANTINED, Tally, holds
+from engine.tally import QUARANTINED, Tally, holds, merged
 from tests.simulation.clients import Clients
 from tests.simulation.cluster import Cluster
 from tests.simulation.people import Person
@@ -126,6 +126,16 @@ def _places(cluster: Cluster, durable: Durable) -> None:
             expected[cluster.keyspace.partition(key)].add(row)
     for partition, rows in durable.indexed.items():
         check(rows == expected[partition], f"index rows and places of {partition} differ")
+        for index, mark in _marks(durable.metas[partition]):
+            lowest = min((row[1:9] for row in rows if row[0] == index), default=None)
+            fine = lowest is None or int.from_bytes(lowest) >= mark
+            check(
+                fine, f"a row of {partition} lies below the mark of its index, and won't be found"
+            )
+
+
+def _marks(meta: Meta) -> tuple[tuple[int, int], ...]:
+    return (AGENDA[0], meta.agenda_mark), (RETIRED[0], meta.retired_mark)
 
 
 def _tells(durable: Durable) -> None:
@@ -168,7 +178,22 @@ def at_rest(cluster: Cluster, clients: Clients) -> Durable:
     doubts = _feed(durable)
     _messages(cluster, durable, doubts)
     _duplicates(cluster, doubts)
+    _warm_as_cold(cluster, durable)
     return durable
+
+
+def _warm_as_cold(cluster: Cluster, durable: Durable) -> None:
+    """What a worker has in memory is what is on its disk."""
+    warm = merged(life.host.counts() for life in cluster.owners.values())
+    check(warm == merged(t.counts for t in durable.tallies.values()), "counters differ in memory")
+    facts = merged({"": life.host.facts()} for life in cluster.owners.values())
+    check(facts == merged({"": t.facts} for t in durable.tallies.values()), "facts differ")
+    for life in cluster.owners.values():
+        for partition in life.host.partitions.values():
+            check(not partition.has_outbox, f"the outbox of {partition.number} isn't empty")
+        for key, entry in durable.entities.items():
+            if cluster.keyspace.partition(key) in life.host.partitions:
+                check(life.host.entry(EntityKey(key)) == entry, f"{key!r} differs in memory")
 
 
 def _events_once(durable: Durable, clients: Clients) -> None:

@@ -13,14 +13,14 @@ from tests.simulation.people import Deed, Happened
 
 PEOPLE = 30
 EVENTS = 200
-SPREAD_MS = 45_000
-DOMAINS = ("a.example", "b.example", "c.example")
+SPREAD_MS = 6_000
+DOMAINS = ("a.example", "b.example")
 DEEDS: tuple[Deed, ...] = (
-    *("send",) * 9,
-    *("note",) * 4,
-    *("wait",) * 4,
-    *("refer",) * 4,
-    "cancel",
+    *("send",) * 32,
+    *("note",) * 10,
+    *("wait",) * 12,
+    *("refer",) * 16,
+    *("cancel",) * 4,
     "suppress",
     "erase",
 )
@@ -45,12 +45,12 @@ class Clients:
         people = [
             contact_key(chance.choice(("t", "t", "u")), f"p{number}") for number in range(PEOPLE)
         ]
-        total = EVENTS + chance.randrange(40)
+        total = EVENTS
         while self.number < total:
             when = int(chance.random() * SPREAD_MS)
             if chance.random() < 0.05:
                 when = int(chance.random() * 3 * HORIZON_MS)
-            batch = [self._event(people, poison) for _ in range(chance.choice((1, 1, 2, 5)))]
+            batch = [self._event(people, poison) for _ in range(chance.choice((1, 4, 8, 12)))]
             world.after(when, self._sender(batch))
         return self.number
 
@@ -67,7 +67,9 @@ class Clients:
             number,
             deed,
             to=chance.choice(people),
-            delay=chance.choice((0, 0, 1000, 20_000, 600_000, HOUR)),
+            delay=chance.choice(
+                (0, 0, -5000, 1000, 20_000, 600_000, HOUR)
+            ),  # a time may have passed
             stream=chance.choice(("marketing", "marketing", "hold", "brief")),
             message_class=chance.choice((0, 1, 2, 2)),
             domain=chance.choice(DOMAINS),
@@ -106,11 +108,10 @@ class Clients:
                 owner.do(lambda: owner.admit(list(waiting), reply))
 
         def reply(verdicts: list[str]) -> None:
-            heard = lambda: self._heard(waiting, verdicts)  # noqa: E731
-            cluster.network.send(worker, "clients", heard)
+            cluster.network.send(worker, "clients", lambda: self._heard(waiting, verdicts))
 
         cluster.network.send("clients", worker, arrive)
-        again = cluster.world.chance.choice((300, 1000, 5000))
+        again = cluster.world.chance.choice((1000, 3000, 5000))
         cluster.world.after(again, lambda: self._send(worker, waiting))
 
     def _done(self, arrival: Arrival) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from tests.simulation.sink import Sink
 from tests.simulation.world import Network, World
 
 HOUR = 3_600_000
-PARTITIONS = 8
+PARTITIONS = 4
 CONNECTIONS = 6
 FAULTS = (
     *(f"commit {fault}" for fault in COMMIT_FAULTS),
     "crash",
     "crash in release",
+    "drain",
+    "new catalog",
     "overtaken while paused",
     "pause",
     "lost ledger",
@@ -55,12 +57,14 @@ class Plan(msgspec.Struct, frozen=True):
 class Policies:
     """The catalog of this world: how streams are treated."""
 
-    version = 1
     streams: Mapping[str, StreamPolicy] = {
         "marketing": StreamPolicy(expires_ms=12 * HOUR, retention_ms=400 * HOUR),
         "hold": StreamPolicy(in_doubt="hold", expires_ms=12 * HOUR, retention_ms=400 * HOUR),
         "brief": StreamPolicy(expires_ms=HOUR // 2, retention_ms=60_000),
     }
+
+    def __init__(self, version: int = 1) -> None:
+        self.version = version
 
     def find(self, section: str, tenant: str, name: str) -> Any:
         """Give a stream's policy."""
@@ -77,7 +81,7 @@ class Cluster:
     def __init__(self, world: World, plan: Plan, folder: Path) -> None:
         self.world = world
         self.plan = plan
-        self.workers = world.chance.choice((1, 2, 2, 3))
+        self.workers = world.chance.choice((1, 2, 2, 2, 3))
         self.keyspace = Keyspace(PARTITIONS)
         self.machines = Machines((PersonMachine(), MessageMachine()))
         self.catalog = Policies()
@@ -91,7 +95,7 @@ class Cluster:
         self.owners: dict[int, Life] = {}
         self.lives: dict[int, Life] = {}  # by incarnation, those that run
         self.disks = [Disk(world) for _ in range(self.workers)]
-        self.audit = lambda: None
+        self.audit: Callable[[], None] = lambda: None
         self._folder = folder
         self._overtaking = False
         for index, disk in enumerate(self.disks):
@@ -169,7 +173,7 @@ class Cluster:
         self.lives.pop(life.incarnation, None)
         life.ledger.close()
 
-    def _overtaker(self, index: int) -> Any:
+    def _overtaker(self, index: int) -> Callable[[], None]:
         def overtake() -> None:
             if self._overtaking or index not in self.owners:
                 return  # a claim is under way
@@ -187,7 +191,7 @@ class Cluster:
         number = chance.choice((3, 3, 4, 5, 7))
         for _ in range(number):
             fault = chance.choice(FAULTS)
-            when = int(chance.random() * 60_000)
+            when = int(chance.random() * 10_000)
             if chance.random() < 0.2:
                 when = int(chance.random() * HORIZON_MS)
             index = chance.randrange(self.workers)
@@ -222,6 +226,12 @@ class Cluster:
         match fault:
             case "crash":
                 self.bury(life)
+            case "drain":
+                life.egress.draining = True
+                self.world.after(chance.choice((10, 2500)), lambda: self.bury(life))
+            case "new catalog":
+                self.catalog = Policies(self.catalog.version + 1)
+                life.host.publish(self.catalog)
             case "lost ledger":
                 self.bury(life, lose_ledger=True)
             case "crash in release":

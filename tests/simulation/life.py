@@ -7,12 +7,12 @@ stays as an *orphan*: its egress finishes what is in hand and tells the new owne
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.worker.recovery import resolve
-from deliverability.egress import Asked, Concluded, EgressSettings, lane_name
+from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
 from deliverability.governor import Lease
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageState
 from deliverability.transport.ledger import Adopted, adopt
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 EGRESS_LOST_AFTER_MS = 10_000
 RETRY_MS = 500
+GATHER_MS = 40  # inputs gather so long before they cause a tick
 LANE_KEPT_MS = 2000
 HORIZON_MS = 2 * 3_600_000
 SETTINGS = HostSettings(
-    batch_max=16,
-    grants_max=8,
+    batch_max=40,
+    grants_max=12,
     cache_entities=40,
     partition=PartitionSettings(
         horizon_ms=HORIZON_MS, record_bucket_ms=HORIZON_MS, records_kept_ms=2 * HORIZON_MS
@@ -66,10 +67,12 @@ class Directory:
         """Answer, or note that somebody else must be asked."""
         incarnation, key = self._incarnations[asked.message_id, asked.attempt]
         if incarnation == self._life.incarnation:
-            return self._life.egress.fate(asked, epoch, fence=fence)
+            egress: Egress = self._life.egress
+            return egress.fate(asked, epoch, fence=fence)
         if incarnation in self._adopted:
             return AttemptOutcome(asked.attempt, "unattempted", "no_mark")
-        return self._life.ask_later(key, asked, incarnation, epoch)
+        self._life.ask_later(key, asked, incarnation, epoch)
+        return None
 
 
 class Life:
@@ -98,7 +101,11 @@ class Life:
         self._housekeeping = False
         self._telling = False
         self._broken = False
-        self._forget_waiting()
+        self.inputs = TickInputs()
+        self.admissions: deque[tuple[int, list[str], Reply]] = deque()
+        self.told: list[tuple[set[TellNumber], Life]] = []
+        self.foreign: list[tuple[list[Concluded], Life]] = []
+        self._concluded: list[Concluded] = []
         self.store = plan.store(cluster.disks[index], self.incarnation)
         self.host = plan.host(
             self.store,
@@ -168,7 +175,7 @@ class Life:
             return
         self.inputs.arrivals += batch
         self.admissions.append((len(batch), [], reply))
-        self.wake(1)
+        self.wake(GATHER_MS)
 
     def receive_tells(self, tells: list[TellOut], sender: Life) -> None:
         """Take Tells of another worker."""
@@ -176,13 +183,13 @@ class Life:
             return
         self.inputs.delivers += tells
         self.told.append(({(t.source, t.target, t.seq) for t in tells}, sender))
-        self.wake(1)
+        self.wake(GATHER_MS)
 
     def hear_confirms(self, confirms: list[TellNumber]) -> None:
         """Hear that Tells are durable at their target."""
         if not self.orphan and not self._broken:
             self.inputs.confirms += confirms
-            self.wake(1)
+            self.wake(GATHER_MS)
 
     def take_outcomes(self, concluded: list[Concluded], orphan: Life) -> None:
         """Take outcomes of an orphan's egress."""
@@ -192,7 +199,7 @@ class Life:
             self.inputs.answers.append(_answer(one))
             self.pending.pop(Asked(one.message.message_id, one.outcome.attempt), None)
         self.foreign.append((concluded, orphan))
-        self.wake(1)
+        self.wake(GATHER_MS)
 
     # ---- the loop
 
@@ -214,7 +221,7 @@ class Life:
         inputs = self.inputs
         concluded, self._concluded = self._concluded + self.egress.outcomes(), []
         inputs.answers += [_answer(one) for one in concluded]
-        inputs.credits = self._credits()
+        inputs.credits = [] if self._idle() else self._credits()
         if not self._worth_it():
             for offer in inputs.credits:
                 self.egress.take_back(offer)
@@ -256,12 +263,11 @@ class Life:
         self.send_tells(released.tells)
         self.smtp.pump()
         self._keep_house()
-        if self.inputs.arrivals or released.woken or released.verdicts or released.answered:
+        if self.inputs.arrivals:
             self.wake(1)
-        elif self.inputs.delivers or self.inputs.confirms:
-            self.wake(1)
-        else:
-            self._rest()
+        if self.inputs.delivers or self.inputs.confirms:
+            self.wake(GATHER_MS)
+        self._rest()
 
     def _rest(self) -> None:
         due = self.host.next_due()
@@ -269,6 +275,10 @@ class Life:
             self.wake(max(due - self.wall(), 1))
         if self.host.ready_lanes():
             self.wake(100)
+
+    def _idle(self) -> bool:
+        inputs = self.inputs
+        return not (inputs.answers or inputs.arrivals or self.host.ready_lanes())
 
     def _worth_it(self) -> bool:
         inputs = self.inputs
@@ -289,7 +299,7 @@ class Life:
         return [offer for offer in offers if offer is not None]
 
     def _release(self, released: Released) -> None:
-        mono, dies_after = self.mono(), -1
+        dies_after = -1
         if self.crash_in_release and released.releases:
             self.world.reach("crash: in the middle of the release")
             dies_after = self.world.chance.randrange(len(released.releases))
@@ -299,11 +309,27 @@ class Life:
             body = release.body
             if isinstance(body, Message):
                 self._lanes[lane_name(body.message_class, body.route)] = self.world.now
-                self.egress.accept(epoch, body, mono)
+                self._hand_over(epoch, body)
             elif isinstance(body, CancelAttempt):
                 self.egress.cancel(body.message_id, body.attempt)
         for offer in released.credits_left:
             self.egress.take_back(offer)
+
+    def _hand_over(self, epoch: int, message: Message) -> None:
+        """Give a message to the egress: as a rule at once, sometimes late or twice, as between two processes."""
+        draw, world = self.world.chance.random(), self.world
+        if draw > 0.04:
+            self.egress.accept(epoch, message, self.mono())
+        if draw < 0.06:
+            late = world.chance.choice((5, 200, 3000))
+            world.reach("hand-over: late" if draw <= 0.04 else "hand-over: repeated")
+            world.after(late, lambda: self.do(lambda: self._late(epoch, message)))
+
+    def _late(self, epoch: int, message: Message) -> None:
+        self.egress.accept(epoch, message, self.mono())
+        self.smtp.pump()
+        self._keep_house()
+        self.wake()
 
     def _acknowledge(self, released: Released) -> None:
         verdicts = deque(released.verdicts)
@@ -342,7 +368,7 @@ class Life:
         for target, batch in outward.items():
             self._tell_worker(target, batch)
         if self.inputs.delivers:
-            self.wake(1)
+            self.wake(GATHER_MS)
         if outward and not self._telling:
             self._telling = True
             self.world.after(RETRY_MS, lambda: self.do(self.tell_again))
@@ -379,17 +405,18 @@ class Life:
                 self._answer_tells(sender, answer)
 
     def _answer_tells(self, sender: Life, answer: list[TellNumber]) -> None:
-        deliver = lambda: sender.do(lambda: sender.hear_confirms(answer))  # noqa: E731
+        def deliver() -> None:
+            sender.do(lambda: sender.hear_confirms(answer))
+
         self.cluster.network.send(self.index, sender.index, deliver)
 
     # ---- when things fail
 
     def _forget_waiting(self) -> None:
+        """Whoever waits for an answer gets none, and comes again."""
         self.inputs = TickInputs()
-        self.admissions: deque[tuple[int, list[str], Reply]] = deque()
-        self.told: list[tuple[set[TellNumber], Life]] = []
-        self.foreign: list[tuple[list[Concluded], Life]] = []
-        self._concluded: list[Concluded] = []
+        self.admissions.clear()
+        self.told, self.foreign, self._concluded = [], [], []
 
     def mend(self) -> None:
         """Forget what was decided, read what is durable, ask what became of what was handed over."""
@@ -430,13 +457,10 @@ class Life:
             self.ask()
         return answers
 
-    def ask_later(
-        self, key: EntityKey, asked: Asked, incarnation: int, epoch: int
-    ) -> AttemptOutcome | None:
+    def ask_later(self, key: EntityKey, asked: Asked, incarnation: int, epoch: int) -> None:
         """Note that another egress must be asked."""
         self.pending[asked] = (key, incarnation, epoch)
         self._heard.setdefault(incarnation, self.world.now)
-        return None
 
     def ask(self) -> None:
         """Ask living egresses; adopt the ledgers of those that died; give up on those that are silent for too long."""
@@ -449,7 +473,7 @@ class Life:
         if len(self.adopted) > known:
             self.world.reach("ledger: adopted later")
             self.inputs.answers += self.resolve()
-            self.wake(1)
+            self.wake(GATHER_MS)
         for asked, (key, incarnation, epoch) in list(self.pending.items()):
             if self.world.now - self._heard[incarnation] > EGRESS_LOST_AFTER_MS:
                 self.world.reach("recovery: egress is lost")
@@ -468,7 +492,10 @@ class Life:
         def question() -> None:
             outcome = other.egress.fate(asked, epoch, fence=True)
             self.world.reach("egress: asked and fenced")
-            answer = lambda: self.do(lambda: self._fate_told(incarnation, asked, outcome))  # noqa: E731
+
+            def answer() -> None:
+                self.do(lambda: self._fate_told(incarnation, asked, outcome))
+
             network.send(("old", other.index), self.index, answer)
 
         network.send(self.index, ("old", other.index), lambda: other.do(question))
@@ -481,7 +508,7 @@ class Life:
     def _answered(self, asked: Asked, outcome: AttemptOutcome) -> None:
         key, _, _ = self.pending.pop(asked)
         self.inputs.answers.append(Answer(key, outcome))
-        self.wake(1)
+        self.wake(GATHER_MS)
 
     # ---- orphans
 
@@ -500,17 +527,21 @@ class Life:
         concluded = self.egress.unconfirmed()
         if concluded and owner is not None and owner is not self:
             self._tell_owner(owner, concluded)
-        if not concluded and not self.egress.in_hand:
+        if not self.egress.unconfirmed_count and not self.egress.in_hand:
             cluster.exit(self)
             return
         self.world.after(RETRY_MS, lambda: self.do(self._report))
 
     def _tell_owner(self, owner: Life, concluded: list[Concluded]) -> None:
-        deliver = lambda: owner.do(lambda: owner.take_outcomes(concluded, self))  # noqa: E731
+        def deliver() -> None:
+            owner.do(lambda: owner.take_outcomes(concluded, self))
+
         self.cluster.network.send(("old", self.index), self.index, deliver)
 
     def _confirm_orphan(self, concluded: list[Concluded], orphan: Life) -> None:
-        deliver = lambda: orphan.do(lambda: orphan.egress.confirmed(concluded))  # noqa: E731
+        def deliver() -> None:
+            orphan.do(lambda: orphan.egress.confirmed(concluded))
+
         self.cluster.network.send(self.index, ("old", self.index), deliver)
 
 
@@ -518,8 +549,3 @@ def _answer(concluded: Concluded) -> Answer:
     message = concluded.message
     key = message_key(message.tenant, message.message_id)
     return Answer(key, concluded.outcome, (EntityKey(message.contact),))
-
-
-def counted(lives: list[Life]) -> Counter[int]:
-    """Count living lives by worker."""
-    return Counter(life.index for life in lives if not life.dead)

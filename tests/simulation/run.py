@@ -86,9 +86,9 @@ def _settle_doubts(world: World, cluster: Cluster, clients: Clients) -> None:
     for life in list(cluster.owners.values()):
         for record in life.host.feed_after(0, -1, 10_000):
             body = msgspec.msgpack.decode(record.body)
-            if body["kind"] == "in_doubt" and body["stream"] == "hold":
-                if len(clients.settled) < SETTLES_MAX:
-                    clients.settle(record.tenant, bytes.fromhex(body["message_id"]))
+            held = body["kind"] == "in_doubt" and body["stream"] == "hold"
+            if held and len(clients.settled) < SETTLES_MAX:
+                clients.settle(record.tenant, bytes.fromhex(body["message_id"]))
     world.run()
 
 

@@ -57,7 +57,7 @@ class Smtp:
             if world.now < self._sink.down_until and world.chance.random() < 0.3:
                 world.reach("smtp: nobody there")
                 life.egress.fail_route(route, AttemptOutcome(0, "deferred", "connection"))
-                life.wake(1)
+                life.wake(25)
                 continue
             room = life.lease(domain).connections - self._open[route]
             for _ in range(min(room, waiting)):
@@ -142,4 +142,4 @@ class Smtp:
         outcome = AttemptOutcome(message.attempt, kind, cause, at=self._world.now)
         self._life.egress.conclude(message, outcome)
         self.pump()
-        self._life.wake(4)
+        self._life.wake(25)
