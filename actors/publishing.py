@@ -62,6 +62,7 @@ def publish(
     for tenant in config.tenant:
         contents += _settings(config, tenant)
     for publication in publications:
+        _check_from(publication, heads[publication.tenant])
         contents += _contents(publication)
     compilers = catalog_compilers(heads)
     for section, tenant_name, name, content in contents:
@@ -107,6 +108,15 @@ def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes
         )
         made.append(("stream", tenant.name, name, msgspec.json.encode(policy)))
     return made
+
+
+def _check_from(publication: Publication, head: Letterhead) -> None:
+    for name, template in publication.templates.items():
+        refusal = head.guard.from_refusal(template.from_address.rpartition("@")[2])
+        if refusal:
+            raise InputError(
+                f"template {name}: {refusal}", mend="add it to from_domains, if it is yours to use"
+            )
 
 
 def _contents(publication: Publication) -> list[tuple[str, str, str, bytes]]:

@@ -37,14 +37,14 @@ def demo(
 
     from actors.cli.output import print_line
     from actors.cli.replaying import configured, summarise, write_page
-    from actors.demo.content import scenario_files, templates
+    from actors.demo.content import FROM_DOMAIN, scenario_files, templates
     from actors.demo.generator import DemoSettings, write_log
     from actors.demo.guide import guide
     from actors.replay.reading import open_log
     from actors.replay.run import ReplayOptions, read_scenarios, run
     from deliverability.twin.presets import twin_of
 
-    config = configured(None, data, workers)
+    config = configured(None, data, workers, FROM_DOMAIN)
     folder = Path(config.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     log = events

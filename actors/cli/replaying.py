@@ -39,7 +39,9 @@ class Summary(msgspec.Struct, frozen=True):
     phases: dict[str, int]
 
 
-def configured(config: Path | None, data: Path | None, workers: int) -> Config:
+def configured(
+    config: Path | None, data: Path | None, workers: int, domain: str = FROM_DOMAIN
+) -> Config:
     """Read the configuration; without one, make what a replay to twins needs: a From domain and a DKIM key."""
     path = config or Path("veredus.toml")
     if path.exists():
@@ -47,7 +49,7 @@ def configured(config: Path | None, data: Path | None, workers: int) -> Config:
     elif config is not None:
         raise InputError(f"{config}: there is no such file", mend="`veredus init` writes one")
     else:
-        made = _keyed(Config(data_dir=str(data or Path(".veredus"))))
+        made = _keyed(Config(data_dir=str(data or Path(".veredus"))), domain)
     if data is not None:
         made = msgspec.structs.replace(made, data_dir=str(data))
     if workers:
@@ -56,22 +58,22 @@ def configured(config: Path | None, data: Path | None, workers: int) -> Config:
     return msgspec.structs.replace(made, data_dir=str(Path(made.data_dir).absolute()))
 
 
-def _keyed(config: Config) -> Config:
+def _keyed(config: Config, domain: str) -> Config:
     """Give a configuration without keys a DKIM key of its own, which twins and inbox can verify."""
     folder = Path(config.data_dir).absolute() / "keys"
     folder.mkdir(parents=True, exist_ok=True)
-    pem = folder / f"{SELECTOR}.pem"
+    pem = folder / f"{SELECTOR}.{domain}.pem"
     if not pem.exists():
         pem.touch(0o600)
         pem.write_bytes(generate_pem("rsa-sha256"))
-    key = load_key(pem.read_bytes(), FROM_DOMAIN, SELECTOR, str(pem))
-    (folder / f"{SELECTOR}.txt").write_text(f"{dns_name(key)} TXT {dns_record(key)}\n")
+    key = load_key(pem.read_bytes(), domain, SELECTOR, str(pem))
+    (folder / f"{SELECTOR}.{domain}.txt").write_text(f"{dns_name(key)} TXT {dns_record(key)}\n")
     tenant = Tenant(
-        from_domains=(FROM_DOMAIN,),
-        from_address=f"hello@{FROM_DOMAIN}",
+        from_domains=(domain,),
+        from_address=f"hello@{domain}",
         from_name="The shop",
-        dkim=(DkimKey(domain=FROM_DOMAIN, selector=SELECTOR, key_file=str(pem)),),
-        reverse_path_domain=f"bounces.{FROM_DOMAIN}",
+        dkim=(DkimKey(domain=domain, selector=SELECTOR, key_file=str(pem)),),
+        reverse_path_domain=f"bounces.{domain}",
     )
     return msgspec.structs.replace(config, tenant=(tenant,))
 

@@ -30,9 +30,10 @@ from engine.keyspace import Keyspace
 from engine.once import OnceMachine
 from engine.partition import Machines, PartitionSettings
 from engine.store.catalog_files import CatalogFiles, ObjectFiles
+from engine.store.format import store_path
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
-from engine.store.rocksdb import RocksStore
+from engine.store.rocksdb import RocksStore, lock_holder
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
@@ -157,7 +158,7 @@ async def _open_store(settings: WorkerSettings) -> Store:
     config = settings.config
     if config.store.kind == "memory":
         return MemoryStore()
-    path = Path(settings.data_dir) / "store" / f"{settings.index}-of-{settings.count}"
+    path = store_path(Path(settings.data_dir), settings.index, settings.count)
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -166,7 +167,9 @@ async def _open_store(settings: WorkerSettings) -> Store:
             if "lock" not in str(error).lower():
                 raise
             if time.monotonic() > deadline:
-                raise RefusedError(f"the store {path} is in use by another process") from error
+                holder = lock_holder(path)
+                who = f"process {holder}" if holder else "another process"
+                raise RefusedError(f"the store {path} is in use by {who}") from error
             log.info("store_locked", path=str(path))
             await asyncio.sleep(0.1)
 

@@ -17,11 +17,12 @@ from deliverability.compose.composer import Skeleton, compile_template
 from deliverability.compose.template import Letter, Profile, Template
 from deliverability.dkim.keys import SigningKey, load_key
 from deliverability.dkim.signer import sign
+from deliverability.guard import Guard
 from deliverability.reverse_path import make as make_reverse_path
 from deliverability.tokens import KeyRing, tenant_tag
 from deliverability.transport.delivery import Rendered
 from engine.config import Config, Tenant
-from engine.errors import ConfigError, InputError, Place
+from engine.errors import ConfigError, InputError, Place, RefusedError
 from engine.machine import CatalogView
 from engine.vocabulary import Message
 
@@ -36,14 +37,15 @@ class Letterhead(msgspec.Struct, frozen=True):
     ring: KeyRing
     tag: int
     reverse_path_domain: str
+    guard: Guard
 
 
 def letterheads(config: Config, secret_of: Callable[[Tenant], bytes]) -> Mapping[str, Letterhead]:
     """Make the letterheads of a deployment. `secret_of` gives the bytes that sign reverse-paths and links."""
-    return {tenant.name: _letterhead(tenant, secret_of(tenant)) for tenant in config.tenant}
+    return {tenant.name: _letterhead(config, tenant, secret_of(tenant)) for tenant in config.tenant}
 
 
-def _letterhead(tenant: Tenant, secret: bytes) -> Letterhead:
+def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
     domain = tenant.from_address.rpartition("@")[2] or next(iter(tenant.from_domains), "localhost")
     ring = KeyRing(0, {0: secret})
     keys = []
@@ -61,7 +63,12 @@ def _letterhead(tenant: Tenant, secret: bytes) -> Letterhead:
         keys=ring,
     )
     return Letterhead(
-        profile, keys, ring, tenant_tag(tenant.name), tenant.reverse_path_domain or domain
+        profile,
+        keys,
+        ring,
+        tenant_tag(tenant.name),
+        tenant.reverse_path_domain or domain,
+        Guard(config.delivery.mode, config.delivery.allow, tenant.from_domains),
     )
 
 
@@ -101,8 +108,13 @@ class MailRenderer:
         self._compile = compile_template_object(heads)
 
     def reverse_path(self, message: Message) -> bytes:
-        """Give the signed reverse-path."""
+        """Give the signed reverse-path. Raises: RefusedError: the recipient isn't one of those allowed."""
         head = self._heads[message.tenant]
+        refusal = head.guard.recipient_refusal(message.address)
+        if refusal:
+            raise RefusedError(
+                refusal, mend="allow it in the configuration, or use the mode `twin`"
+            )
         local = make_reverse_path(head.tag, message.message_id, head.ring, message.date)
         return f"{local}@{head.reverse_path_domain}".encode()
 
