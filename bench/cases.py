@@ -1,0 +1,49 @@
+"""The cases of the bench by name, each imported only when it is run."""
+
+from __future__ import annotations
+
+__all__ = ("CASES", "measure")
+
+from importlib import import_module
+
+import msgspec
+
+from bench.calibration import calibrate
+from bench.frame import Measured, Report, Result
+
+CASES = {
+    "events": "durable events a second through one worker",
+    "pipeline": "from event to delivered, under Ray",
+    "dkim": "signing",
+    "smtp": "sending over warm connections",
+    "render": "composing",
+    "replay": "running a log's time",
+    "pacing": "finding a provider's limits",
+}
+"""What each case measures, in the order in which `all` runs them."""
+
+
+def measure(case: str, *, quick: bool, seed: int) -> Report:
+    """Run one case in this process, with its surroundings and the calibration loop before and after."""
+    from actors.report.surroundings import machine_facts, version_facts
+
+    before = calibrate()
+    measured = _run(case, quick=quick, seed=seed)
+    after = calibrate()
+    calibration = before | {f"{name}_after": value for name, value in after.items()}
+    return Report(
+        case=case,
+        results=measured.results,
+        machine=machine_facts(),
+        versions=version_facts(),
+        settings={"quick": quick, "seed": seed} | measured.settings,
+        calibration=calibration,
+    )
+
+
+def _run(case: str, *, quick: bool, seed: int) -> Measured:
+    assert case in CASES, "the command line checks names"
+    found = import_module(f"bench.{case}").run(quick=quick, seed=seed)
+    if isinstance(found, Measured):
+        return found
+    return Measured([msgspec.convert(one, Result, from_attributes=True) for one in found])
