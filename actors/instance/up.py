@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from actors.cluster import Cluster
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
+from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.log import configure
 from actors.publishing import Publication, publish, templates_beside
@@ -33,6 +34,7 @@ from actors.worker.wire import WorkerSettings
 from deliverability.twin.presets import twin_of
 from engine.config import Config
 from engine.errors import RefusedError, VeredusError
+from engine.store.format import read_format, settle
 
 log = structlog.get_logger()
 
@@ -61,6 +63,12 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
         raise RefusedError(
             "mode `live` is refused until MX delivery is built", mend="use twin or relay"
         )
+    async with locked(Path(config.data_dir)):
+        await _run(options, say)
+
+
+async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
+    config = _sized(options.config)
     stop = asyncio.Event()
     _publish(options)
     async with _twin(options) as twin, _cluster(config, twin) as cluster:
@@ -88,6 +96,18 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
             await serving
             looking.cancel()
         say("draining")
+
+
+def _sized(config: Config) -> Config:
+    """Fix the number of workers: as configured, else as the data directory was made, else one a core."""
+    folder, partitions = Path(config.data_dir), config.store.partitions
+    made = read_format(folder)
+    count = config.workers.count or (made.stores if made is not None else os.cpu_count() or 1)
+    if config.store.kind != "memory":
+        settle(folder, partitions, count)
+    return msgspec.structs.replace(
+        config, workers=msgspec.structs.replace(config.workers, count=count)
+    )
 
 
 def _publish(options: UpOptions) -> None:
@@ -134,7 +154,7 @@ async def _twin(options: UpOptions) -> AsyncIterator[TwinServer | None]:
 
 @contextlib.asynccontextmanager
 async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Cluster]:
-    count = config.workers.count or os.cpu_count() or 1
+    count = config.workers.count
     cluster = Cluster(
         [
             WorkerSettings(

@@ -7,9 +7,11 @@ iterator lives, so none outlives a call here.
 
 from __future__ import annotations
 
-__all__ = ("RocksStore",)
+__all__ = ("RocksStore", "lock_holder")
 
+import fcntl
 import gc
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,21 @@ class RocksStore:
             self._db = Rdict(str(self._path), self._options, access_type=self._access)
         except Exception as error:
             raise _translated(error, self._path) from error
+
+
+def lock_holder(path: Path) -> int | None:
+    """Tell which other process has a store open; None when none does, or this system doesn't say.
+
+    Never for a store of this process: closing the file would release its own lock. fcntl(2), F_GETLK.
+    """
+    form = "hhqqi"  # struct flock: type, whence, start, length, process
+    asked = struct.pack(form, fcntl.F_WRLCK, 0, 0, 0, 0)
+    try:
+        with (path / "LOCK").open("r+b") as file:
+            answer = struct.unpack(form, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except (OSError, struct.error):
+        return None
+    return answer[4] if answer[0] != fcntl.F_UNLCK else None
 
 
 def _options(cache_mb: int) -> Options:
