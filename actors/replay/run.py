@@ -35,6 +35,7 @@ from deliverability.twin.config import TwinConfig
 from engine.config import Config
 from engine.errors import InputError, RefusedError
 from engine.keyspace import Keyspace
+from engine.store.format import begin_replay
 from engine.tally import ACCEPTED, Counts
 
 VERIFY_EVERY = 50
@@ -84,7 +85,7 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
     if not surveyed.rows:
         raise InputError(f"{options.log.path}: there is no event in it")
     heads = letterheads(config, secret_of)
-    _fresh_store(Path(config.data_dir))
+    _fresh_store(config)
     publish(
         config,
         heads,
@@ -199,11 +200,13 @@ async def _cluster(
         await cluster.stop()
 
 
-def _fresh_store(folder: Path) -> None:
+def _fresh_store(config: Config) -> None:
     """A replay begins with nothing: a former run's store would know all its input ids."""
+    folder = Path(config.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    begin_replay(folder, config.store.partitions, config.workers.count or os.cpu_count() or 1)
     for name in ("store", "ledgers", "pulse", "twin"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _law(statuses: Sequence[WorkerStatus]) -> Counts:
