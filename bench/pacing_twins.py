@@ -443,11 +443,14 @@ def _drawn(seed: int, count: int, hours: int) -> list[Twin]:
         later = max(2, int(quota * chance.uniform(0.5, 2.0)))
         size = changing(quota, later, at_ms) if chance.random() < 0.5 else constant(quota)
         offset_ms = int(chance.uniform(0, length_ms))
+        stop_minutes = chance.choice([5, 8, 10, 15, 20])
         kinds: list[Rule] = [
             FixedWindow(size, length_ms, _TOO_MANY, offset_ms),
             RollingWindow(size, length_ms, _ONET),
             TokenRate(per_hour, chance.randint(2, 40), _THROTTLED),
-            GoogleStop(constant(max(8, int(per_hour / 6)))),
+            GoogleStop(
+                constant(max(8, int(per_hour * stop_minutes / 60))), stop_minutes * MINUTE_MS
+            ),
         ]
         rules = [kinds[number % len(kinds)]]
         if chance.random() < 0.4:

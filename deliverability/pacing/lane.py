@@ -25,7 +25,7 @@ import msgspec
 from deliverability.pacing.connections import ConnectionControl
 from deliverability.pacing.daytime import DayMemory
 from deliverability.pacing.greylist import Greylist, GreylistMode
-from deliverability.pacing.recovery import Recovery, begin_recovery, recovery_after
+from deliverability.pacing.recovery import STOP_MS, Recovery, begin_recovery, recovery_after
 from deliverability.pacing.signals import Cause
 from deliverability.pacing.windows import WindowEstimate, WindowEstimator
 
@@ -116,6 +116,7 @@ class Lane:
         self._ceiling: float | None = None
         self._window: WindowEstimate | None = None  # the one that is kept to
         self._held: float | None = None  # the highest rate that held since the ceiling was set
+        self._proved: float | None = None  # what had held before a stop
         self._share = _SHARE
         self._raises = 0
         self._next_ms = now_ms  # when the next message may go
@@ -400,6 +401,7 @@ class Lane:
         """Follow Google's recipe from the first 4.7.28 to the last connection."""
         if self._recovery is None:
             self.trips += 1
+            self._proved = self._held or (self._ceiling if self._raises else None)
             self._ceiling = min(self._measured_per_hour(now_ms), self._per_hour) * _CUT
             self.windows.deferred(now_ms, begins=True)
             self._recovery = begin_recovery(now_ms, max(4, self._open))
@@ -413,8 +415,16 @@ class Lane:
             self._resumed_ms = now_ms
             self.windows.resumed(now_ms)
             estimates = self.windows.estimates()
-            self._window = estimates[-1] if estimates else None
-            if self._window:  # a stop is dear: believe the slowest window that explains it
+            # A stop is dear, so believe a slow window; but what ten minutes of silence
+            # forgive is hardly counted over much longer. While that is a guess, look again soon.
+            short = [each for each in estimates if each.hypothesis.length_ms <= STOP_MS]
+            chosen = short or estimates
+            self._window = chosen[-1] if chosen else None
+            if self._proved is not None:  # a rate that held for a while is better than any guess
+                self._window, self._ceiling = None, self._proved
+            elif len({each.hypothesis.length_ms for each in chosen}) > 1:
+                self._rest_ms = _REST_MIN_MS
+            if self._window:
                 self._ceiling = self._window.per_hour
             self._enter(Phase.CRUISING, now_ms, "recovered from 4.7.28")
             self._cruise_at(_SHARE, now_ms)
@@ -479,6 +489,7 @@ class Lane:
         if not estimates:
             self._window = None
             return False
+        self._held = self._per_hour
         self._window = estimates[-1]
         self._ceiling = self._window.per_hour
         self._reason = _reason_of(self._window)

@@ -6,7 +6,7 @@ it is accepted, go on with one connection and add one at a time. support.google.
 
 from __future__ import annotations
 
-__all__ = ("Recovery", "RecoveryPhase", "begin_recovery", "recovery_after")
+__all__ = ("STOP_MS", "Recovery", "RecoveryPhase", "begin_recovery", "recovery_after")
 
 import enum
 
