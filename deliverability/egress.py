@@ -137,8 +137,8 @@ class Egress:
 
     # ---- credits
 
-    def offer(self, lane: bytes, now: int) -> CreditOffer | None:
-        """Grant credits for a lane, as much as half a second of work at its pace, within the bounds."""
+    def offer(self, lane: bytes, now: int, most: int | None = None) -> CreditOffer | None:
+        """Grant credits for a lane, as much as half a second of work at its pace, within the bounds and `most`."""
         if self.draining:
             return None
         settings = self.settings
@@ -152,6 +152,8 @@ class Egress:
         if lane[:1] != b"0":  # a share is reserved for what is urgent
             room -= settings.in_hand_max // 8
         number = min(ahead - account.in_hand - sum(n for _, n in account.granted), room)
+        if most is not None:
+            number = min(number, most)
         if number <= 0:
             return None
         not_after = now + settings.credit_ms

@@ -6,11 +6,14 @@ never passes the limit, whoever dies. Shares by demand come with the cluster; th
 
 from __future__ import annotations
 
-__all__ = ("Governor", "Lease", "Limit", "RateMeter")
+__all__ = ("Gate", "Governor", "Lease", "Limit", "RateMeter")
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 import msgspec
+
+TOKEN = 60_000
 
 NEVER_MS = 366 * 24 * 3_600_000  # a meter that allows nothing is asked again in a year
 
@@ -21,6 +24,7 @@ class Limit(msgspec.Struct, frozen=True):
     domain: str = "*"  # a pattern: `gmail.com`, `*.example`
     connections: int = 10
     messages_per_minute: int | None = None
+    burst: int = 1000
     messages_per_connection: int | None = None
 
 
@@ -29,6 +33,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
     connections: int
     messages_per_minute: int | None
+    burst: int
     messages_per_connection: int | None
     epoch: int
     term_ms: int
@@ -51,6 +56,7 @@ class Governor:
         return Lease(
             connections=max(_share(limit.connections, self._egresses, holder), 0),
             messages_per_minute=None if rate is None else _share(rate, self._egresses, holder),
+            burst=max(_share(limit.burst, self._egresses, holder), 1),
             messages_per_connection=limit.messages_per_connection,
             epoch=self._epoch,
             term_ms=self.TERM_MS,
@@ -58,34 +64,83 @@ class Governor:
 
 
 class RateMeter:
-    """A token bucket over the time it is told, in whole thousandths of a token: no drift, no float."""
+    """A token bucket over the time it is told, in 60,000ths of a token: no drift, no float.
+
+    Args:
+        per_minute: tokens that come in a minute.
+        burst: tokens that it holds at most, after a pause.
+        now: ms.
+    """
 
     __slots__ = ("_at", "_burst", "_per_minute", "_tokens")
 
-    def __init__(self, per_minute: int, now: int) -> None:
-        self._per_minute = per_minute
-        # two seconds' worth, in tokens times 60,000; a share of nothing allows nothing
-        self._burst = max(per_minute // 30, 1) * 60_000 if per_minute > 0 else 0
+    def __init__(self, per_minute: int, burst: int, now: int) -> None:
+        self._per_minute = max(per_minute, 1)
+        self._burst = max(burst, 1) * TOKEN
         self._tokens = self._burst
         self._at = now
 
-    def take(self, now: int) -> bool:
-        """Use one token, if there is one."""
-        passed = now - self._at
-        if passed > 0:
-            self._tokens = min(self._tokens + passed * self._per_minute, self._burst)
+    def available(self, now: int) -> int:
+        """Tell how many tokens there are."""
+        if now > self._at:
+            self._tokens = min(self._tokens + (now - self._at) * self._per_minute, self._burst)
             self._at = now
-        if self._tokens < 60_000:
-            return False
-        self._tokens -= 60_000
-        return True
+        return self._tokens // TOKEN
+
+    def take(self, number: int) -> None:
+        """Use tokens that are available."""
+        assert 0 <= number * TOKEN <= self._tokens, "more tokens were taken than there are"
+        self._tokens -= number * TOKEN
+
+    def give_back(self, number: int) -> None:
+        """Return tokens that were taken and not used."""
+        self._tokens = min(self._tokens + number * TOKEN, self._burst)
 
     def next_at(self) -> int:
-        """Give the time at which the next token comes."""
-        missing = 60_000 - self._tokens
-        if self._per_minute <= 0:
-            return self._at + NEVER_MS
-        return self._at + max(-(-missing // self._per_minute), 0)
+        """Give the time at which there is a token (again)."""
+        missing = max(TOKEN - self._tokens, 0)
+        return self._at - (-missing // self._per_minute)
+
+
+class Gate:
+    """Meters of one egress, by route: how many messages may be handed over now.
+
+    Args:
+        limit_of: gives the egress's lease for a route.
+    """
+
+    def __init__(self, lease_of: Callable[[str], Lease]) -> None:
+        self._lease_of = lease_of
+        self._meters: dict[str, RateMeter | None] = {}
+
+    def available(self, route: str, now: int) -> int | None:
+        """Tell how many messages a route may be given now; None: as many as you like."""
+        meter = self._meter(route, now)
+        return None if meter is None else meter.available(now)
+
+    def take(self, route: str, number: int) -> None:
+        """Use what is available."""
+        meter = self._meters.get(route)
+        if meter is not None:
+            meter.take(number)
+
+    def give_back(self, route: str, number: int) -> None:
+        """Return what was taken and not used."""
+        meter = self._meters.get(route)
+        if meter is not None:
+            meter.give_back(number)
+
+    def next_at(self, route: str) -> int | None:
+        """Give the time at which a route may be given a message again; None: it isn't limited."""
+        meter = self._meters.get(route)
+        return None if meter is None else meter.next_at()
+
+    def _meter(self, route: str, now: int) -> RateMeter | None:
+        if route not in self._meters:
+            lease = self._lease_of(route)
+            rate = lease.messages_per_minute
+            self._meters[route] = None if rate is None else RateMeter(rate, lease.burst, now)
+        return self._meters[route]
 
 
 def _share(limit: int, holders: int, holder: int) -> int:

@@ -16,7 +16,7 @@ from actors.worker.rendering import Letterhead, MailRenderer, compile_template_o
 from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
 from deliverability.feedback.replies import classify_reply
-from deliverability.governor import Governor, Limit
+from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.message import MessageMachine, StreamPolicy
 from deliverability.smtp.opening import ClientConfig, Credentials
 from deliverability.transport.delivery import Delivery, Target, Verdict
@@ -53,6 +53,7 @@ class Assembly:
         host: Host,
         egress: Egress,
         delivery: Delivery,
+        gate: Gate,
         ledger: LedgerFile,
         catalogs: CatalogFiles,
         compilers: Mapping[str, Compiler],
@@ -61,6 +62,7 @@ class Assembly:
         self.host = host
         self.egress = egress
         self.delivery = delivery
+        self.gate = gate
         self.old_ledgers = old_ledgers
         self.catalog = Catalog(catalogs.head(), catalogs.load(catalogs.head()), compilers)
         self._ledger = ledger
@@ -114,8 +116,14 @@ async def assemble(
     blobs = ObjectFiles(data / "blobs")
     parts: list[Assembly] = []
     renderer = MailRenderer(heads, lambda: parts[0].catalog, blobs.get)
-    delivery = Delivery(egress, renderer, _targets(settings), _classify, now, concluded)
-    parts.append(Assembly(host, egress, delivery, ledger, catalogs, compilers, old))
+    governor = Governor(_limits(config), settings.count)
+
+    def lease_of(route: str) -> Lease:
+        return governor.lease(settings.index, route.partition("/")[2])
+
+    targets = _targets(settings, lease_of)
+    delivery = Delivery(egress, renderer, targets, _classify, now, concluded)
+    parts.append(Assembly(host, egress, delivery, Gate(lease_of), ledger, catalogs, compilers, old))
     return parts[0]
 
 
@@ -186,14 +194,14 @@ def _classify(code: int, enhanced: str, text: str) -> Verdict:
     return Verdict(cause, "retry" if code < 500 else "fail")
 
 
-def _targets(settings: WorkerSettings) -> Callable[[str], Target | None]:
+def _targets(
+    settings: WorkerSettings, lease_of: Callable[[str], Lease]
+) -> Callable[[str], Target | None]:
     """Tell where routes lead: to the twin's port, or to the relay; live MX delivery isn't built yet."""
     config = settings.config
-    governor = Governor(_limits(config), settings.count)
 
     def target_of(route: str) -> Target | None:
-        domain = route.partition("/")[2]
-        lease = governor.lease(settings.index, domain)
+        lease = lease_of(route)
         delivery = config.delivery
         timeouts = _timeouts(config)
         if delivery.mode == "twin":
@@ -216,12 +224,12 @@ def _targets(settings: WorkerSettings) -> Callable[[str], Target | None]:
 
 def _limits(config: Config) -> tuple[Limit, ...]:
     named = [
-        Limit(domain, limits.connections_max, int(limits.messages_per_s * 60))
+        Limit(domain, limits.connections_max, int(limits.messages_per_s * 60), limits.burst)
         for domain, limits in sorted(config.limits.items())
         if domain != "default"
     ]
     default = config.limits_of("default")
-    rest = Limit("*", default.connections_max, int(default.messages_per_s * 60))
+    rest = Limit("*", default.connections_max, int(default.messages_per_s * 60), default.burst)
     return (*named, rest)
 
 

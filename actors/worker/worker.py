@@ -204,7 +204,7 @@ class Worker:
             role="fused",
             partitions=len(host.partitions),
             now=self.now(),
-            next_due=host.next_due(),
+            next_due=self._next_due(),
             quiet=self._is_quiet(),
             waiting=len(self._inputs.arrivals) + len(self._inputs.answers),
             in_hand=parts.egress.in_hand,
@@ -247,8 +247,7 @@ class Worker:
         inputs.answers += [_answer(one) for one in concluded]
         inputs.credits = self._credits()
         if not self._worth_it(inputs):
-            for offer in inputs.credits:
-                parts.egress.take_back(offer)
+            self._take_back(inputs.credits)
             inputs.credits = []
             self._settle_quiet()
             return False
@@ -292,8 +291,11 @@ class Worker:
             if seen < now - LANE_KEPT_S:
                 del self._lanes[lane]
                 continue
-            offer = parts.egress.offer(lane, mono)
+            route = lane[1:].decode()
+            most = parts.gate.available(route, self.now())
+            offer = parts.egress.offer(lane, mono, most) if most != 0 else None
             if offer is not None:
+                parts.gate.take(route, offer.number)
                 offers.append(offer)
         return offers
 
@@ -307,13 +309,18 @@ class Worker:
                 parts.egress.accept(epoch, body, mono)
             elif isinstance(body, CancelAttempt):
                 parts.egress.cancel(body.message_id, body.attempt)
-        for offer in released.credits_left:
-            parts.egress.take_back(offer)
+        self._take_back(released.credits_left)
         self._acknowledge(released)
         self._send_tells(released.tells)
         if released.releases:
             parts.delivery.pump()
         self._beat()
+
+    def _take_back(self, offers: list[CreditOffer]) -> None:
+        parts = self._need()
+        for offer in offers:
+            parts.egress.take_back(offer)
+            parts.gate.give_back(offer.lane[1:].decode(), offer.number)
 
     def _acknowledge(self, released: Released) -> None:
         verdicts = deque(released.verdicts)
@@ -428,9 +435,25 @@ class Worker:
         first = parts.host.next_due()
         if self._busy() or parts.egress.in_hand or (first is not None and first <= self.now()):
             return False
-        return not parts.host.ready_lanes() and not any(
+        return not self._ready_now() and not any(
             p.has_outbox for p in parts.host.partitions.values()
         )
+
+    def _ready_now(self) -> bool:
+        """Whether a message is ready that isn't parked for lack of rate."""
+        parts = self._need()
+        routes = {lane[1:].decode() for lane in parts.host.ready_lanes()}
+        return any(parts.gate.available(route, self.now()) != 0 for route in routes)
+
+    def _next_due(self) -> int | None:
+        """Give the next time at which something is due: a timer, or the token that a parked message waits for."""
+        parts = self._need()
+        times = [parts.host.next_due()]
+        for lane in parts.host.ready_lanes():
+            route = lane[1:].decode()
+            if parts.gate.available(route, self.now()) == 0:
+                times.append(parts.gate.next_at(route))
+        return min((time for time in times if time is not None), default=None)
 
     def _settle_quiet(self) -> None:
         if self._quiet and self._is_quiet():
