@@ -51,11 +51,12 @@ class ScalarNode(msgspec.Struct):
 
 
 class SequenceNode(msgspec.Struct):
-    """A list."""
+    """A list; `flow` if it stands in brackets."""
 
     items: list[Node]
     line: int
     column: int
+    flow: bool = False
 
 
 class MappingNode(msgspec.Struct):
@@ -65,6 +66,7 @@ class MappingNode(msgspec.Struct):
     keys: dict[str, ScalarNode]
     line: int
     column: int
+    flow: bool = False
 
 
 Node = ScalarNode | SequenceNode | MappingNode
@@ -154,9 +156,9 @@ class _Builder:
             value = event.value if style else _resolve(event.value)
             node = ScalarNode(value, event.value, style, line, column)
         elif isinstance(event, yaml.MappingStartEvent):
-            node = MappingNode({}, {}, line, column)
+            node = MappingNode({}, {}, line, column, bool(event.flow_style))
         else:
-            node = SequenceNode([], line, column)
+            node = SequenceNode([], line, column, bool(getattr(event, "flow_style", False)))
         self._attach(node, event)
         if not isinstance(node, ScalarNode):
             self._open.append(node)

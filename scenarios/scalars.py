@@ -94,6 +94,8 @@ class ScalarReader:
             case "zone":
                 return self._zone(node, path)
             case _:
+                if node.value is None:
+                    return ""
                 if len(node.text) > _TEXT_MAX:
                     self.mistake(node, path, f"more than {_TEXT_MAX} characters", "shorten it")
                 return node.text[:_TEXT_MAX]

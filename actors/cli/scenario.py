@@ -109,6 +109,35 @@ def _counted(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
+@app.command("fmt")
+def format_files(
+    files: _Files,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit status 1 if a file would change.")
+    ] = False,
+) -> None:
+    """Lay files out in one way: keys in the order of the language, comments kept."""
+    from engine.errors import InputError
+    from scenarios.formatting import format_scenario
+
+    changed = 0
+    for path in files:
+        try:
+            before = _read_text(path)
+            after = format_scenario(before, str(path))
+        except InputError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        if after != before:
+            changed += 1
+            typer.echo(f"{'would change' if check else 'changed'} {path}")
+            if not check:
+                path.write_text(after, "utf-8")
+    if check and changed:
+        raise typer.Exit(1)
+
+
 @app.command("graph")
 def draw_graph(
     file: _File,
