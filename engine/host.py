@@ -19,13 +19,14 @@ __all__ = (
     "Host",
     "HostSettings",
     "Released",
+    "Repair",
     "TickInputs",
     "lane_of",
 )
 
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -76,6 +77,14 @@ class CreditOffer(msgspec.Struct, frozen=True, gc=False):
     credit: Credit
 
 
+class Repair(msgspec.Struct, frozen=True, array_like=True):
+    """What an operator wants done with an input in quarantine."""
+
+    partition: int
+    number: int
+    action: Literal["replay", "drop"]
+
+
 class TickInputs(msgspec.Struct):
     """What waits for a tick. `arrivals` beyond the batch's bound stay in the list, in order."""
 
@@ -84,6 +93,8 @@ class TickInputs(msgspec.Struct):
     confirms: list[tuple[int, int, int]] = []  # source, target, seq
     arrivals: list[Arrival] = []
     credits: list[CreditOffer] = []
+    repairs: list[Repair] = []
+    timers: bool = True  # False: what is due waits, so that only what was begun is written
 
 
 class Released(msgspec.Struct):
@@ -99,6 +110,7 @@ class Released(msgspec.Struct):
     lost: list[
         int
     ] = []  # partitions whose owner is somebody else now: answers to them aren't durable
+    repaired: list[str] = []  # of the repairs, in order: "" or why not
     answered: int = 0
     woken: int = 0
     fed: int = 0
@@ -199,7 +211,9 @@ class Host:
         rows = self._prefetch(now, inputs, taken)
         self._answers(now, inputs, released)
         self._delivers(now, inputs, released)
-        released.woken = self._wake(now, self.settings.batch_max - len(taken))
+        self._repair(now, inputs, released)
+        if inputs.timers:
+            released.woken = self._wake(now, self.settings.batch_max - len(taken))
         context = self._context
         for arrival, (partition, seen_rows, seen) in zip(taken, rows, strict=True):
             partition.advance(now, context)
@@ -272,6 +286,17 @@ class Host:
                 released.confirms.append((tell.source, tell.target, tell.seq))
         inputs.confirms = []
         inputs.delivers = []
+
+    def _repair(self, now: int, inputs: TickInputs, released: Released) -> None:
+        for repair in inputs.repairs:
+            partition = self.partitions[repair.partition]
+            partition.advance(now, self._context)
+            if repair.action == "replay":
+                told = partition.replay(repair.number, self._context)
+            else:
+                told = partition.drop_quarantined(repair.number)
+            released.repaired.append(told)
+        inputs.repairs = []
 
     def _wake(self, now: int, room: int) -> int:
         room = max(room, self.settings.batch_max // 4)

@@ -16,6 +16,7 @@ __all__ = (
     "Machines",
     "Partition",
     "PartitionSettings",
+    "Quarantined",
     "TellOut",
     "Used",
     "Verdict",
@@ -79,6 +80,7 @@ Change = tuple[bytes, Entry, Entry, bytes | None, Move | None]  # key, old, new,
 
 ROUNDS_MAX = 256  # decisions in one unit; more is a loop of Tells and ends in quarantine
 SCAN = 1000
+NOT_THERE = "there is no such input in quarantine"
 ABSENT: Entry = (None, None)
 WAKE = Wake()
 STUCK = Stuck()
@@ -130,6 +132,17 @@ class TellOut(msgspec.Struct, frozen=True, array_like=True):
     body: bytes  # msgpack of an input of the target's machine
 
 
+class Quarantined(msgspec.Struct, frozen=True, array_like=True):
+    """An input that raised: when (ms), where from, for which entity, encoded as its machine takes it, and why."""
+
+    at: int
+    source: str
+    key: bytes
+    input_id: bytes
+    body: bytes
+    reason: str
+
+
 class Machines:
     """The kinds of entities of a deployment, with their decoders made once."""
 
@@ -166,6 +179,13 @@ class Machines:
     def read_input(self, key: bytes, raw: bytes) -> Any:
         """Decode an input of the kind that the key names."""
         return self._inputs[key[4]].decode(raw)
+
+    def read_kept(self, key: bytes, raw: bytes) -> Any:
+        """Decode an input that was kept in quarantine: the partition's own, or of the kind that the key names."""
+        try:
+            return _OWN.decode(raw)
+        except msgspec.MsgspecError:
+            return self.read_input(key, raw)
 
 
 class EntityCache:
@@ -246,10 +266,12 @@ class Partition:
         self.emits: list[tuple[str, str, bytes]] = []
         self.releases: list[Release] = []
         self.tells: list[TellOut] = []
-        self._confirmed: list[bytes] = []
+        self._deletes: list[bytes] = []
         self._seen: dict[bytes, None] = {}
         self._records: list[bytes] = []
         self._quarantined: list[tuple[bytes, bytes]] = []
+        self._settled: set[bytes] = set()  # rows of the quarantine that were replayed or dropped
+        self._replaying: tuple[bytes, int] | None = None  # the row under replay, and since when
         self._dropped: list[tuple[bytes, bytes]] = []
 
     def _queue(self, queue: bytes, *, empty: bool = False) -> Window:
@@ -330,7 +352,7 @@ class Partition:
         """Take Tells up to a number out of the outbox: their target, which decides in order, has them durably."""
         start = self._prefix + OUTBOX + target.to_bytes(2)
         for number in range(self.meta.confirmed.get(target, 0) + 1, seq + 1):
-            self._confirmed.append(start + number.to_bytes(8))
+            self._deletes.append(start + number.to_bytes(8))
             self.meta.confirmed[target] = number
             self.dirty = True
 
@@ -375,6 +397,44 @@ class Partition:
         if self.entry(key)[1] == before:
             stays = RuntimeError(f"its turn left it where it was: {before}")
             self._quarantine(key, body, source, b"", stays)
+
+    def replay(self, number: int, context: Context) -> str:
+        """Decide an input in quarantine again; it leaves in the same batch when that succeeds.
+
+        Returns: "" when it was decided, else why it stays: there is no such input, or how it failed this time.
+        """
+        row = QUARANTINE + number.to_bytes(8)
+        held = None if row in self._settled else self.in_quarantine(number)
+        if held is None:
+            return NOT_THERE
+        key = EntityKey(held.key)
+        self._settled.add(row)
+        self._replaying = (row, held.at)
+        try:
+            body = self._machines.read_kept(key, held.body)
+        except (msgspec.MsgspecError, LookupError) as error:
+            self._quarantine(key, held.body, held.source, held.input_id, error)
+            fine = False
+        else:
+            fine = self.unit(key, body, context, held.source, held.input_id)
+        self._replaying = None
+        self.dirty = True
+        if not fine:
+            return _HELD.decode(self._quarantined[-1][1]).reason
+        self._deletes.append(self._prefix + row)
+        self.tally.count("quarantine_replayed")
+        return ""
+
+    def drop_quarantined(self, number: int) -> str:
+        """Let go of an input in quarantine; what it stopped stays as it is. Returns "" or why not."""
+        row = QUARANTINE + number.to_bytes(8)
+        if row in self._settled or self.in_quarantine(number) is None:
+            return NOT_THERE
+        self._settled.add(row)
+        self._deletes.append(self._prefix + row)
+        self.tally.count("quarantine_dropped")
+        self.dirty = True
+        return ""
 
     def drop_retired(self, now: int, limit: int) -> int:
         """Drop finished entities whose retention is over. Returns how many."""
@@ -544,13 +604,16 @@ class Partition:
     def _quarantine(
         self, key: EntityKey, body: Any, source: str, input_id: bytes, error: Exception
     ) -> None:
-        self.meta.quarantine_n += 1
-        row = QUARANTINE + self.meta.quarantine_n.to_bytes(8)
-        encoded = _encoded_or_told(self._machines, body)
+        if self._replaying is not None:
+            row, at = self._replaying
+        else:
+            self.meta.quarantine_n += 1
+            row, at = QUARANTINE + self.meta.quarantine_n.to_bytes(8), self.meta.now
+            self.tally.count("quarantined_inputs")
+        encoded = body if type(body) is bytes else _encoded_or_told(self._machines, body)
         reason = f"{type(error).__name__}: {error}"[:1000]
-        held = (self.meta.now, source, key, input_id, encoded, reason)
+        held = Quarantined(at, source, key, input_id, encoded, reason)
         self._quarantined.append((row, self._machines.encode(held)))
-        self.tally.count("quarantined_inputs")
         self.dirty = True
         state, place = self.entry(key)
         if state is None:
@@ -587,7 +650,7 @@ class Partition:
             row = prefix + OUTBOX + tell.target.to_bytes(2) + tell.seq.to_bytes(8)
             puts.append((row, encode(tell)))
         puts += [(prefix + row, value) for row, value in self._quarantined]
-        deletes += self._confirmed
+        deletes += self._deletes
         batch.ranges = self._dropped
         self._put_control(batch)
         return batch
@@ -655,11 +718,17 @@ class Partition:
             start = rows[-1][0] + b"\0"
         return found
 
-    def quarantine(self, limit: int = SCAN) -> list[tuple[bytes, tuple[Any, ...]]]:
-        """List what is in quarantine: (row, (now, source, key, input id, encoded body, reason))."""
+    def quarantine(self, after: int = 0, limit: int = SCAN) -> list[tuple[int, Quarantined]]:
+        """List what is in quarantine behind a number: (number, input)."""
         start = self._prefix + QUARANTINE
-        rows = self._store.scan(start, self._prefix + bytes((QUARANTINE[0] + 1,)), limit)
-        return [(row, msgspec.msgpack.decode(value, type=tuple[Any, ...])) for row, value in rows]
+        end = self._prefix + bytes((QUARANTINE[0] + 1,))
+        rows = self._store.scan(start + (after + 1).to_bytes(8), end, limit)
+        return [(int.from_bytes(row[3:]), _HELD.decode(value)) for row, value in rows]
+
+    def in_quarantine(self, number: int) -> Quarantined | None:
+        """Give one input in quarantine, as of the last tick."""
+        raw = self._store.get([self._prefix + QUARANTINE + number.to_bytes(8)])[0]
+        return _HELD.decode(raw) if raw is not None else None
 
 
 def _array(items: list[bytes]) -> bytes:
@@ -676,4 +745,6 @@ def _encoded_or_told(machines: Machines, body: Any) -> bytes:
 
 
 _META = msgspec.msgpack.Decoder(Meta)
+_OWN = msgspec.msgpack.Decoder(Wake | Granted)
 _TELL = msgspec.msgpack.Decoder(TellOut)
+_HELD = msgspec.msgpack.Decoder(Quarantined)
