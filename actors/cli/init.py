@@ -26,6 +26,7 @@ app = new_app("Write a commented configuration with keys and secrets.")
 CONFIG_NAME = "veredus.toml"
 _SECRET_BYTES = 32
 _RSA_BITS = 2048
+EXAMPLE_TEMPLATE = ("welcome.toml", "welcome.html", "welcome.txt")
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ def init(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write DIR/veredus.toml and DIR/keys/. Never overwrites anything."""
+    """Write DIR/veredus.toml, DIR/keys/ and a first scenario with its template. Never overwrites anything."""
     api_key = f"veredus_{secrets.token_urlsafe(32)}"
     if new_key:
         made = NewKey(api_key, hash_key(api_key))
@@ -84,6 +85,8 @@ def _make(folder: Path, domain: str, tenant: str, selector: str, api_key: str) -
         keys / f"{selector}.dns.txt": f"{selector}._domainkey.{domain}. TXT {record}\n".encode(),
         keys / "secret": base64.b64encode(secrets.token_bytes(_SECRET_BYTES)) + b"\n",
         keys / ".gitignore": b"*\n",
+        folder / "scenarios" / "welcome.yaml": _example("welcome.yaml"),
+        **{folder / "templates" / name: _example(name) for name in EXAMPLE_TEMPLATE},
     }
     _write(contents)
     return Made(
@@ -93,6 +96,11 @@ def _make(folder: Path, domain: str, tenant: str, selector: str, api_key: str) -
         dkim_name=f"{selector}._domainkey.{domain}",
         dkim_record=record,
     )
+
+
+def _example(name: str) -> bytes:
+    """Give a file of the first scenario, so that the first event already sends a mail."""
+    return files("actors.cli").joinpath("init_example", name).read_bytes()
 
 
 def _config_text(domain: str, tenant: str, selector: str, key_hash: str) -> str:
