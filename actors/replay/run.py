@@ -81,9 +81,15 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
     config = options.config
     tenant = config.tenant[0]
     started = time.time()
+    if config.delivery.mode == "live":
+        raise RefusedError(
+            "mode `live` is refused until MX delivery is built", mend="use twin or relay"
+        )
     surveyed = survey(options.log)
     if not surveyed.rows:
         raise InputError(f"{options.log.path}: there is no event in it")
+    if config.delivery.mode == "relay":
+        _announce(options, console)
     heads = letterheads(config, secret_of)
     _fresh_store(config)
     publish(
@@ -97,6 +103,21 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
     clock = SetClock(surveyed.first_ms)
     async with _twin(options, clock) as twin, _cluster(config, twin, surveyed.first_ms) as cluster:
         return await _drive(options, console, clock, cluster, twin, surveyed, started)
+
+
+def _announce(options: ReplayOptions, console: Console) -> None:
+    """Say whom a replay outside twins is about to reach, before anything leaves."""
+    delivery = options.config.delivery
+    contacts = len({row.contact for row in options.log})
+    allowed = (
+        "everybody"
+        if delivery.allow == "any"
+        else f"{len(delivery.allow)} entries of delivery.allow"
+    )
+    console.print(
+        f"mode relay: up to {contacts:,} contacts may get mail through {delivery.relay.host}:"
+        f"{delivery.relay.port}; allowed: {allowed}"
+    )
 
 
 async def _drive(
