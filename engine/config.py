@@ -250,6 +250,10 @@ class Relay(_Section, frozen=True, kw_only=True):
         Literal["required", "opportunistic", "none"],
         Meta(description="`required` never speaks without TLS; RFC 3207"),
     ] = "required"
+    ca_file: Annotated[
+        _File,
+        Meta(description="PEM of who signed its certificate; empty: whom the system trusts"),
+    ] = ""
     username: Annotated[str, Meta(description="empty: no AUTH")] = ""
     password_file: Annotated[_File, Meta(description="its first line is the password")] = ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("Assembly", "assemble", "catalog_compilers", "secret_of")
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -199,6 +200,7 @@ def _targets(
 ) -> Callable[[str], Target | None]:
     """Tell where routes lead: to the twin's port, or to the relay; live MX delivery isn't built yet."""
     config = settings.config
+    context = ssl.create_default_context(cafile=config.delivery.relay.ca_file or None)
 
     def target_of(route: str) -> Target | None:
         lease = lease_of(route)
@@ -217,6 +219,7 @@ def _targets(
             connections_max=max(lease.connections, 1),
             messages_per_connection=delivery.messages_per_connection_max,
             idle_s=float(delivery.timeouts.idle_s),
+            tls=None if delivery.mode == "twin" else context,
         )
 
     return target_of
