@@ -22,6 +22,7 @@ from scenarios.program import Condition
 from scenarios.state import Contact, Journey, JourneySend, Past
 from scenarios.zones import zone_of
 
+_NAMES_MAX = 1_000  # names of events that are counted
 _KEYS_MAX = 50  # remembered keys of one scenario
 _TIMES_MAX = 500  # counted within windows: more are "at least so many"
 
@@ -101,9 +102,12 @@ class Draft:
             self.attributes[name] = value
 
     def count(self, event: str) -> None:
-        """Count an event."""
+        """Count an event. Of new names there is a limit, or a name per page would grow the state."""
         self.ordinal += 1
         counts = self.counts
+        if event not in counts and len(counts) >= _NAMES_MAX:
+            self.record("event_not_counted", event=event)
+            return
         if counts is self.contact.counts:
             counts = self.counts = self.scope.counts = dict(counts)
         counts[event] = counts.get(event, 0) + 1

@@ -134,6 +134,8 @@ def retime(draft: Draft) -> None:
         due = due_of(draft, step, journey, journey.since)
         if due is None:
             draft.end(journey, "no_date")
+        elif due < draft.now and step.calendar.past == "end":
+            draft.end(journey, "date_past")
         elif due != journey.due:
             draft.record("journey_retimed", journey=journey.id, step=step.id, due=due)
             draft.replace(journey, msgspec.structs.replace(journey, due=max(due, 1)))

@@ -204,6 +204,25 @@ def test_a_direct_message_without_any_address_is_cancelled_at_once() -> None:
     assert [Cancel("no_address")] == [tell.body for tell in world.told[1:]]
 
 
+def test_nobody_is_asked_for_permission_and_what_is_told_to_nobody_stays_nobody() -> None:
+    world = World(HELLO)
+    world.give("ann", MaySend(b"x" * 16, 1, "marketing", "news", 0))
+    assert [Refuse(1, "cancelled")] == [tell.body for tell in world.told]
+    for body in (OutcomeNotice(b"x" * 16, "delivered", 1, 0, final=True), Wake()):
+        assert world.give("ann", body).state is None
+
+
+def test_a_contact_with_too_many_messages_under_way_gets_no_more() -> None:
+    world, _ = joined()
+    for number in range(1_000):
+        world.give("ann", SendDirect(number.to_bytes(16), "otp", {}))
+    world.told.clear()
+    world.give("ann", SendDirect(b"y" * 16, "otp", {}))
+    assert [Cancel("too_many_under_way")] == [tell.body for tell in world.told[1:]]
+    world.drain()
+    assert [fact["reason"] for fact in world.facts("send_skipped")][-1] == "too_many_under_way"
+
+
 def test_a_historical_event_is_counted_and_opens_nothing() -> None:
     world = World(HELLO)
     world.give("ann", Event("joined", 0, {}, historical=True))

@@ -338,6 +338,25 @@ def test_a_calendar_wait_follows_the_contact_s_zone_and_date_when_they_change() 
     assert [fact["reason"] for fact in world.facts("journey_ended")] == ["no_date"]
 
 
+def test_a_date_that_is_moved_into_the_past_ends_the_journey_where_the_step_says_so() -> None:
+    world = world_with(RENEWAL)
+    world.now = 5 * DAY
+    world.give("ann", ContactPut({"renewal": "1970-01-11"}))
+    world.give("ann", Event("bought", 0))
+    world.give("ann", ContactPut({"renewal": "1970-01-03"}))
+    assert [fact["reason"] for fact in world.facts("journey_ended")] == ["date_past"]
+
+
+def test_event_names_beyond_the_limit_are_not_counted() -> None:
+    world = world_with(CART)
+    for number in range(1_001):
+        world.give("ann", Event(f"page.{number}", 0))
+    world.give("ann", Event("page.0", 0))
+    assert len(world.contact("ann").counts) == 1_000
+    assert world.contact("ann").counts["page.0"] == 2
+    assert [fact["event"] for fact in world.facts("event_not_counted")] == ["page.1000"]
+
+
 def test_a_date_that_is_past_goes_on_or_ends_as_the_step_says() -> None:
     world = world_with(RENEWAL)
     world.now = 20 * DAY

@@ -104,3 +104,17 @@ def test_a_version_that_is_not_there_moves_nothing() -> None:
     before = world.contact("ann")
     world.give("ann", MoveJourneys("s", "nowhere"))
     assert world.contact("ann") == before
+
+
+def test_a_calendar_wait_is_worked_out_from_when_the_step_was_reached() -> None:
+    world = under_way()
+    at_nine = OLD.replace("{id: first, wait: 4d}", '{id: first, wait: {for: 2d, at: "09:00"}}')
+    version = world.catalog.publish(at_nine).version
+    world.give("ann", MoveJourneys("s", version))
+    assert world.contact("ann").journeys[0].due == 2 * DAY + 9 * HOUR
+
+    world = under_way()
+    dated = OLD.replace("{id: first, wait: 4d}", "{id: first, wait: {date: contact.renewal}}")
+    version = world.catalog.publish(dated).version
+    world.give("ann", MoveJourneys("s", version))
+    assert [fact["reason"] for fact in world.facts("journey_ended")] == ["no_date"]
