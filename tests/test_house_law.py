@@ -24,7 +24,6 @@ WORLD = {
     "subprocess",
     "threading",
     "requests",
-    "urllib",
 }
 CLOCKS = {
     ("time", "time"),
