@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-__all__ = ("check", "examine", "load")
+__all__ = ("EXPRESSIONS_MAX", "check", "examine", "load")
+
+from typing import Final
 
 from scenarios.cel.kinds import Fields, check_kinds
 from scenarios.cel.syntax import ExpressionMistake, parse
@@ -16,6 +18,8 @@ from scenarios.reading import Reading, read
 from scenarios.scalars import Written
 from scenarios.shape import caught_names, shape_mistakes
 from scenarios.types import TypeSchema
+
+EXPRESSIONS_MAX: Final = 1_000
 
 
 def load(text: str, file: str = "", types: TypeSchema | None = None) -> Scenario:
@@ -64,7 +68,12 @@ def _expressions(reading: Reading, text: str, file: str, types: TypeSchema | Non
     opened_by = {entry.event for entry in opening}
     lines = text.split("\n")
     found = []
-    for written in reading.expressions:
+    if len(reading.expressions) > EXPRESSIONS_MAX:
+        node, path = reading.expressions[-1].node, reading.expressions[-1].path
+        message = f"more than {EXPRESSIONS_MAX} expressions; the rest isn't checked"
+        mend = "split the scenario"
+        found.append(Mistake(file, node.line, node.column, path, message, mend))
+    for written in reading.expressions[:EXPRESSIONS_MAX]:
         journey = None if written.standing in {"entry", "state"} else caught
         fields = _fields(written, journey, opened_by, types)
         for mistake in _expression_mistakes(written, fields):

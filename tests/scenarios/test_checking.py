@@ -165,6 +165,14 @@ def test_a_type_schema_with_mistakes_names_them() -> None:
     assert [one.mend for one in mistakes] == ["did you mean `int`?", "did you mean `events`?"]
 
 
+def test_there_is_a_limit_to_the_expressions_of_a_file() -> None:
+    conditions = ["contact.x == 1"] * 1_001
+    steps = "".join(f"  - {{id: s{at}, if: {one}}}\n" for at, one in enumerate(conditions))
+    [(line, _, message, _)] = found(FRAME + steps)
+    assert line == 1_004
+    assert "more than 1000 expressions" in message
+
+
 def test_load_raises_the_first_mistake_and_says_how_many_more() -> None:
     with pytest.raises(InputError, match=r"f.yaml:1:1: .*1 more.*") as caught:
         load("scenario: s\nentrie: e\nsteps: [{id: a, wait: 1d}]\n", "f.yaml")
