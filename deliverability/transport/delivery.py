@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ("Classifier", "Delivery", "Rendered", "Renderer", "Route", "Target", "Verdict")
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Literal, Protocol, assert_never
@@ -104,6 +105,7 @@ class Delivery:
         self.tell = concluded
         self.loop = asyncio.get_running_loop()
         self.closing = False
+        self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
         self._target_of = target_of
 
@@ -136,9 +138,9 @@ class Delivery:
         self.closing = True
         for route in self.routes.values():
             route.quit()
-        deadline = self.loop.time() + grace_s
-        while self.open_connections and self.loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        if self.open_connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.emptied.wait(), grace_s)
         for route in self.routes.values():
             route.abandon()
 
@@ -297,6 +299,8 @@ class Route:
             self._never_served(closed)
         if not self._delivery.closing:
             self._delivery.loop.call_soon(self._delivery.pump)
+        elif not self._delivery.open_connections:
+            self._delivery.emptied.set()
 
     # ---- inside
 
@@ -317,6 +321,8 @@ class Route:
             )
         except TransportError as error:
             self.opening -= 1
+            if self._delivery.closing and not self._delivery.open_connections:
+                self._delivery.emptied.set()
             self._slow_down()
             if not self.connections and not self.opening:
                 self._fail("connection", 0, "", error.reason, error.phase)
