@@ -79,8 +79,10 @@ def publish_all(
     )
 
 
-def worker_settings(config: Config, sink_port: int = 0) -> list[WorkerSettings]:
-    """Make the settings of all workers."""
+def worker_settings(
+    config: Config, sink_port: int = 0, log_time: int | None = None
+) -> list[WorkerSettings]:
+    """Make the settings of all workers; `log_time` (ms) is where a replay begins."""
     count = config.workers.count
     return [
         WorkerSettings(
@@ -89,6 +91,7 @@ def worker_settings(config: Config, sink_port: int = 0) -> list[WorkerSettings]:
             data_dir=config.data_dir,
             config=config,
             twin_port=sink_port,
+            log_time=log_time,
         )
         for index in range(count)
     ]

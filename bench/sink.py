@@ -135,9 +135,9 @@ class _Connection(asyncio.BufferedProtocol):
         while self._at < self._end and self._step():
             pass
         if self._replies:
+            self._tally.publish()  # before the client hears of it
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
-            self._tally.publish()
 
     def _step(self) -> bool:
         """Take one command or one stretch of content; False when more must arrive first."""
@@ -165,9 +165,9 @@ class _Connection(asyncio.BufferedProtocol):
         elif verb == b"EHLO":
             self._replies.append(self._ehlo)
         elif verb == b"QUIT":
+            self._tally.publish()
             self._transport.write(b"".join((*self._replies, b"221 2.0.0 bye\r\n")))
             self._replies.clear()
-            self._tally.publish()
             self._transport.close()
         else:
             self._replies.append(_OK)
