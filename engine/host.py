@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine import quarantine
 from engine.errors import RefusedError
 from engine.keyspace import EntityKey, Keyspace
 from engine.machine import CatalogView, Context, Credit, Release
@@ -292,9 +293,9 @@ class Host:
             partition = self.partitions[repair.partition]
             partition.advance(now, self._context)
             if repair.action == "replay":
-                told = partition.replay(repair.number, self._context)
+                told = quarantine.replay(partition, repair.number, self._context)
             else:
-                told = partition.drop_quarantined(repair.number)
+                told = quarantine.drop(partition, repair.number)
             released.repaired.append(told)
         inputs.repairs = []
 

@@ -16,7 +16,6 @@ __all__ = (
     "Machines",
     "Partition",
     "PartitionSettings",
-    "Quarantined",
     "TellOut",
     "Used",
     "Verdict",
@@ -47,13 +46,13 @@ from engine.machine import (
     Tell,
     Wake,
 )
+from engine.quarantine import Quarantine, Quarantined
 from engine.rows import (
     AGENDA,
     ENTITY,
     HELD,
     META,
     OUTBOX,
-    QUARANTINE,
     READY,
     RECORD,
     RETIRED,
@@ -80,7 +79,6 @@ Change = tuple[bytes, Entry, Entry, bytes | None, Move | None]  # key, old, new,
 
 ROUNDS_MAX = 256  # decisions in one unit; more is a loop of Tells and ends in quarantine
 SCAN = 1000
-NOT_THERE = "there is no such input in quarantine"
 ABSENT: Entry = (None, None)
 WAKE = Wake()
 STUCK = Stuck()
@@ -132,17 +130,6 @@ class TellOut(msgspec.Struct, frozen=True, array_like=True):
     body: bytes  # msgpack of an input of the target's machine
 
 
-class Quarantined(msgspec.Struct, frozen=True, array_like=True):
-    """An input that raised: when (ms), where from, for which entity, encoded as its machine takes it, and why."""
-
-    at: int
-    source: str
-    key: bytes
-    input_id: bytes
-    body: bytes
-    reason: str
-
-
 class Machines:
     """The kinds of entities of a deployment, with their decoders made once."""
 
@@ -179,13 +166,6 @@ class Machines:
     def read_input(self, key: bytes, raw: bytes) -> Any:
         """Decode an input of the kind that the key names."""
         return self._inputs[key[4]].decode(raw)
-
-    def read_kept(self, key: bytes, raw: bytes) -> Any:
-        """Decode an input that was kept in quarantine: the partition's own, or of the kind that the key names."""
-        try:
-            return _OWN.decode(raw)
-        except msgspec.MsgspecError:
-            return self.read_input(key, raw)
 
 
 class EntityCache:
@@ -235,10 +215,11 @@ class Partition:
         self._prefix = partition_prefix(number)
         self._entity = self._prefix + ENTITY
         self._store = store
-        self._machines = machines
+        self.machines = machines
         self._keyspace = keyspace
         self._cache = cache
         self._settings = settings
+        self.quarantine = Quarantine(self._prefix, store)
         self._overlay: dict[bytes, Entry] = {}
         self._reset_tick()
         self.load()
@@ -266,12 +247,10 @@ class Partition:
         self.emits: list[tuple[str, str, bytes]] = []
         self.releases: list[Release] = []
         self.tells: list[TellOut] = []
-        self._deletes: list[bytes] = []
+        self._confirmed: list[bytes] = []
         self._seen: dict[bytes, None] = {}
         self._records: list[bytes] = []
-        self._quarantined: list[tuple[bytes, bytes]] = []
-        self._settled: set[bytes] = set()  # rows of the quarantine that were replayed or dropped
-        self._replaying: tuple[bytes, int] | None = None  # the row under replay, and since when
+        self.quarantine.reset()
         self._dropped: list[tuple[bytes, bytes]] = []
 
     def _queue(self, queue: bytes, *, empty: bool = False) -> Window:
@@ -339,9 +318,9 @@ class Partition:
             return False
         key = EntityKey(tell.key)
         try:
-            body = self._machines.read_input(key, tell.body)
+            body = self.machines.read_input(key, tell.body)
         except (msgspec.MsgspecError, LookupError) as error:
-            self._quarantine(key, tell.body, "tell", b"", error)
+            self.put_aside(key, tell.body, "tell", b"", error)
         else:
             self.unit(key, body, context, "tell")
         self.meta.applied[tell.source] = tell.seq
@@ -352,7 +331,7 @@ class Partition:
         """Take Tells up to a number out of the outbox: their target, which decides in order, has them durably."""
         start = self._prefix + OUTBOX + target.to_bytes(2)
         for number in range(self.meta.confirmed.get(target, 0) + 1, seq + 1):
-            self._deletes.append(start + number.to_bytes(8))
+            self._confirmed.append(start + number.to_bytes(8))
             self.meta.confirmed[target] = number
             self.dirty = True
 
@@ -396,45 +375,7 @@ class Partition:
         """Put an entity aside that stays where its turn found it: it would have its turn again at once, for ever."""
         if self.entry(key)[1] == before:
             stays = RuntimeError(f"its turn left it where it was: {before}")
-            self._quarantine(key, body, source, b"", stays)
-
-    def replay(self, number: int, context: Context) -> str:
-        """Decide an input in quarantine again; it leaves in the same batch when that succeeds.
-
-        Returns: "" when it was decided, else why it stays: there is no such input, or how it failed this time.
-        """
-        row = QUARANTINE + number.to_bytes(8)
-        held = None if row in self._settled else self.in_quarantine(number)
-        if held is None:
-            return NOT_THERE
-        key = EntityKey(held.key)
-        self._settled.add(row)
-        self._replaying = (row, held.at)
-        try:
-            body = self._machines.read_kept(key, held.body)
-        except (msgspec.MsgspecError, LookupError) as error:
-            self._quarantine(key, held.body, held.source, held.input_id, error)
-            fine = False
-        else:
-            fine = self.unit(key, body, context, held.source, held.input_id)
-        self._replaying = None
-        self.dirty = True
-        if not fine:
-            return _HELD.decode(self._quarantined[-1][1]).reason
-        self._deletes.append(self._prefix + row)
-        self.tally.count("quarantine_replayed")
-        return ""
-
-    def drop_quarantined(self, number: int) -> str:
-        """Let go of an input in quarantine; what it stopped stays as it is. Returns "" or why not."""
-        row = QUARANTINE + number.to_bytes(8)
-        if row in self._settled or self.in_quarantine(number) is None:
-            return NOT_THERE
-        self._settled.add(row)
-        self._deletes.append(self._prefix + row)
-        self.tally.count("quarantine_dropped")
-        self.dirty = True
-        return ""
+            self.put_aside(key, body, source, b"", stays)
 
     def drop_retired(self, now: int, limit: int) -> int:
         """Drop finished entities whose retention is over. Returns how many."""
@@ -471,7 +412,7 @@ class Partition:
         if found is None:
             found = self._cache.get(key)
             if found is None:
-                found = self._machines.read(key, self._store.get([self._entity + key])[0])
+                found = self.machines.read(key, self._store.get([self._entity + key])[0])
                 self._cache.put(key, found)
         return found
 
@@ -490,7 +431,7 @@ class Partition:
         facts: list[tuple[str, Mapping[str, Any]]] = []
         outward: list[Tell] = []
         context.input_id = input_id
-        encode = self._machines.encode
+        encode = self.machines.encode
         try:
             self._decide_all(key, body, context, changed, facts, outward)
             encoded = {k: encode(entry[0]) for k, entry in changed.items() if entry[0] is not None}
@@ -502,7 +443,7 @@ class Partition:
             raise  # not the input's fault: nothing of this tick is written
         except Exception as error:  # noqa: BLE001 -- DESIGN §3: whatever a decision raises is undone, kept and counted
             del self.emits[emits:], self.releases[releases:]
-            self._quarantine(key, body, source, input_id, error)
+            self.put_aside(key, body, source, input_id, error)
             return False
         for target, tell in tells:
             self._tell_out(target, tell)
@@ -521,7 +462,7 @@ class Partition:
         facts: list[tuple[str, Mapping[str, Any]]],
         outward: list[Tell],
     ) -> None:
-        machines = self._machines.by_kind
+        machines = self.machines.by_kind
         partition = self._keyspace.partition
         todo: list[tuple[EntityKey, Any]] = [(key, body)]
         for key, body in todo:  # grows while it is walked
@@ -541,7 +482,7 @@ class Partition:
                 elif type(effect) is Record:
                     facts.append((effect.fact, effect.detail))
                 elif type(effect) is Emit:
-                    emitted = self._machines.encode(effect.body)
+                    emitted = self.machines.encode(effect.body)
                     self.emits.append((effect.channel, tenant_of(key), emitted))
                 elif type(effect) is Release:
                     self.releases.append(effect)
@@ -550,7 +491,7 @@ class Partition:
         """Prepare a change: whatever can't be written or counted raises here, before anything is changed."""
         old = self.entry(key)
         row = place_row(new[1], key) if new[1] != old[1] else None
-        tally = self._machines.by_kind[key[4]].tally
+        tally = self.machines.by_kind[key[4]].tally
         was = tally(old[0]) if old[0] is not None else None
         now = tally(new[0]) if new[0] is not None else None
         if was is None and now is None:
@@ -601,19 +542,18 @@ class Partition:
         self.meta.told[target] = seq
         self.tells.append(TellOut(self.number, target, seq, to, body))
 
-    def _quarantine(
+    def put_aside(
         self, key: EntityKey, body: Any, source: str, input_id: bytes, error: Exception
     ) -> None:
-        if self._replaying is not None:
-            row, at = self._replaying
-        else:
+        """Put an input into quarantine; one under replay keeps its row. An entity whose turn it was stops."""
+        again = self.quarantine.replaying
+        if again is None:
             self.meta.quarantine_n += 1
-            row, at = QUARANTINE + self.meta.quarantine_n.to_bytes(8), self.meta.now
             self.tally.count("quarantined_inputs")
-        encoded = body if type(body) is bytes else _encoded_or_told(self._machines, body)
+        number, at = again or (self.meta.quarantine_n, self.meta.now)
+        encoded = body if type(body) is bytes else _encoded_or_told(self.machines, body)
         reason = f"{type(error).__name__}: {error}"[:1000]
-        held = Quarantined(at, source, key, input_id, encoded, reason)
-        self._quarantined.append((row, self._machines.encode(held)))
+        self.quarantine.put(number, Quarantined(at, source, key, input_id, encoded, reason))
         self.dirty = True
         state, place = self.entry(key)
         if state is None:
@@ -630,7 +570,7 @@ class Partition:
         batch = Batch(self.number, Stand(self.epoch, self.stand.seq + 1))
         puts, deletes = batch.puts, batch.deletes
         prefix, entity = self._prefix, self._entity
-        write, encoded = self._machines.write, self._encoded
+        write, encoded = self.machines.write, self._encoded
         for key, (state, place) in self._overlay.items():
             was_state, was_place = self._base[key]
             if was_place != place:
@@ -645,18 +585,18 @@ class Partition:
             elif was_state is not None:
                 deletes.append(entity + key)
         puts += [(row, b"") for row in self._seen]
-        encode = self._machines.encode
+        encode = self.machines.encode
         for tell in self.tells:
             row = prefix + OUTBOX + tell.target.to_bytes(2) + tell.seq.to_bytes(8)
             puts.append((row, encode(tell)))
-        puts += [(prefix + row, value) for row, value in self._quarantined]
-        deletes += self._deletes
+        puts += self.quarantine.puts
+        deletes += self._confirmed + self.quarantine.deletes
         batch.ranges = self._dropped
         self._put_control(batch)
         return batch
 
     def _put_control(self, batch: Batch) -> None:
-        meta, prefix, encode = self.meta, self._prefix, self._machines.encode
+        meta, prefix, encode = self.meta, self._prefix, self.machines.encode
         if self._records:
             meta.record_n += 1
             bucket = meta.now // self._settings.record_bucket_ms
@@ -718,18 +658,6 @@ class Partition:
             start = rows[-1][0] + b"\0"
         return found
 
-    def quarantine(self, after: int = 0, limit: int = SCAN) -> list[tuple[int, Quarantined]]:
-        """List what is in quarantine behind a number: (number, input)."""
-        start = self._prefix + QUARANTINE
-        end = self._prefix + bytes((QUARANTINE[0] + 1,))
-        rows = self._store.scan(start + (after + 1).to_bytes(8), end, limit)
-        return [(int.from_bytes(row[3:]), _HELD.decode(value)) for row, value in rows]
-
-    def in_quarantine(self, number: int) -> Quarantined | None:
-        """Give one input in quarantine, as of the last tick."""
-        raw = self._store.get([self._prefix + QUARANTINE + number.to_bytes(8)])[0]
-        return _HELD.decode(raw) if raw is not None else None
-
 
 def _array(items: list[bytes]) -> bytes:
     """Make a msgpack array of items that are encoded already."""
@@ -745,6 +673,4 @@ def _encoded_or_told(machines: Machines, body: Any) -> bytes:
 
 
 _META = msgspec.msgpack.Decoder(Meta)
-_OWN = msgspec.msgpack.Decoder(Wake | Granted)
 _TELL = msgspec.msgpack.Decoder(TellOut)
-_HELD = msgspec.msgpack.Decoder(Quarantined)

@@ -129,5 +129,5 @@ class People:
         return [
             (partition.number, number, held.reason)
             for partition in self.host.partitions.values()
-            for number, held in partition.quarantine()
+            for number, held in partition.quarantine.listed()
         ]

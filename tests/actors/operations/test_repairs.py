@@ -42,11 +42,11 @@ def test_a_replay_that_fails_stays_with_its_new_reason_and_its_first_time() -> N
     people = People(MemoryStore())
     people.do("ann", "worse poison")
     partition, number = only(people)
-    before = people.host.partitions[partition].in_quarantine(number)
+    before = people.host.partitions[partition].quarantine.find(number)
     assert before is not None
     people.now += 5000
     released = people.tick(repairs=[Repair(partition, number, "replay")])
-    after = people.host.partitions[partition].in_quarantine(number)
+    after = people.host.partitions[partition].quarantine.find(number)
     assert after is not None
     assert released.repaired == [after.reason]
     assert after.reason != before.reason
@@ -134,7 +134,7 @@ def test_the_quarantine_survives_a_restart_and_is_listed_in_order(tmp_path: Path
     people.host = people.opened()
     numbers = [number for _, number, _ in people.quarantined()]
     assert numbers == [1, 2, 3, 4, 5]
-    behind = people.host.partitions[0].quarantine(after=2, limit=2)
+    behind = people.host.partitions[0].quarantine.listed(after=2, limit=2)
     assert [number for number, _ in behind] == [3, 4]
     assert behind[0][1].key == contact_key("default", "p2")
     store.close()
