@@ -15,12 +15,11 @@ ID_BYTES = 16
 
 def derive(place: bytes, *parts: bytes | str) -> bytes:
     """Derive 16 bytes from parts; the first four are those of `place` (a key or an id of the same contact)."""
-    digest = blake2b(digest_size=12)
+    framed = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
-        digest.update(len(raw).to_bytes(4))
-        digest.update(raw)
-    return place[:4] + digest.digest()
+        framed += (len(raw).to_bytes(4), raw)
+    return place[:4] + blake2b(b"".join(framed), digest_size=12).digest()
 
 
 def journey_id(contact: bytes, scenario: str, instance: str, opened_by: bytes) -> bytes:
