@@ -97,7 +97,7 @@ def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes
             "setting",
             tenant.name,
             "contact",
-            msgspec.json.encode(ContactSettings(streams_without_consent=free)),
+            msgspec.json.encode(_contact_settings(tenant, free)),
         )
     ]
     for name, stream in sorted(streams.items()):
@@ -108,6 +108,21 @@ def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes
         )
         made.append(("stream", tenant.name, name, msgspec.json.encode(policy)))
     return made
+
+
+def _contact_settings(tenant: Tenant, free: tuple[str, ...]) -> ContactSettings:
+    """Read what the tenant says about its contacts; which streams need no consent, the streams say."""
+    settings = ContactSettings()
+    if tenant.contact_file:
+        place = Place(file=tenant.contact_file)
+        try:
+            raw = Path(tenant.contact_file).read_bytes()
+            settings = msgspec.toml.decode(raw, type=ContactSettings)
+        except OSError as error:
+            raise InputError(f"can't be read: {error.strerror}", place) from error
+        except msgspec.MsgspecError as error:
+            raise InputError(str(error), place, "docs/scenarios.md has the fields") from error
+    return msgspec.structs.replace(settings, streams_without_consent=free)
 
 
 def _check_from(publication: Publication, head: Letterhead) -> None:

@@ -234,6 +234,12 @@ class Tenant(_Section, frozen=True, kw_only=True):
             description="domain of the envelope's reverse-path, where bounces come to; empty: the From domain",
         ),
     ] = ""
+    contact_file: Annotated[
+        _File,
+        Meta(
+            description="TOML about contacts: attribute names, zone, caps, quiet hours (docs/scenarios.md)"
+        ),
+    ] = ""
     secret_file: Annotated[
         _File, Meta(description="32 random bytes or more, which sign reverse-paths and links")
     ] = ""

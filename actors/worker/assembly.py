@@ -38,6 +38,7 @@ from engine.store.rocksdb import RocksStore, lock_holder
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
+from scenarios.migration import Migration
 from scenarios.settings import ContactSettings
 
 log = structlog.get_logger()
@@ -135,6 +136,7 @@ def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
         "scenario-version": _compile_scenario,
         "template": compile_template_object(heads),
         "stream": lambda _tenant, _name, content: msgspec.json.decode(content, type=StreamPolicy),
+        "migration": lambda _tenant, _name, content: msgspec.json.decode(content, type=Migration),
         "setting": lambda _tenant, _name, content: msgspec.json.decode(
             content, type=ContactSettings
         ),
