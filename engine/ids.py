@@ -15,7 +15,7 @@ ID_BYTES = 16
 
 def derive(place: bytes, *parts: bytes | str) -> bytes:
     """Derive 16 bytes from parts; the first four are those of `place` (a key or an id of the same contact)."""
-    framed = []
+    framed: list[bytes] = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
         framed += (len(raw).to_bytes(4), raw)
