@@ -45,6 +45,7 @@ log = structlog.get_logger()
 
 LOCK_WAIT_S = 10.0
 DAY_MS = 86_400_000
+STAGES = {"greeting": "connect", "mail": "mail", "rcpt": "rcpt", "data": "data", "dot": "data"}
 
 
 class Assembly:
@@ -192,8 +193,8 @@ def secret_of(tenant: Tenant) -> bytes:
     return Path(tenant.secret_file).read_bytes()
 
 
-def _classify(code: int, enhanced: str, text: str) -> Verdict:
-    cause = str(classify_reply(str(code), enhanced, text).cause)
+def _classify(code: int, enhanced: str, text: str, phase: str) -> Verdict:
+    cause = str(classify_reply(str(code), enhanced, text, stage=STAGES.get(phase, "")).cause)
     return Verdict(cause, "retry" if code < 500 else "fail")
 
 

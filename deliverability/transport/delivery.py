@@ -43,8 +43,8 @@ class Verdict(msgspec.Struct, frozen=True):
 class Classifier(Protocol):
     """Classifies an SMTP reply."""
 
-    def __call__(self, code: int, enhanced: str, text: str) -> Verdict:
-        """Give cause and action."""
+    def __call__(self, code: int, enhanced: str, text: str, phase: str) -> Verdict:
+        """Give cause and action; `phase` is the command that was answered."""
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -278,7 +278,7 @@ class Route:
                 self._backoff_s = 0.0
                 delivery.conclude(message, "delivered", "", reply, "dot")
             case Rejected(phase=phase, reply=reply):
-                verdict = delivery.classify(reply.code, reply.enhanced, reply.text)
+                verdict = delivery.classify(reply.code, reply.enhanced, reply.text, phase)
                 kind: OutcomeKind = "deferred" if verdict.action == "retry" else "bounced"
                 delivery.conclude(message, kind, verdict.cause, reply, phase)
             case Lost(phase=phase, begun=begun, reason=reason):
@@ -338,7 +338,7 @@ class Route:
         if reply is None:
             self._fail("connection", 0, "", closed.reason, closed.phase)
         else:
-            verdict = self._delivery.classify(reply.code, reply.enhanced, reply.text)
+            verdict = self._delivery.classify(reply.code, reply.enhanced, reply.text, closed.phase)
             self._fail(verdict.cause, reply.code, reply.enhanced, reply.text, closed.phase)
 
     def _fail(self, cause: str, code: int, enhanced: str, text: str, phase: str) -> None:
