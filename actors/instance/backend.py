@@ -46,6 +46,7 @@ from engine.errors import CapacityError, InputError, StoreError
 from engine.host import FeedEntry
 from engine.keyspace import IDEMPOTENCY, Keyspace, contact_key, control_key, message_key
 from engine.once import Once
+from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
 from engine.tally import Counts, merged
 
@@ -66,6 +67,8 @@ class ClusterBackend:
         self._cluster = cluster
         self._version = version
         self._keyspace = Keyspace(config.store.partitions)
+        self._catalogs = CatalogFiles(Path(config.data_dir) / "catalog")
+        self._published: set[tuple[str, str, str]] = set()
         self._started = time.time_ns() // 1_000_000
         self._reviving: dict[int, asyncio.Lock] = {}
         self._restarts: dict[int, int] = {}
@@ -99,7 +102,10 @@ class ClusterBackend:
         return answer
 
     async def send(self, request: SendRequest) -> SendResult:
-        """Accept one message under its idempotency key."""
+        """Accept one message under its idempotency key, if there is such a template."""
+        template = request.body.template
+        if not self._has_template(request.tenant, template):
+            return SendResult("refused", b"", f"there is no template {template!r}")
         key = control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
         body = Once(request.digest, contact_key(request.tenant, request.contact), request.body)
         worker = self._worker(key)
@@ -221,6 +227,13 @@ class ClusterBackend:
         return Readiness(True)
 
     # ---- inside
+
+    def _has_template(self, tenant: str, name: str) -> bool:
+        wanted = ("template", tenant, name)
+        if wanted not in self._published:
+            head = self._catalogs.head()
+            self._published = {(item.section, item.tenant, item.name) for item in head.items}
+        return wanted in self._published
 
     def _index(self, key: bytes) -> int:
         return self._keyspace.partition(key) % len(self._cluster.workers)
