@@ -236,6 +236,12 @@ class Life:
             self.world.reach("life: mends a failed commit")
             self.mend()
             return
+        except Exception:
+            if self.cluster.owners.get(self.index) is self:
+                raise
+            # it decided on what the next owner wrote, beside counters of its own: a worker ends there
+            self.world.reach("life: former owner ends")
+            raise Crash from None
         self._concluded = []
         if released.lost:
             self.become_orphan()
