@@ -7,12 +7,12 @@ iterator lives, so none outlives a call here.
 
 from __future__ import annotations
 
-__all__ = ("RocksStore", "lock_holder")
+__all__ = ("RocksStore", "RocksView", "lock_holder")
 
 import fcntl
 import gc
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rocksdict import (
     BlockBasedOptions,
     Cache,
     DBCompressionType,
+    DBRecoveryMode,
     Options,
     Rdict,
     ReadOptions,
@@ -33,6 +34,35 @@ from engine.store.protocol import STAND, Batch, Rows, Stand, accepts, encode_sta
 
 WRITE_BUFFER_BYTES = 64 << 20
 BLOOM_BITS = 10
+
+
+class RocksView:
+    """The rows of a store as they were when it was taken. Close it: the store keeps old rows for it meanwhile.
+
+    An iterator is what keeps them: those of rocksdict's snapshots show newer rows too (0.3.29).
+    """
+
+    def __init__(self, iterator: Any, path: Path, closed: Callable[[RocksView], None]) -> None:
+        self._iterator = iterator
+        self._path = path
+        self._closed = closed
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read rows, in the order of the keys."""
+        found = (self.scan(key, key + b"\0", 1) for key in keys)
+        return [rows[0][1] if rows else None for rows in found]
+
+    def scan(self, start: bytes, end: bytes, limit: int) -> Rows:
+        """Read rows in order."""
+        if self._iterator is None:
+            raise StoreError(f"store {self._path}: the view was closed")
+        return _rows(self._iterator, self._path, start, end, limit)
+
+    def close(self) -> None:
+        """Let go. Idempotent; the store does it when it closes."""
+        if self._iterator is not None:
+            self._iterator = None
+            self._closed(self)
 
 
 class RocksStore:
@@ -52,6 +82,7 @@ class RocksStore:
         self._synced.sync = True
         self._stands: dict[int, Stand] = {}
         self._db: Any = None
+        self._views: set[RocksView] = set()
         self._open()
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -69,19 +100,17 @@ class RocksStore:
         """Read rows in order."""
         options = ReadOptions()
         options.set_iterate_upper_bound(end)
-        rows: Rows = []
         iterator = self._open_db().iter(options)
         try:
-            iterator.seek(start)
-            while len(rows) < limit and iterator.valid():
-                rows.append((iterator.key(), iterator.value()))
-                iterator.next()
-            iterator.status()
-        except Exception as error:
-            raise _translated(error, self._path) from error
+            return _rows(iterator, self._path, start, end, limit)
         finally:
             del iterator  # a living iterator would keep the lock after close
-        return rows
+
+    def view(self) -> RocksView:
+        """Take a view of the rows as they are now; what is committed later doesn't show in it."""
+        view = RocksView(self._open_db().iter(), self._path, self._views.discard)
+        self._views.add(view)
+        return view
 
     def stand(self, partition: int) -> Stand:
         """Tell how far a partition has come."""
@@ -124,8 +153,10 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock, views included: a living one would keep it."""
         self._stands.clear()
+        for view in list(self._views):
+            view.close()
         database, self._db = self._db, None
         if database is None:
             return
@@ -155,6 +186,22 @@ class RocksStore:
             raise _translated(error, self._path) from error
 
 
+def _rows(iterator: Any, path: Path, start: bytes, end: bytes, limit: int) -> Rows:
+    rows: Rows = []
+    try:
+        iterator.seek(start)
+        while len(rows) < limit and iterator.valid():
+            key = iterator.key()
+            if key >= end:
+                break
+            rows.append((key, iterator.value()))
+            iterator.next()
+        iterator.status()
+    except Exception as error:
+        raise _translated(error, path) from error
+    return rows
+
+
 def lock_holder(path: Path) -> int | None:
     """Tell which other process has a store open; None when none does, or this system doesn't say.
 
@@ -179,6 +226,8 @@ def _options(cache_mb: int) -> Options:
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_open_files(512)
     options.set_keep_log_file_num(2)
+    # the default would drop, unsaid, all that follows a damaged record of the log; a torn end was never acknowledged
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_mb << 20))
     blocks.set_bloom_filter(BLOOM_BITS, False)
