@@ -14,6 +14,7 @@ __all__ = (
     "AuditPage",
     "Backend",
     "ConsentView",
+    "Conservation",
     "ContactInput",
     "ContactView",
     "Explanation",
@@ -22,8 +23,13 @@ __all__ = (
     "MessageView",
     "OutcomeEntry",
     "OutcomePage",
+    "QuarantineDetail",
+    "QuarantineEntry",
+    "QuarantinePage",
     "QueueView",
     "Readiness",
+    "Recount",
+    "Repaired",
     "SendRequest",
     "SendResult",
     "StatusView",
@@ -239,10 +245,66 @@ class AuditPage(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether inputs are taken now, and if not, why."""
+    """Whether inputs are taken now, and if not, why. `checks` tells of each part: "ok", or what is wrong."""
 
     ready: bool
     reason: str = ""
+    checks: dict[str, str] = {}
+
+
+class QuarantineEntry(msgspec.Struct, frozen=True):
+    """An input that raised when it was decided."""
+
+    id: str  # partition-number
+    at_ms: int
+    kind: str  # of the entity: contact, message, ...
+    tenant: str
+    entity: str
+    source: str  # arrive, tell, wake, grant, answer
+    input_id: str
+    reason: str
+
+
+class QuarantinePage(msgspec.Struct, frozen=True):
+    """Inputs in quarantine, by partition and number; ask for more behind the last one's id."""
+
+    items: list[QuarantineEntry]
+    more: bool = False
+
+
+class QuarantineDetail(msgspec.Struct, frozen=True):
+    """An input in quarantine, decoded."""
+
+    entry: QuarantineEntry
+    input: Any
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """What became of a replay or a drop; when it wasn't done, the input stays, with this reason."""
+
+    id: str
+    done: bool
+    reason: str = ""
+
+
+class Recount(msgspec.Struct, frozen=True):
+    """How a recount of everything stands. `findings` names what doesn't agree."""
+
+    state: Literal["none", "running", "done", "failed"] = "none"
+    agrees: bool = False
+    entities: int = 0
+    rows: int = 0
+    took_ms: int = 0
+    findings: list[str] = []
+    law: dict[str, dict[str, int]] = {}  # as counted anew
+
+
+class Conservation(msgspec.Struct, frozen=True):
+    """The conservation law: accepted = delivered + bounced + ... + queued, by tenant/stream."""
+
+    holds: bool
+    law: dict[str, dict[str, int]]
+    recount: Recount = Recount()
 
 
 class Backend(Protocol):
@@ -287,3 +349,23 @@ class Backend(Protocol):
 
     async def ready(self) -> Readiness:
         """Tell whether inputs are taken now; cheap, asked often."""
+
+    async def quarantine(self, after: str, limit: int) -> QuarantinePage:
+        """List inputs in quarantine behind an id ("": from the beginning). Raises: InputError: it is no id."""
+
+    async def quarantined(self, entry: str) -> QuarantineDetail | None:
+        """Show an input in quarantine; None when there is none of that id. Raises: InputError: it is no id."""
+
+    async def repair(
+        self, entry: str, action: Literal["replay", "drop"], actor: str, reason: str
+    ) -> Repaired:
+        """Decide an input in quarantine again, or drop it; on record in the control log, durable when it returns.
+
+        Raises: InputError: it is no id.
+        """
+
+    async def conservation(self, recount: Literal["no", "last", "start"]) -> Conservation:
+        """Tell whether the law holds by the counters; `start` begins to count everything, `last` tells how that goes.
+
+        A recount may take minutes and doesn't hold anything up; starting one while one runs changes nothing.
+        """

@@ -8,6 +8,10 @@ __all__ = (
     "FeedAnswer",
     "FeedQuestion",
     "Hello",
+    "QuarantineAnswer",
+    "QuarantineQuestion",
+    "RecountAnswer",
+    "RepairAnswer",
     "StateAnswer",
     "StateQuestion",
     "Tells",
@@ -21,6 +25,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.backend import QuarantineDetail, QuarantineEntry, Recount
+from actors.operations.counting import Tells as TellSides
 from engine.config import Config
 from engine.host import FeedEntry
 from engine.once import Once
@@ -65,6 +71,7 @@ class AdmitAnswer(msgspec.Struct, frozen=True, array_like=True):
     verdicts: list[str] = []
     overloaded: bool = False
     retry_after_s: float = 0.0
+    reason: str = ""  # why it is overloaded
 
 
 class Tells(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +110,34 @@ class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
     """Entries in commit order."""
 
     entries: list[FeedEntry]
+
+
+class QuarantineQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for inputs in quarantine behind (partition, number); with limit 0 for that one itself."""
+
+    partition: int
+    number: int
+    limit: int
+
+
+class QuarantineAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """Inputs in quarantine; `detail` is the one that was asked for."""
+
+    entries: list[QuarantineEntry]
+    detail: QuarantineDetail | None = None
+
+
+class RepairAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a replay or drop: "" or why not."""
+
+    told: str
+
+
+class RecountAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """How a recount stands; `tells` are to be compared with those of other workers."""
+
+    recount: Recount
+    tells: list[TellSides] = []
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -148,6 +183,12 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     inputs: int = 0
     in_the_air_found: int = 0
     feed_position: int = 0  # of the newest entry of its store's feed
+    trouble: str = ""  # why it takes no inputs now
+    store_failures: int = 0  # commits that failed in this life
+    disk_free: int = 0  # bytes on the file system of the data directory
+    memory_free: int = 0  # bytes
+    clock_behind_ms: int = 0  # how far the clock is behind the time in use, which never goes back
+    recount: Recount = Recount()
 
 
 encode = msgspec.msgpack.Encoder().encode
