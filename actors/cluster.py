@@ -49,10 +49,12 @@ class WorkerShell:
 
     def __init__(self, settings: bytes) -> None:
         from actors.log import configure
+        from actors.worker.collector import tune_collector
         from actors.worker.worker import Worker
 
         made = wire.decode(wire.WorkerSettings, settings)
         configure(made.config.log.level, "json")
+        tune_collector()
         self._worker = Worker(made)
 
     async def start(self) -> bytes:

@@ -27,6 +27,7 @@ import uvloop
 
 from actors.gateway.bodies import decode_items
 from actors.gateway.wire import EventIn, event_arrival
+from actors.worker.collector import tune_collector
 from actors.worker.wire import AdmitBatch, WireArrival
 from actors.worker.worker import Worker
 from bench.ceilings.store import measure_store
@@ -244,6 +245,7 @@ def _measured(runner: asyncio.Runner, folder: Path, settings: Settings, seed: in
 
 
 async def _open(worker: Worker) -> tuple[Door, TracingStore]:
+    tune_collector()  # as in the process of a worker
     await worker.start()
     store = TracingStore(worker.host.store)
     worker.host.store = store
