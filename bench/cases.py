@@ -13,6 +13,7 @@ from bench.frame import Measured, Report, Result
 
 CASES = {
     "events": "durable events a second through one worker",
+    "contacts": "what ten million waiting contacts cost",
     "pipeline": "from event to delivered, under Ray",
     "dkim": "signing",
     "smtp": "sending over warm connections",
