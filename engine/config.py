@@ -104,6 +104,14 @@ class Store(_Section, frozen=True, kw_only=True):
     retention_days: Annotated[
         int, Meta(ge=1, le=36500, description="how long records of decisions are kept in the store")
     ] = 90
+    free_mb_min: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_048_576,
+            description="with less room on the disk of the data directory nothing new is taken or handed over",
+        ),
+    ] = 256
 
 
 class Workers(_Section, frozen=True, kw_only=True):
@@ -134,6 +142,14 @@ class Workers(_Section, frozen=True, kw_only=True):
             description="inputs that wait in one worker before it answers `overloaded`",
         ),
     ] = 20_000
+    memory_free_mb_min: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_048_576,
+            description="with less memory to be had on the machine nothing new is taken; 0: it isn't looked at",
+        ),
+    ] = 64
 
 
 class Http(_Section, frozen=True, kw_only=True):
