@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-__all__ = ("Assembly", "assemble", "catalog_compilers", "secret_of")
+__all__ = (
+    "Assembly",
+    "LiveCatalog",
+    "Ports",
+    "assemble",
+    "assemble_sending",
+    "catalog_compilers",
+    "ledgers_of",
+    "secret_of",
+)
 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
@@ -25,7 +35,7 @@ from deliverability.transport.ledger import LedgerFile
 from deliverability.transport.smtp_client import Endpoint, Timeouts
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
-from engine.errors import RefusedError, StoreError
+from engine.errors import RefusedError, StoreError, VeredusError
 from engine.host import Host, HostSettings
 from engine.keyspace import Keyspace
 from engine.once import OnceMachine
@@ -48,47 +58,90 @@ DAY_MS = 86_400_000
 STAGES = {"greeting": "connect", "mail": "mail", "rcpt": "rcpt", "data": "data", "dot": "data"}
 
 
+class LiveCatalog:
+    """The catalog in use, and the next one when it is there."""
+
+    def __init__(self, folder: Path, compilers: Mapping[str, Compiler]) -> None:
+        self._files = CatalogFiles(folder)
+        self._compilers = compilers
+        head = self._files.head()
+        self.current = Catalog(head, self._files.load(head), compilers)
+
+    def refresh(self) -> bool:
+        """Load a newer catalog. Returns whether there was one."""
+        head = self._files.head()
+        if head.version <= self.current.version:
+            return False
+        self.current = Catalog(head, self._files.load(head), self._compilers, self.current)
+        return True
+
+
 class Assembly:
     """What `assemble` made; the worker drives it."""
 
     def __init__(
-        self,
-        host: Host,
-        egress: Egress,
-        delivery: Delivery,
-        gate: Gate,
-        ledger: LedgerFile,
-        catalogs: CatalogFiles,
-        compilers: Mapping[str, Compiler],
-        old_ledgers: list[Path],
+        self, host: Host, egress: EgressPort, catalog: LiveCatalog, old_ledgers: list[Path]
     ) -> None:
         self.host = host
         self.egress = egress
-        self.delivery = delivery
-        self.gate = gate
         self.old_ledgers = old_ledgers
-        self.catalog = Catalog(catalogs.head(), catalogs.load(catalogs.head()), compilers)
-        self._ledger = ledger
-        self._catalogs = catalogs
-        self._compilers = compilers
-        host.publish(self.catalog)
+        self._catalog = catalog
+        host.publish(catalog.current)
 
     def refresh_catalog(self) -> int:
         """Load a newer catalog, if there is one. Returns the version in use."""
-        head = self._catalogs.head()
-        if head.version > self.catalog.version:
-            self.catalog = Catalog(head, self._catalogs.load(head), self._compilers, self.catalog)
-            self.host.publish(self.catalog)
-        return self.catalog.version
+        if self._catalog.refresh():
+            self.host.publish(self._catalog.current)
+        return self._catalog.current.version
 
     def close(self, *, clean: bool) -> None:
-        """Close store and ledger; a ledger in which nothing is open is removed."""
-        self._ledger.close(remove=clean)
+        """Close egress and store. `clean`: nothing is open between them."""
+        self.egress.close(clean=clean)
         self.host.store.close()
 
 
+async def open_store(settings: WorkerSettings) -> Store:
+    """Open the worker's store; a former life may hold its lock for a few seconds after its death.
+
+    Raises:
+        DamageError: what is stored can't be trusted.
+        RefusedError: another process has it, which is named.
+    """
+    config = settings.config
+    if config.store.kind == "memory":
+        return MemoryStore()
+    path = store_path(Path(settings.data_dir), settings.index, settings.count)
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return RocksStore(path, config.store.cache_mb)
+        except StoreError as error:
+            if "lock" not in str(error).lower():
+                raise
+            if time.monotonic() > deadline:
+                holder = lock_holder(path)
+                who = f"process {holder}" if holder else "another process"
+                raise RefusedError(f"the store {path} is in use by {who}") from error
+            log.info("store_locked", path=str(path))
+            await asyncio.sleep(0.1)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The world around a worker: how its store is opened, and the wall clock in ms."""
+
+    open_store: Callable[[WorkerSettings], Awaitable[Store]] = open_store
+    wall_ms: Callable[[], int] = _wall_ms
+
+
 async def assemble(
-    settings: WorkerSettings, now: Callable[[], int], concluded: Callable[[], None]
+    settings: WorkerSettings,
+    now: Callable[[], int],
+    concluded: Callable[[], None],
+    ports: Ports,
 ) -> Assembly:
     """Open and build everything that a worker needs.
 
@@ -96,38 +149,68 @@ async def assemble(
         settings: which worker.
         now: the time that is stamped, in ms.
         concluded: called when the egress has new outcomes.
+        ports: the world.
 
     Raises: RefusedError when somebody else has the store; ConfigError for keys and files that aren't good.
     """
+    data = Path(settings.data_dir)
+    heads = letterheads(settings.config, secret_of)
+    store = await ports.open_store(settings)
+    try:
+        host = _host(settings, store)
+    except VeredusError:
+        store.close()  # or a second attempt would meet our own lock
+        raise
+    catalog = LiveCatalog(data / "catalog", catalog_compilers(heads))
+    old = ledgers_of(data, f"w{settings.index}")
+    sending = assemble_sending(
+        settings, f"w{settings.index}", settings.count, heads, catalog, now, concluded
+    )
+    return Assembly(host, LocalEgress(*sending, now), catalog, old)
+
+
+def ledgers_of(data_dir: Path, holder: str) -> list[Path]:
+    """List the ledgers that lives of a holder left behind."""
+    return sorted((data_dir / "ledgers").glob(f"{holder}-*.ledger"))
+
+
+def assemble_sending(
+    settings: WorkerSettings,
+    holder: str,
+    senders: int,
+    heads: Mapping[str, Letterhead],
+    catalog: LiveCatalog,
+    now: Callable[[], int],
+    concluded: Callable[[], None],
+) -> tuple[Egress, Delivery, Gate, LedgerFile]:
+    """Build what sends: a new incarnation of an egress with its ledger, its rates, and its delivery.
+
+    Args:
+        settings: `index` says which one of `senders`.
+        holder: the name under which messages are held.
+        senders: how many share the limits.
+        heads: what the mail of each tenant has in common.
+        catalog: where templates are found.
+        now: the time of inputs, ms.
+        concluded: called when there are new outcomes.
+    """
     config, data = settings.config, Path(settings.data_dir)
-    heads = letterheads(config, secret_of)
-    catalogs = CatalogFiles(data / "catalog")
-    compilers = catalog_compilers(heads)
-    store = await _open_store(settings)
-    host = _host(settings, store)
     incarnation = time.time_ns() // 1000
-    holder = f"w{settings.index}".encode()
-    ledgers = data / "ledgers"
-    old = sorted(ledgers.glob(f"w{settings.index}-*.ledger")) if ledgers.exists() else []
     ledger = LedgerFile(
-        ledgers / f"w{settings.index}-{incarnation}.ledger",
+        data / "ledgers" / f"{holder}-{incarnation}.ledger",
         sync=config.delivery.ledger_sync == "power_loss",
     )
-    egress = Egress(
-        holder, incarnation, ledger, EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
-    )
-    blobs = ObjectFiles(data / "blobs")
-    parts: list[Assembly] = []
-    renderer = MailRenderer(heads, lambda: parts[0].catalog, blobs.get)
-    governor = Governor(_limits(config), settings.count)
+    limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
+    egress = Egress(holder.encode(), incarnation, ledger, limits)
+    renderer = MailRenderer(heads, lambda: catalog.current, ObjectFiles(data / "blobs").get)
+    governor = Governor(_limits(config), senders)
 
     def lease_of(route: str) -> Lease:
         return governor.lease(settings.index, route.partition("/")[2])
 
     targets = _targets(settings, lease_of)
     delivery = Delivery(egress, renderer, targets, _classify, now, concluded)
-    parts.append(Assembly(host, egress, delivery, Gate(lease_of), ledger, catalogs, compilers, old))
-    return parts[0]
+    return egress, delivery, Gate(lease_of), ledger
 
 
 def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
@@ -163,27 +246,6 @@ def _host(settings: WorkerSettings, store: Store) -> Host:
         range(settings.index, config.store.partitions, settings.count),
         HostSettings(batch_max=config.workers.batch_max, partition=partition),
     )
-
-
-async def _open_store(settings: WorkerSettings) -> Store:
-    """Open the worker's store; a former life may hold its lock for a few seconds after its death."""
-    config = settings.config
-    if config.store.kind == "memory":
-        return MemoryStore()
-    path = store_path(Path(settings.data_dir), settings.index, settings.count)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return RocksStore(path, config.store.cache_mb)
-        except StoreError as error:
-            if "lock" not in str(error).lower():
-                raise
-            if time.monotonic() > deadline:
-                holder = lock_holder(path)
-                who = f"process {holder}" if holder else "another process"
-                raise RefusedError(f"the store {path} is in use by {who}") from error
-            log.info("store_locked", path=str(path))
-            await asyncio.sleep(0.1)
 
 
 def secret_of(tenant: Tenant) -> bytes:

@@ -6,13 +6,15 @@ doubt. Ledgers of former incarnations are adopted at start and removed once thei
 
 from __future__ import annotations
 
-__all__ = ("Recovered", "recover", "resolve")
+__all__ = ("Recovered", "held_messages", "recover", "resolve")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
 from actors.worker.assembly import Assembly
+from actors.worker.egress_port import HeldMessage
 from deliverability.egress import Asked
 from deliverability.message import AttemptOutcome, MessageState
 from deliverability.transport.ledger import Adopted, adopt
@@ -45,6 +47,7 @@ def recover(parts: Assembly) -> Recovered:
     found = Recovered()
     for path in parts.old_ledgers:
         found.adopted.append(adopt(path))
+    parts.egress.hold(held_messages(parts))
     found.answers = resolve(parts, found.adopted)
     found.held = len(found.answers)
     for answer in found.answers:
@@ -69,10 +72,7 @@ def recover(parts: Assembly) -> Recovered:
 def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:
     """Ask for the fate of every message that stands as handed over; those still begun answer by themselves."""
     answers = []
-    for epoch, _holder, raw_key in parts.host.held():
-        key = EntityKey(raw_key)
-        state = parts.host.entry(key)[0]
-        assert isinstance(state, MessageState), "only messages are held"
+    for epoch, _holder, key, state in _held(parts):
         message_id, attempt = name_of(key), state.attempt
         outcome = _of_former(adopted, message_id, attempt)
         if outcome is None:
@@ -80,6 +80,22 @@ def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:
         if outcome is not None:
             answers.append(Answer(key, outcome, (EntityKey(state.send.contact),)))
     return answers
+
+
+def held_messages(parts: Assembly) -> list[HeldMessage]:
+    """List what the partitions hold for handed over."""
+    return [
+        HeldMessage(key, name_of(key), state.attempt, EntityKey(state.send.contact), epoch, holder)
+        for epoch, holder, key, state in _held(parts)
+    ]
+
+
+def _held(parts: Assembly) -> Iterator[tuple[int, bytes, EntityKey, MessageState]]:
+    for epoch, holder, raw_key in parts.host.held():
+        key = EntityKey(raw_key)
+        state = parts.host.entry(key)[0]
+        assert isinstance(state, MessageState), "only messages are held"
+        yield epoch, holder, key, state
 
 
 def _of_former(adopted: list[Adopted], message_id: bytes, attempt: int) -> AttemptOutcome | None:

@@ -11,7 +11,6 @@ __all__ = ("Worker",)
 
 import asyncio
 import os
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,16 +18,18 @@ from typing import Any
 
 import structlog
 
+from actors.operations.desk import Desk
+from actors.operations.room import Room
 from actors.worker import wire
-from actors.worker.assembly import Assembly, assemble
+from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.pulse import Pulse, pulse_path
-from actors.worker.recovery import Recovered, recover, resolve
+from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.views import view_of
-from deliverability.egress import Concluded, lane_name
+from deliverability.egress import lane_name
 from deliverability.message import CancelAttempt
-from engine.errors import CapacityError, StoreError
-from engine.host import Answer, CreditOffer, Host, Released, TickInputs
-from engine.keyspace import EntityKey, message_key
+from engine.errors import CapacityError, DamageError, StoreError
+from engine.host import CreditOffer, Host, Released, Repair, TickInputs
+from engine.keyspace import EntityKey
 from engine.partition import Arrival, TellOut
 from engine.vocabulary import Message
 
@@ -38,6 +39,7 @@ OUTCOMES_WAIT_S = 0.004  # outcomes gather so long before they cause a tick of t
 OUTCOMES_ENOUGH = 128
 LANE_KEPT_S = 2.0  # credits are asked for in advance for lanes that were busy so lately
 STORE_RETRY_S = 0.5
+RETRY_AFTER_S = 2.0  # told to whoever is refused while something is short or broken
 TELL_RETRY_S = 0.5
 TELLS_MAX = 500
 HOUSEKEEPING_S = 0.1
@@ -50,14 +52,14 @@ Peer = Callable[[bytes], Awaitable[bytes]]
 class Worker:
     """A host and an egress in one loop. Make it, `await start()`, then call it from that loop only."""
 
-    def __init__(self, settings: wire.WorkerSettings) -> None:
+    def __init__(self, settings: wire.WorkerSettings, ports: Ports | None = None) -> None:
         self._settings = settings
+        self._ports = ports or Ports()
         self._log_time = settings.log_time
         self._inputs = TickInputs()
         self._admissions: deque[tuple[int, list[str], asyncio.Future[list[str]]]] = deque()
         self._told: list[tuple[set[TellNumber], asyncio.Future[list[TellNumber]]]] = []
         self._outward: dict[int, list[TellOut]] = {}  # by worker: Tells on their way, in order
-        self._concluded: list[Concluded] = []
         self._lanes: dict[bytes, float] = {}
         self._peers: dict[int, Peer] = {}
         self._wake = asyncio.Event()
@@ -70,6 +72,10 @@ class Worker:
         self._decided = 0
         self._broken = False
         self._stopping = False
+        self._latest = 0  # ms: the time in use never goes back
+        config = settings.config
+        free = (config.store.free_mb_min, config.workers.memory_free_mb_min)
+        self._desk = Desk(Room(Path(settings.data_dir), *free), settings.index)
 
     # ---- life
 
@@ -77,7 +83,10 @@ class Worker:
         """Open the store, settle what a former life left in the air, and begin. Idempotent."""
         if self._parts is None:
             self._loop = asyncio.get_running_loop()
-            self._parts = await assemble(self._settings, self.now, self._outcomes_came)
+            self._parts = await assemble(self._settings, self.now, self._outcomes_came, self._ports)
+            if self._log_time is None:
+                self._latest = max(p.meta.now for p in self.host.partitions.values())
+            self._desk.look(self._loop.time())
             self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
             self._found = recover(self._parts)
             self._inputs.answers += self._found.answers
@@ -107,8 +116,8 @@ class Worker:
         if parts is None or self._stopping:
             return
         parts.egress.draining = True
-        await parts.delivery.close()
-        deadline = self._loop.time() + 10
+        await parts.egress.drain()
+        deadline = self._loop.time() + (10 if self._desk.damage is None else 0)
         while (self._busy() or parts.egress.in_hand) and self._loop.time() < deadline:
             self._wake.set()
             await asyncio.sleep(0.01)  # the loop itself makes the progress that is waited for
@@ -123,8 +132,11 @@ class Worker:
         return self._need().host
 
     def now(self) -> int:
-        """The time that inputs are stamped with, in ms: the log's in a replay, else the wall clock's."""
-        return self._log_time if self._log_time is not None else time.time_ns() // 1_000_000
+        """The time that inputs are stamped with, in ms: the log's in a replay, else the wall clock's; never goes back."""
+        if self._log_time is not None:
+            return self._log_time
+        self._latest = max(self._latest, self._ports.wall_ms())
+        return self._latest
 
     # ---- calls from outside
 
@@ -135,8 +147,9 @@ class Worker:
         waiting = len(self._inputs.arrivals)
         if waiting + len(batch.items) > self._settings.config.workers.intake_pending_max:
             return wire.AdmitAnswer(overloaded=True, retry_after_s=0.5)
-        if self._broken or self._stopping:
-            return wire.AdmitAnswer(overloaded=True, retry_after_s=1.0)
+        if self._broken or self._stopping or self._desk.trouble:
+            reason = self._desk.trouble or "this worker ends"
+            return wire.AdmitAnswer(overloaded=True, retry_after_s=RETRY_AFTER_S, reason=reason)
         future: asyncio.Future[list[str]] = self._loop.create_future()
         self._inputs.arrivals += [
             Arrival(EntityKey(i.key), i.body, i.input_id, i.at, i.raw, i.historical)
@@ -148,6 +161,8 @@ class Worker:
 
     async def tell(self, tells: wire.Tells) -> wire.TellsAnswer:
         """Take Tells of other partitions; answers which are durable. Idempotent by their numbers."""
+        if self._desk.damage is not None:
+            return wire.TellsAnswer([])
         future: asyncio.Future[list[TellNumber]] = self._loop.create_future()
         self._inputs.delivers += tells.items
         self._told.append(({(t.source, t.target, t.seq) for t in tells.items}, future))
@@ -165,6 +180,29 @@ class Worker:
         return wire.FeedAnswer(
             self.host.feed_after(question.position, question.n, min(question.limit, 5000))
         )
+
+    async def quarantine(self, question: wire.QuarantineQuestion) -> wire.QuarantineAnswer:
+        """List inputs in quarantine, or show one."""
+        return self._desk.show(self.host, question)
+
+    async def repair(self, repair: Repair) -> wire.RepairAnswer:
+        """Replay or drop an input in quarantine; answers when that is durable.
+
+        Raises: StoreError: whether it is isn't known; asking again is harmless.
+        """
+        if self._desk.damage is not None:
+            raise self._desk.damage
+        asked = self._desk.ask(self._inputs, repair)
+        self._wake.set()
+        return wire.RepairAnswer(await asked)
+
+    async def recount(self, *, start: bool) -> wire.RecountAnswer:
+        """Begin to count everything anew, unless that is under way; tell how it stands."""
+        recounting = self._desk.recounting
+        if start and recounting.recount.state != "running":
+            self._spawn(recounting.run(self.host))
+            await asyncio.sleep(0)  # it is under way when we answer
+        return wire.RecountAnswer(recounting.recount, recounting.tells)
 
     async def pass_time(self, now: int, batch: wire.AdmitBatch | None) -> wire.WorkerStatus:
         """In a replay: let log time come to `now`, take inputs, and answer when all that is due then has happened.
@@ -192,7 +230,7 @@ class Worker:
     def status(self) -> wire.WorkerStatus:
         """Tell where this worker stands."""
         parts = self._need()
-        host, delivery = parts.host, parts.delivery
+        host = parts.host
         lanes = [
             wire.LaneStatus(int(lane[:1]), lane[1:].decode(), oldest)
             for lane, oldest in host.ready_lanes().items()
@@ -211,12 +249,18 @@ class Worker:
             law=host.counts(),
             facts=host.facts(),
             lanes=lanes,
-            sent={name: route.sent for name, route in delivery.routes.items()},
-            connections={name: len(route.connections) for name, route in delivery.routes.items()},
+            sent=parts.egress.sent(),
+            connections=parts.egress.connections(),
             ticks=self._ticks,
             inputs=self._decided,
             in_the_air_found=self._found.in_the_air,
             feed_position=host.feed_position,
+            trouble=self._desk.trouble,
+            store_failures=self._desk.failures,
+            disk_free=self._desk.room.disk_free,
+            memory_free=self._desk.room.memory_free,
+            clock_behind_ms=self._clock_behind(),
+            recount=self._desk.recounting.recount,
         )
 
     # ---- the loop
@@ -228,8 +272,13 @@ class Worker:
             self._cancel_soon()
             try:
                 again = self._tick()
+            except DamageError as error:
+                self._give_up(error)
+                return
             except StoreError as error:
                 await self._mend(error)
+                if self._desk.damage is not None:
+                    return
                 again = True
             except Exception:
                 # an invariant of the kernel is broken: going on could make it durable (DESIGN §3)
@@ -243,18 +292,18 @@ class Worker:
         """Decide what waits and let its effects out. Returns whether more could be done at once."""
         parts = self._need()
         inputs = self._inputs
-        concluded, self._concluded = self._concluded + parts.egress.outcomes(), []
-        inputs.answers += [_answer(one) for one in concluded]
+        inputs.answers += parts.egress.outcomes()
         inputs.credits = self._credits()
         if not self._worth_it(inputs):
             self._take_back(inputs.credits)
             inputs.credits = []
             self._settle_quiet()
             return False
-        self._concluded = concluded  # told again if the commit fails
+        inputs.timers = not self._desk.room.short
         released = parts.host.tick(self.now(), inputs)
-        self._concluded = []
-        parts.egress.confirmed(concluded)
+        self._desk.store_works()
+        self._desk.told(released.repaired)
+        parts.egress.confirmed()
         self._found.settled()
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
@@ -271,8 +320,7 @@ class Worker:
     def _worth_it(self, inputs: TickInputs) -> bool:
         if inputs.answers or inputs.arrivals or inputs.delivers or inputs.confirms:
             return True
-        first = self.host.next_due()
-        if first is not None and first <= self.now():
+        if inputs.repairs or self._timers_due():
             return True
         if not inputs.credits:
             return False
@@ -281,46 +329,42 @@ class Worker:
 
     def _credits(self) -> list[CreditOffer]:
         """Ask the egress for credits for lanes that are ready, or were busy lately."""
+        if self._desk.room.short:
+            return []
         parts = self._need()
         now = self._loop.time()
-        for lane in parts.host.ready_lanes():
+        ready = parts.host.ready_lanes()
+        for lane in ready:
             self._lanes[lane] = now
-        mono = parts.delivery.now()
         offers = []
         for lane, seen in list(self._lanes.items()):
             if seen < now - LANE_KEPT_S:
                 del self._lanes[lane]
                 continue
-            route = lane[1:].decode()
-            most = parts.gate.available(route, self.now())
-            offer = parts.egress.offer(lane, mono, most) if most != 0 else None
+            offer = parts.egress.offer(lane, ready=lane in ready)
             if offer is not None:
-                parts.gate.take(route, offer.number)
                 offers.append(offer)
         return offers
 
     def _release(self, released: Released) -> None:
         parts = self._need()
-        mono = parts.delivery.now()
         for epoch, release in released.releases:
             body = release.body
             if isinstance(body, Message):
                 self._lanes[lane_name(body.message_class, body.route)] = self._loop.time()
-                parts.egress.accept(epoch, body, mono)
+                parts.egress.accept(epoch, body)
             elif isinstance(body, CancelAttempt):
                 parts.egress.cancel(body.message_id, body.attempt)
         self._take_back(released.credits_left)
         self._acknowledge(released)
         self._send_tells(released.tells)
-        if released.releases:
-            parts.delivery.pump()
+        parts.egress.pump()
         self._beat()
 
     def _take_back(self, offers: list[CreditOffer]) -> None:
         parts = self._need()
         for offer in offers:
             parts.egress.take_back(offer)
-            parts.gate.give_back(offer.lane[1:].decode(), offer.number)
 
     def _acknowledge(self, released: Released) -> None:
         verdicts = deque(released.verdicts)
@@ -372,10 +416,19 @@ class Worker:
         while not self._stopping:
             await asyncio.sleep(HOUSEKEEPING_S)
             parts = self._need()
-            parts.delivery.tick()
-            first = parts.host.next_due()
-            if (first is not None and first <= self.now()) or parts.host.ready_lanes():
+            parts.egress.look()
+            room_again = self._desk.look(self._loop.time())
+            if room_again or self._timers_due() or parts.host.ready_lanes():
                 self._wake.set()
+
+    def _timers_due(self) -> bool:
+        """Whether a timer may be due, and there is room for what it leads to."""
+        first = self.host.next_due()
+        return first is not None and first <= self.now() and not self._desk.room.short
+
+    def _clock_behind(self) -> int:
+        """Tell how far the wall clock is behind the time in use."""
+        return max(self.now() - self._ports.wall_ms(), 0) if self._log_time is None else 0
 
     # ---- Tells to other partitions
 
@@ -442,17 +495,13 @@ class Worker:
     def _ready_now(self) -> bool:
         """Whether a message is ready that isn't parked for lack of rate."""
         parts = self._need()
-        routes = {lane[1:].decode() for lane in parts.host.ready_lanes()}
-        return any(parts.gate.available(route, self.now()) != 0 for route in routes)
+        return any(parts.egress.parked_until(lane) is None for lane in parts.host.ready_lanes())
 
     def _next_due(self) -> int | None:
         """Give the next time at which something is due: a timer, or the token that a parked message waits for."""
         parts = self._need()
         times = [parts.host.next_due()]
-        for lane in parts.host.ready_lanes():
-            route = lane[1:].decode()
-            if parts.gate.available(route, self.now()) == 0:
-                times.append(parts.gate.next_at(route))
+        times += [parts.egress.parked_until(lane) for lane in parts.host.ready_lanes()]
         return min((time for time in times if time is not None), default=None)
 
     def _settle_quiet(self) -> None:
@@ -468,25 +517,42 @@ class Worker:
         """Nothing of the failed tick was released: forget it, open again, ask what became of what was handed over."""
         parts = self._need()
         self._broken = True
-        log.error("store_failed", worker=self._settings.index, error=str(error))
+        self._desk.store_failed(error)
         self._fail_waiting(error)
+        if self._desk.failures_running > 1:
+            await asyncio.sleep(STORE_RETRY_S)
         while not self._stopping:
             try:
                 parts.host.recover()
                 break
+            except DamageError as damage:
+                self._give_up(damage)
+                return
             except StoreError as again:
                 log.warning("store_still_failing", worker=self._settings.index, error=str(again))
                 await asyncio.sleep(STORE_RETRY_S)
+        self._desk.store_opened()
         self._broken = False
-        self._concluded = parts.egress.unconfirmed()
+        self._inputs.answers += parts.egress.unconfirmed()
+        parts.egress.hold(held_messages(parts))
         self._inputs.answers += resolve(parts, self._found.adopted)
-        self._outward = {target: [] for target in self._outward}
+        for waiting in self._outward.values():
+            waiting.clear()  # in place: whoever brings them goes on with what follows
         self._send_tells(parts.host.outboxes())
+
+    def _give_up(self, damage: DamageError) -> None:
+        """Decide nothing any more on data that can't be trusted; say so to whoever asks."""
+        self._broken = True
+        self._desk.store_damaged(damage)
+        self._fail_waiting(damage)
+        waiting, self._quiet = self._quiet, []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(damage)
 
     def _fail_waiting(self, error: StoreError) -> None:
         """Whoever waits for an answer gets none: whether its inputs are durable isn't known, so they come again."""
         self._inputs = TickInputs()
-        self._concluded = []
         for _, _, future in self._admissions:
             if not future.done():
                 future.set_exception(error)
@@ -495,6 +561,7 @@ class Worker:
                 told.set_result([])
         self._admissions.clear()
         self._told.clear()
+        self._desk.fail(error)
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -504,9 +571,3 @@ class Worker:
     def _need(self) -> Assembly:
         assert self._parts is not None, "the worker was called before it was started"
         return self._parts
-
-
-def _answer(concluded: Concluded) -> Answer:
-    message = concluded.message
-    key = message_key(message.tenant, message.message_id)
-    return Answer(key, concluded.outcome, (EntityKey(message.contact),))
