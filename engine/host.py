@@ -332,7 +332,7 @@ class Host:
         """Give credits to the oldest ready entities of their lanes; give back what nobody could use."""
         left = []
         room = self.settings.grants_max
-        waiting = self._waiting() if offers else {}
+        waiting = self._heads() if offers else {}
         for offer in offers:
             heads = waiting.get(offer.lane)
             used = self._grant_lane(now, offer, heads, min(offer.number, room)) if heads else 0
@@ -340,6 +340,13 @@ class Host:
             if used < offer.number:
                 left.append(CreditOffer(offer.lane, offer.number - used, offer.credit))
         return left
+
+    def _heads(self) -> dict[bytes, list[tuple[int, int, bytes]]]:
+        """List the heads as `_waiting` does, but exactly: who is the oldest may not depend on what was loaded."""
+        for partition in self.partitions.values():
+            for window in partition.ready.values():
+                window.head(self.store)
+        return self._waiting()
 
     def _waiting(self) -> dict[bytes, list[tuple[int, int, bytes]]]:
         """List the heads of all ready queues by lane: (lowest order, partition, queue)."""
@@ -363,7 +370,7 @@ class Host:
             result = partition.grant(queue, offer.credit, self._context)
             if result == "used":
                 used += 1
-            first = None if result == "empty" else partition.ready[queue].first()
+            first = None if result == "empty" else partition.ready[queue].head(self.store)
             if first is None:
                 heappop(heads)
             else:

@@ -17,7 +17,10 @@ from heapq import heapify, heappop, heappush
 from engine.store.protocol import Store
 
 HELD_MAX = 1024  # entries in the heap before the tail is left to the disk
-LOAD = 512  # rows that one refill reads
+LOAD_FIRST = (
+    32  # rows of the first refill: after a restart all windows of a worker refill in one tick
+)
+LOAD = 512  # each further refill reads twice as many as the last, up to this
 
 
 class Window:
@@ -28,7 +31,7 @@ class Window:
         mark: the lowest number that a row on disk may have.
     """
 
-    __slots__ = ("_edge", "_far", "_heap", "_prefix", "mark")
+    __slots__ = ("_edge", "_far", "_heap", "_load_rows", "_prefix", "mark")
 
     def __init__(self, prefix: bytes, mark: int = 0, *, empty: bool = False) -> None:
         self._prefix = prefix
@@ -36,6 +39,7 @@ class Window:
         self._far: list[tuple[int, bytes]] = []  # beyond the edge, not on disk yet
         # rows at (edge) and beyond are on disk only; None: the heap has all
         self._edge: tuple[int, bytes] | None = None if empty else (mark, b"")
+        self._load_rows = LOAD_FIRST
         self.mark = mark
 
     def add(self, number: int, key: bytes) -> None:
@@ -57,6 +61,12 @@ class Window:
         if self._edge is None:
             return None
         return self._edge[0]
+
+    def head(self, store: Store) -> int | None:
+        """Give the first number, of an entry that may be stale; None when the index is empty. Reads if it must."""
+        if not self._heap and self._edge is not None:
+            self._load(store)
+        return self._heap[0][0] if self._heap else None
 
     def pop(self, store: Store, until: int) -> tuple[int, bytes] | None:
         """Take the first entry with number <= until. It may be stale: look at the entity."""
@@ -80,10 +90,12 @@ class Window:
         edge = self._edge
         assert edge is not None
         start = self._prefix + edge[0].to_bytes(8) + edge[1]
-        rows = store.scan(start, self._prefix + b"\xff" * 9, LOAD)
+        wanted = self._load_rows
+        self._load_rows = min(2 * wanted, LOAD)
+        rows = store.scan(start, self._prefix + b"\xff" * 9, wanted)
         cut = len(self._prefix)
         self._heap = [(int.from_bytes(row[cut : cut + 8]), row[cut + 8 :]) for row, _ in rows]
-        if len(rows) < LOAD:
+        if len(rows) < wanted:
             self._edge = None
             self._heap += self._far
             self._far.clear()
