@@ -113,11 +113,11 @@ def test_quarantine_tells_what_and_why() -> None:
     """Its rows have the input, whose it was and what was raised."""
     host = host_on()
     tick(host, NOW, arrival(A, Do(fail=True), 7))
-    rows = host.partitions[0].quarantine()
-    assert len(rows) == 1
-    text = repr(rows[0][1])
-    assert "ValueError: told to fail" in text
-    assert repr((7).to_bytes(8)) in text
+    (number, held), *more = host.partitions[0].quarantine.listed()
+    assert (number, more) == (1, [])
+    assert (held.at, held.source, held.key) == (NOW, "arrive", A)
+    assert held.input_id == (7).to_bytes(8)
+    assert held.reason == "ValueError: told to fail"
 
 
 # ---- turns
@@ -285,7 +285,7 @@ def test_a_tell_that_cant_be_read_or_decided_goes_into_quarantine_and_counts_as_
     released = tick(host, NOW, delivers=[broken, fails, good])
     assert [seq for _, _, seq in released.confirms] == [1, 2, 3]
     assert host.partitions[1].meta.applied == {0: 3}
-    assert len(host.partitions[1].quarantine()) == 2
+    assert len(host.partitions[1].quarantine.listed()) == 2
     assert total(host, ELSEWHERE) == 1
 
 
