@@ -21,6 +21,7 @@ import msgspec
 
 from actors.worker import wire
 from engine.errors import VeredusError
+from engine.host import Repair
 
 RESTART_WAIT_S = 30.0
 RAY_ENVIRONMENT = {
@@ -81,6 +82,19 @@ class WorkerShell:
     async def feed(self, raw: bytes) -> bytes:
         """Read the feed."""
         return wire.encode(await self._worker.feed(wire.decode(wire.FeedQuestion, raw)))
+
+    async def quarantine(self, raw: bytes) -> bytes:
+        """List or show inputs in quarantine."""
+        question = wire.decode(wire.QuarantineQuestion, raw)
+        return wire.encode(await self._worker.quarantine(question))
+
+    async def repair(self, raw: bytes) -> bytes:
+        """Replay or drop an input in quarantine; asking again is harmless."""
+        return wire.encode(await self._worker.repair(wire.decode(Repair, raw)))
+
+    async def recount(self, start: int) -> bytes:
+        """Count everything anew, or tell how that stands. Idempotent."""
+        return wire.encode(await self._worker.recount(start=bool(start)))
 
     async def pass_time(self, now: int, raw: bytes) -> bytes:
         """In a replay: take inputs at a time, and let all happen that is due then. Idempotent."""
@@ -158,6 +172,27 @@ class WorkerHandle:
         """Read its feed behind a place."""
         raw = wire.encode(wire.FeedQuestion(position, n, limit))
         answer: wire.FeedAnswer = await self._ask(wire.FeedAnswer, self.actor.feed, raw)
+        return answer
+
+    async def quarantine(self, question: wire.QuarantineQuestion) -> wire.QuarantineAnswer:
+        """List or show inputs in its quarantine."""
+        answer: wire.QuarantineAnswer = await self._ask(
+            wire.QuarantineAnswer, self.actor.quarantine, wire.encode(question)
+        )
+        return answer
+
+    async def repair(self, repair: Repair) -> str:
+        """Replay or drop an input in quarantine; answers when durable: "" or why not."""
+        answer: wire.RepairAnswer = await self._ask(
+            wire.RepairAnswer, self.actor.repair, wire.encode(repair)
+        )
+        return answer.told
+
+    async def recount(self, *, start: bool) -> wire.RecountAnswer:
+        """Let it count everything anew, or ask how that stands."""
+        answer: wire.RecountAnswer = await self._ask(
+            wire.RecountAnswer, self.actor.recount, int(start)
+        )
         return answer
 
     async def status(self) -> wire.WorkerStatus:

@@ -6,7 +6,7 @@ __all__ = ("Edge", "make_app")
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import unquote
 
 import msgspec
@@ -24,17 +24,21 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from actors.backend import (
     AuditPage,
     Backend,
+    Conservation,
     ContactView,
     Explanation,
     MessageView,
     OutcomePage,
+    QuarantineDetail,
+    QuarantinePage,
     Readiness,
+    Repaired,
     StatusView,
 )
 from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
 from actors.gateway.intake import Intake, MessageAccepted, Results
-from actors.gateway.keys import Principal
+from actors.gateway.keys import Principal, hash_key
 from actors.gateway.openapi import document
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
 from engine.config import Config
@@ -43,6 +47,9 @@ from engine.ids import ID_BYTES
 _T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
 _Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most so many.")]
+_Reason = Annotated[
+    str, QueryParameter(max_length=500, description="Why; it goes on record. No address in it.")
+]
 _log = structlog.get_logger("veredus.http")
 
 
@@ -205,6 +212,61 @@ async def get_audit(
     return await edge.intake.answered(edge.backend.audit(after, limit))
 
 
+@get("/v1/conservation", guards=[_operator_only])
+async def get_conservation(
+    request: _Request,
+    recount: Annotated[
+        Literal["no", "last", "start"],
+        QueryParameter(description="`start` begins to count everything; `last` tells how it goes."),
+    ] = "no",
+) -> Conservation:
+    """Tell whether the conservation law holds, by the counters and by the last recount."""
+    edge = _edge(request)
+    return await edge.intake.answered(edge.backend.conservation(recount))
+
+
+@get("/v1/quarantine", guards=[_operator_only])
+async def get_quarantine(
+    request: _Request,
+    after: Annotated[
+        str, QueryParameter(max_length=40, description="Id of the last one seen.")
+    ] = "",
+    limit: _Limit = 100,
+) -> QuarantinePage:
+    """List inputs that couldn't be decided, by partition and number."""
+    edge = _edge(request)
+    return await edge.intake.answered(edge.backend.quarantine(after, limit))
+
+
+@get("/v1/quarantine/{entry:str}", guards=[_operator_only])
+async def get_quarantined(request: _Request, entry: FromPath[str]) -> QuarantineDetail:
+    """Show an input in quarantine, decoded."""
+    edge = _edge(request)
+    return _found(
+        await edge.intake.answered(edge.backend.quarantined(entry)), "input in quarantine"
+    )
+
+
+@post("/v1/quarantine/{entry:str}/replay", status_code=200, guards=[_operator_only])
+async def replay_quarantined(
+    request: _Request, entry: FromPath[str], reason: _Reason = ""
+) -> Repaired:
+    """Decide an input in quarantine again; it stays, with its new reason, when that fails."""
+    edge = _edge(request)
+    call = edge.backend.repair(entry, "replay", _actor(request), reason)
+    return await edge.intake.answered(call)
+
+
+@delete("/v1/quarantine/{entry:str}", status_code=200, guards=[_operator_only])
+async def drop_quarantined(
+    request: _Request, entry: FromPath[str], reason: _Reason = ""
+) -> Repaired:
+    """Drop an input in quarantine, on record in the control log."""
+    edge = _edge(request)
+    call = edge.backend.repair(entry, "drop", _actor(request), reason)
+    return await edge.intake.answered(call)
+
+
 @get("/metrics", guards=[_operator_only], media_type=MediaType.TEXT)
 async def get_metrics(request: _Request) -> Response[bytes]:
     """Give all metrics in the text format of Prometheus."""
@@ -243,6 +305,11 @@ _HANDLERS = (
     get_outcomes,
     get_status,
     get_audit,
+    get_conservation,
+    get_quarantine,
+    get_quarantined,
+    replay_quarantined,
+    drop_quarantined,
     get_metrics,
     get_health,
     get_readiness,
@@ -279,6 +346,12 @@ def _edge(request: _Request) -> Edge:
 def _tenant(request: _Request) -> str:
     principal: Principal = cast("dict[str, Any]", request.scope)[PRINCIPAL]
     return principal.tenant
+
+
+def _actor(request: _Request) -> str:
+    """Tell who changes something, for the record: the owner of the local socket, or an operator's key by its hash."""
+    key = request.headers.get("authorization", "").partition(" ")[2].strip()
+    return f"operator key {hash_key(key)[:19]}" if key else "operator on this machine"
 
 
 async def _unless_closing(edge: Edge, call: Coroutine[Any, Any, _T], extra_ms: int) -> _T | None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -23,32 +23,46 @@ from actors.backend import (
     Arrival,
     AuditEntry,
     AuditPage,
+    Conservation,
     ContactView,
     Explanation,
     ItemResult,
     MessageView,
     OutcomeEntry,
     OutcomePage,
+    QuarantineDetail,
+    QuarantinePage,
     QueueView,
     Readiness,
+    Recount,
+    Repaired,
     SendRequest,
     SendResult,
     StatusView,
     WorkerView,
 )
 from actors.cluster import Cluster, WorkerHandle, WorkerLostError
+from actors.operations.counting import told_findings
+from actors.operations.quarantine import parse_id
 from actors.worker.views import OnceView
-from actors.worker.wire import AdmitAnswer, WireArrival, WorkerStatus
+from actors.worker.wire import (
+    AdmitAnswer,
+    QuarantineQuestion,
+    RecountAnswer,
+    WireArrival,
+    WorkerStatus,
+)
 from deliverability.message import OutcomeRecord
 from engine.config import Config
-from engine.control_log import verify
+from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
-from engine.host import FeedEntry
+from engine.host import FeedEntry, Repair
 from engine.keyspace import IDEMPOTENCY, Keyspace, contact_key, control_key, message_key
 from engine.once import Once
+from engine.quarantine import NOT_THERE
 from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
-from engine.tally import Counts, merged
+from engine.tally import Counts, holds, merged
 
 T = TypeVar("T")
 
@@ -72,6 +86,7 @@ class ClusterBackend:
         self._started = time.time_ns() // 1_000_000
         self._reviving: dict[int, asyncio.Lock] = {}
         self._restarts: dict[int, int] = {}
+        self.latest: list[WorkerStatus] = []  # as of the last look
 
     # ---- in
 
@@ -98,7 +113,7 @@ class ClusterBackend:
         worker = self._cluster.workers[index]
         answer = await self._insist(worker, lambda: worker.admit(items))
         if answer.overloaded:
-            raise CapacityError("intake of a worker", answer.retry_after_s)
+            raise CapacityError(answer.reason or "intake of a worker", answer.retry_after_s)
         return answer
 
     async def send(self, request: SendRequest) -> SendResult:
@@ -184,13 +199,14 @@ class ClusterBackend:
             workers=[self._worker_view(status) for status in statuses],
             queues=_queues(statuses),
             law=_by_stream(law),
-            quarantined=facts.get("quarantined_inputs", 0),
+            quarantined=_in_quarantine(facts),
         )
 
     async def statuses(self) -> list[WorkerStatus]:
         """Ask all workers where they stand."""
         workers = self._cluster.workers
-        return list(await asyncio.gather(*(self._insist(w, w.status) for w in workers)))
+        self.latest = list(await asyncio.gather(*(self._insist(w, w.status) for w in workers)))
+        return self.latest
 
     async def audit(self, after: int, limit: int) -> AuditPage:
         """Read the control log and check its chain."""
@@ -223,8 +239,82 @@ class ClusterBackend:
         """Tell whether inputs are taken now."""
         away = [index for index, lock in self._reviving.items() if lock.locked()]
         if away:
-            return Readiness(False, f"worker {away[0]} is restarting")
-        return Readiness(True)
+            return Readiness(False, f"worker {away[0]} is restarting", self._checks())
+        for status in self.latest:
+            if status.trouble:
+                reason = f"worker {status.index}: {status.trouble}"
+                return Readiness(False, reason, self._checks())
+        return Readiness(True, checks=self._checks())
+
+    # ---- operations
+
+    async def quarantine(self, after: str, limit: int) -> QuarantinePage:
+        """List inputs in quarantine behind an id."""
+        place = parse_id(after) if after else (0, 0)
+        question = QuarantineQuestion(*place, limit + 1)
+        workers = self._cluster.workers
+        answers = await asyncio.gather(
+            *(self._insist(w, partial(w.quarantine, question)) for w in workers)
+        )
+        entries = [entry for answer in answers for entry in answer.entries]
+        entries.sort(key=lambda entry: parse_id(entry.id))
+        return QuarantinePage(entries[:limit], more=len(entries) > limit)
+
+    async def quarantined(self, entry: str) -> QuarantineDetail | None:
+        """Show an input in quarantine."""
+        partition, number = parse_id(entry)
+        worker = self._cluster.workers[partition % len(self._cluster.workers)]
+        question = QuarantineQuestion(partition, number, 0)
+        return (await self._insist(worker, partial(worker.quarantine, question))).detail
+
+    async def repair(
+        self, entry: str, action: Literal["replay", "drop"], actor: str, reason: str
+    ) -> Repaired:
+        """Replay or drop an input in quarantine: first on record, then done."""
+        partition, number = parse_id(entry)
+        detail = await self.quarantined(entry)
+        if detail is None:
+            return Repaired(entry, False, NOT_THERE)
+        change = Change(
+            actor=actor,
+            action=f"quarantine_{action}",
+            subject=f"quarantine {entry} ({detail.entry.kind}, {detail.entry.source})",
+            tenant=detail.entry.tenant,
+            reason=reason,
+            before=digest_of(msgspec.json.encode(detail.input)),
+        )
+        log = ControlFile(Path(self._config.data_dir) / "control.log")
+        log.append(time.time_ns() // 1_000_000, change)
+        worker = self._cluster.workers[partition % len(self._cluster.workers)]
+        repair = Repair(partition, number, action)
+        told = await self._insist(worker, partial(worker.repair, repair))
+        return Repaired(entry, not told, told)
+
+    async def conservation(self, recount: Literal["no", "last", "start"]) -> Conservation:
+        """Tell whether the law holds, by counters and by counting everything."""
+        workers = self._cluster.workers
+        found = Recount()
+        if recount != "no":
+            start = recount == "start"
+            calls = (self._insist(w, partial(w.recount, start=start)) for w in workers)
+            found = _joined(list(await asyncio.gather(*calls)))
+        law = merged(status.law for status in await self.statuses())
+        return Conservation(
+            holds=all(holds(counts) for counts in law.values()),
+            law={owner.replace("\0", "/"): counts for owner, counts in law.items()},
+            recount=found,
+        )
+
+    def _checks(self) -> dict[str, str]:
+        """Tell of each part what was seen last."""
+        law = merged(status.law for status in self.latest)
+        broken = [o.replace("\0", "/") for o, counts in sorted(law.items()) if not holds(counts)]
+        differ = [f"w{s.index}" for s in self.latest if _differs(s.recount)]
+        checks = {
+            "conservation": f"the law doesn't hold for {', '.join(broken)}" if broken else "ok",
+            "recount": f"it differs from the counters of {', '.join(differ)}" if differ else "ok",
+        }
+        return checks | {f"w{s.index}": s.trouble or "ok" for s in self.latest}
 
     # ---- inside
 
@@ -297,6 +387,38 @@ _RESULTS = {
     "too_old": ItemResult("refused", "its own time is older than store.horizon_days"),
     "quarantined": ItemResult("refused", "it can't be decided; it is kept in quarantine"),
 }
+
+
+def _in_quarantine(facts: Counts) -> int:
+    settled = facts.get("quarantine_replayed", 0) + facts.get("quarantine_dropped", 0)
+    return facts.get("quarantined_inputs", 0) - settled
+
+
+def _differs(recount: Recount) -> bool:
+    return recount.state == "done" and not recount.agrees
+
+
+def _joined(answers: list[RecountAnswer]) -> Recount:
+    """Make one recount of those of all workers; when all are done, compare what they told each other."""
+    recounts = [answer.recount for answer in answers]
+    states = {recount.state for recount in recounts}
+    findings = [finding for recount in recounts for finding in recount.findings]
+    state: Literal["none", "running", "done", "failed"] = "done"
+    for worse in ("none", "running", "failed"):
+        if worse in states:
+            state = worse
+    if state == "done":
+        findings += told_findings(side for answer in answers for side in answer.tells)
+    law = merged(recount.law for recount in recounts)
+    return Recount(
+        state,
+        agrees=state == "done" and not findings,
+        entities=sum(recount.entities for recount in recounts),
+        rows=sum(recount.rows for recount in recounts),
+        took_ms=max(recount.took_ms for recount in recounts),
+        findings=findings,
+        law={owner.replace("\0", "/"): counts for owner, counts in law.items()},
+    )
 
 
 def _cursor(places: list[tuple[int, int]]) -> str:

@@ -27,6 +27,7 @@ class WorkerCollector(Collector):
         """Make the metrics."""
         yield from self._law()
         yield from self._workers()
+        yield from self._health()
 
     def _law(self) -> Iterator[Metric]:
         messages = GaugeMetricFamily(
@@ -77,3 +78,37 @@ class WorkerCollector(Collector):
             for fact, number in status.facts.items():
                 facts.add_metric((*worker, fact), number)
         yield from (ticks, inputs, waiting, in_hand, facts)
+
+    def _health(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily(
+            "veredus_worker_takes_inputs", "1 while a worker takes inputs.", labels=("worker",)
+        )
+        failures = CounterMetricFamily(
+            "veredus_store_failures", "Commits that failed.", labels=("worker",)
+        )
+        disk = GaugeMetricFamily(
+            "veredus_disk_free_bytes", "Room on the disk of the data directory.", labels=("worker",)
+        )
+        memory = GaugeMetricFamily(
+            "veredus_memory_free_bytes", "Memory that can be had.", labels=("worker",)
+        )
+        behind = GaugeMetricFamily(
+            "veredus_clock_behind_seconds",
+            "How far the wall clock is behind the time in use, which never goes back.",
+            labels=("worker",),
+        )
+        agrees = GaugeMetricFamily(
+            "veredus_recount_agrees",
+            "1 when the last recount agreed with the counters; no value before the first.",
+            labels=("worker",),
+        )
+        for status in self._statuses:
+            worker = (f"w{status.index}",)
+            ready.add_metric(worker, float(not status.trouble))
+            failures.add_metric(worker, status.store_failures)
+            disk.add_metric(worker, status.disk_free)
+            memory.add_metric(worker, status.memory_free)
+            behind.add_metric(worker, status.clock_behind_ms / 1000)
+            if status.recount.state == "done":
+                agrees.add_metric(worker, float(status.recount.agrees))
+        yield from (ready, failures, disk, memory, behind, agrees)

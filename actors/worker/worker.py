@@ -132,7 +132,7 @@ class Worker:
         return self._need().host
 
     def now(self) -> int:
-        """The time that inputs are stamped with, in ms: the log's in a replay, else the wall clock's; never goes back."""
+        """The time that inputs are stamped with, ms: the log's in a replay, else the wall clock's; never back."""
         if self._log_time is not None:
             return self._log_time
         self._latest = max(self._latest, self._ports.wall_ms())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,13 +12,19 @@ from actors.backend import (
     AuditEntry,
     AuditPage,
     ConsentView,
+    Conservation,
     ContactView,
     Explanation,
     ItemResult,
     MessageView,
     OutcomeEntry,
     OutcomePage,
+    QuarantineDetail,
+    QuarantineEntry,
+    QuarantinePage,
     Readiness,
+    Recount,
+    Repaired,
     SendRequest,
     SendResult,
     StatusView,
@@ -46,6 +52,9 @@ class MemoryBackend:
         self._news = asyncio.Event()
         self.waiting = 0
         self.log: list[control_log.ControlRecord] = []
+        self.poison: dict[str, QuarantineDetail] = {}
+        self.stubborn = False
+        self.recount = Recount()
 
     async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
         self.calls += 1
@@ -142,7 +151,46 @@ class MemoryBackend:
         )
 
     async def ready(self) -> Readiness:
-        return Readiness(not self.not_ready, self.not_ready)
+        return Readiness(not self.not_ready, self.not_ready, {"conservation": "ok"})
+
+    def put_aside(self, entry: str) -> None:
+        line = QuarantineEntry(
+            entry, 1_700_000_000_000, "contact", "default", "ann", "arrive", "i1", "ValueError: bad"
+        )
+        self.poison[entry] = QuarantineDetail(line, {"type": "event", "name": "signup"})
+
+    async def quarantine(self, after: str, limit: int) -> QuarantinePage:
+        names = sorted(name for name in self.poison if name > after)
+        found = [self.poison[name].entry for name in names[:limit]]
+        return QuarantinePage(found, more=len(names) > limit)
+
+    async def quarantined(self, entry: str) -> QuarantineDetail | None:
+        if "-" not in entry:
+            raise InputError("this is no id of the quarantine")
+        return self.poison.get(entry)
+
+    async def repair(
+        self, entry: str, action: Literal["replay", "drop"], actor: str, reason: str
+    ) -> Repaired:
+        if await self.quarantined(entry) is None:
+            return Repaired(entry, False, "there is no such input in quarantine")
+        last = self.log[-1] if self.log else None
+        change = control_log.Change(
+            actor=actor, action=f"quarantine_{action}", subject=entry, reason=reason
+        )
+        self.log.append(control_log.append(last, 1_700_000_000_000, change))
+        if action == "replay" and self.stubborn:
+            return Repaired(entry, False, "ValueError: still bad")
+        del self.poison[entry]
+        return Repaired(entry, True)
+
+    async def conservation(self, recount: Literal["no", "last", "start"]) -> Conservation:
+        law = {"default/marketing": {"accepted": 4, "delivered": 3, "queued": 1}}
+        if recount == "start":
+            self.recount = Recount("running", rows=1)
+        elif recount == "last" and self.recount.state == "running":
+            self.recount = Recount("done", agrees=True, entities=2, rows=2, law=law)
+        return Conservation(True, law, Recount() if recount == "no" else self.recount)
 
 
 def _applied(view: ContactView, arrival: Arrival) -> ContactView:
