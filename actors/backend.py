@@ -123,6 +123,7 @@ class MessageView(msgspec.Struct, frozen=True):
     cause: str = ""  # of the last outcome
     reply: str = ""  # the last SMTP reply, without addresses
     final: bool = False  # nothing more will be tried
+    topic: str = ""  # of the consent that it needs
 
 
 class ContactView(msgspec.Struct, frozen=True):

@@ -250,6 +250,17 @@ class Tenant(_Section, frozen=True, kw_only=True):
             description="domain of the envelope's reverse-path, where bounces come to; empty: the From domain",
         ),
     ] = ""
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^https?://[a-z0-9.-]+(:[0-9]+)?$(?!\n)",
+            description="where recipients reach the gateway (unsubscribe, tracked links; https); empty: nowhere",
+        ),
+    ] = ""
+    tracking: Annotated[
+        Literal["none", "clicks_and_opens"],
+        Meta(description="whether links of marketing mail are rewritten and a pixel is added"),
+    ] = "none"
     contact_file: Annotated[
         _File,
         Meta(

@@ -21,6 +21,7 @@ from actors.gateway.intake import Intake
 from actors.gateway.keys import Keys, Principal, Unknown
 from actors.gateway.metrics import GatewayMetrics
 from actors.gateway.problems import Problem, problem, problem_of
+from actors.tracking.answers import Tracking
 from engine.config import Http
 from engine.errors import CapacityError
 
@@ -100,7 +101,9 @@ class Door:
         in_flight: InFlight,
         metrics: GatewayMetrics,
         way: Literal["network", "socket"],
+        tracking: Tracking | None = None,
     ) -> None:
+        self._tracking = tracking
         self._app = app
         self._intake = intake
         self._identify = keys.by_network if way == "network" else keys.by_socket
@@ -128,9 +131,29 @@ class Door:
         self._metrics.requests.labels(route, str(answer.status)).inc()
         self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
+    async def _track(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer
+    ) -> None:
+        """Serve a recipient, who has a token instead of a key."""
+        assert self._tracking is not None, "asked only when there is one"
+        scope["path_template"] = scope["path"][:3] + "{token}"
+        self._in_flight.enter()
+        held = _Held(self._in_flight)
+        try:
+            body = await self._read(headers, receive, held)
+            agent = headers.get(b"user-agent", b"").decode("latin-1")[:500]
+            told = await self._tracking.answer(scope["method"], scope["path"], body, agent)
+            await answer.whole(told.status, list(told.headers), told.body)
+        finally:
+            self._in_flight.leave(held.size)
+
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         headers = dict(scope["headers"])
-        if scope["path"] not in _PUBLIC:
+        path = scope["path"]
+        if self._tracking is not None and self._tracking.serves(path):
+            await self._track(scope, headers, receive, answer)
+            return
+        if path not in _PUBLIC:
             principal = self._identify(headers)
             if isinstance(principal, Unknown):
                 await answer.tell(problem(401, "unauthorized", principal.reason))

@@ -10,7 +10,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from actors.gateway.metrics import GatewayMetrics
 from actors.gateway.protocol import BoundedProtocol
 from actors.gateway.routes import Edge, make_app
 from actors.local_socket import SOCKET_NAME, bind_private
+from actors.tracking.answers import Tracking
+from deliverability.tokens import KeyRing
 from engine.config import Config, Http
 from engine.errors import ConfigError, Place
 
@@ -54,9 +56,16 @@ class Gateway:
 
     Args:
         registry: what `/metrics` shows; the gateway adds its own metrics to it.
+        rings: each tenant's keys; with them recipients are served (unsubscribe, clicks, opens).
     """
 
-    def __init__(self, config: Config, backend: Backend, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        registry: CollectorRegistry,
+        rings: Mapping[str, KeyRing] | None = None,
+    ) -> None:
         self._config = config
         self._closing = asyncio.Event()
         metrics = GatewayMetrics(registry)
@@ -64,7 +73,8 @@ class Gateway:
         app = make_app(Edge(config, backend, intake, registry, self._closing), product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)
-        self.network = Door(app, intake, keys, limits, in_flight, metrics, "network")
+        tracking = Tracking(rings, backend, _clock_ms) if rings else None
+        self.network = Door(app, intake, keys, limits, in_flight, metrics, "network", tracking)
         self.local = Door(app, intake, keys, limits, in_flight, metrics, "socket")
         self.address = ("", 0)  # host and port, once ready
         self.socket_path = Path(config.data_dir) / SOCKET_NAME

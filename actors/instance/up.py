@@ -81,7 +81,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         registry = CollectorRegistry()
         collector = WorkerCollector()
         registry.register(collector)
-        gateway = Gateway(config, backend, registry)
+        rings = {name: head.ring for name, head in letterheads(config, secret_of).items()}
+        gateway = Gateway(config, backend, registry, rings)
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(gateway.serve(ready, stop))

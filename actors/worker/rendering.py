@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from deliverability.compose.composer import Skeleton, compile_template
-from deliverability.compose.template import Letter, Profile, Template
+from deliverability.compose.template import Letter, Profile, Template, Tracking
 from deliverability.dkim.keys import SigningKey, load_key
 from deliverability.dkim.signer import sign
 from deliverability.guard import Guard
@@ -59,7 +59,9 @@ def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
     profile = Profile(
         message_id_domain=domain,
         feedback_sender=tenant.name,
+        unsubscribe_url=f"{tenant.public_url}/u/" if tenant.public_url else "",
         unsubscribe_mailto=f"unsubscribe@{tenant.reverse_path_domain or domain}",
+        tracking=_tracking(tenant),
         keys=ring,
     )
     return Letterhead(
@@ -70,6 +72,13 @@ def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
         tenant.reverse_path_domain or domain,
         Guard(config.delivery.mode, config.delivery.allow, tenant.from_domains),
     )
+
+
+def _tracking(tenant: Tenant) -> Tracking | None:
+    scheme, _, host = tenant.public_url.partition("://")
+    if tenant.tracking == "none" or scheme != "https":
+        return None
+    return Tracking(domain=host)
 
 
 def compile_template_object(

@@ -95,6 +95,7 @@ def message_view(key: EntityKey, state: MessageState) -> MessageView:
         cause=state.reason,
         reply=last,
         final=state.status not in QUEUED,
+        topic=send.topic,
     )
 
 
