@@ -1,4 +1,4 @@
-"""`veredus scenario`: check, show and compare scenario files."""
+"""`veredus scenario`: check, test, show and compare scenario files, and begin one from the library."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from scenarios.difference import Change
     from scenarios.mistakes import Mistake
     from scenarios.model import Scenario
+    from scenarios.proof.suite import Proof
     from scenarios.types import TypeSchema
 
-app = typer.Typer(name="scenario", help="Check, show and compare scenarios.", no_args_is_help=True)
+app = typer.Typer(
+    name="scenario", help="Check, test, show and compare scenarios.", no_args_is_help=True
+)
 
 _Files = Annotated[list[Path], typer.Argument(help="Scenario files (YAML).", metavar="FILE...")]
 _File = Annotated[Path, typer.Argument(help="A scenario file (YAML).")]
@@ -196,3 +199,100 @@ def print_schema() -> None:
     from scenarios.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command("test")
+def prove_scenarios(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Scenarios, test files, folders, or names of the library (`library`: all of it).",
+            metavar="PATH...",
+        ),
+    ],
+    *,
+    min_coverage: Annotated[
+        float, typer.Option(help="Percent of steps and branches that the cases must take.")
+    ] = 100.0,
+    mutate: Annotated[
+        bool, typer.Option("--mutate", help="Damage each scenario; its cases must notice.")
+    ] = False,
+    json: _Json = False,
+) -> None:
+    """Run given/when/then cases in virtual time. Exit status 1 if one fails, or too little is covered."""
+    import msgspec
+
+    from actors.cli.proving import found
+    from scenarios.proof.showing import as_values, shown
+
+    proofs = _proofs(found(paths), mutate=mutate)
+    if json:
+        report = [as_values(proof, file) for file, proof in proofs]
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        for file, proof in proofs:
+            typer.echo(shown(proof, file))
+        typer.echo(_summary([proof for _, proof in proofs]))
+    low = any(proof.coverage.percent < min_coverage for _, proof in proofs)
+    if low or any(proof.failed or proof.survivors for _, proof in proofs):
+        raise typer.Exit(1)
+
+
+def _proofs(tests: list[Path], *, mutate: bool) -> list[tuple[str, Proof]]:
+    """Prove one after the other; all files are read first, so that their mistakes are shown together."""
+    from actors.cli.proving import read_subject
+    from scenarios.proof.suite import prove
+
+    read = [read_subject(test) for test in tests]
+    _stop_at([mistake for _, mistakes in read for mistake in mistakes])
+    return [
+        (str(subject.file), prove(subject.scenario, subject.suite, subject.beside, mutate=mutate))
+        for subject, _ in read
+        if subject is not None
+    ]
+
+
+def _summary(proofs: list[Proof]) -> str:
+    cases = sum(len(proof.verdicts) for proof in proofs)
+    failed = sum(len(proof.failed) for proof in proofs)
+    said = f"{_counted(len(proofs), 'scenario')}, {_counted(cases, 'case')}, {failed} failed"
+    if any(proof.mutants is not None for proof in proofs):
+        survived = sum(len(proof.survivors) for proof in proofs)
+        said += f", {sum(proof.mutants or 0 for proof in proofs)} mutants, {survived} survived"
+    return said
+
+
+@app.command("list")
+def list_library(*, json: _Json = False) -> None:
+    """List the library: scenarios to begin with."""
+    import msgspec
+
+    from actors.cli.proving import library
+    from scenarios.checking import load
+
+    shelf = {
+        name: load((at / "scenario.yaml").read_text("utf-8")) for name, at in library().items()
+    }
+    if json:
+        report = [{"name": name, "description": one.description} for name, one in shelf.items()]
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        return
+    for name, one in shelf.items():
+        typer.echo(f"{name:<20} {one.description}")
+
+
+@app.command("new")
+def begin_from_library(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to; by default a folder of its name.")
+    ] = None,
+    *,
+    source: Annotated[str, typer.Option("--from", help="Which one: `veredus scenario list`.")],
+) -> None:
+    """Copy a scenario of the library, with its tests and templates, as a start. Nothing is overwritten."""
+    from actors.cli.proving import copy_scenario
+
+    written = copy_scenario(source, folder or Path(source))
+    for path in written:
+        typer.echo(f"wrote {path}")
+    typer.echo(f"now change it, and try: veredus scenario test {folder or source}")
