@@ -47,6 +47,8 @@ COMMANDS = {
     "twin": Command("actors.cli.twin", "Run a model of a provider; read the mail it caught."),
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
     "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
+    "preflight": Command("actors.cli.preflight", "Check what providers demand, before a send."),
+    "dkim": Command("actors.cli.dkim", "Make, show, check and rotate DKIM keys."),
 }
 
 
