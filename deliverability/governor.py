@@ -15,8 +15,6 @@ import msgspec
 
 TOKEN = 60_000
 
-NEVER_MS = 366 * 24 * 3_600_000  # a meter that allows nothing is asked again in a year
-
 
 class Limit(msgspec.Struct, frozen=True):
     """What a destination allows in all. None: no limit but the machine's."""

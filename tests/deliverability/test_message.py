@@ -1,0 +1,350 @@
+"""The message machine over the full product of statuses and inputs: total, in one bucket, true to its outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deliverability.message import (
+    PACE_CAUSES,
+    QUEUED,
+    STORY_MAX,
+    AttemptOutcome,
+    CancelAttempt,
+    Input,
+    MessageMachine,
+    MessageState,
+    Settle,
+    Status,
+    StoryLine,
+    StreamPolicy,
+    queue_name,
+)
+from engine.ids import derive
+from engine.keyspace import EntityKey, contact_key, message_key, name_of
+from engine.machine import (
+    At,
+    Context,
+    Credit,
+    Emit,
+    Granted,
+    Held,
+    Ready,
+    Release,
+    Retired,
+    Tell,
+    Transition,
+    Wake,
+)
+from engine.tally import BUCKETS
+from engine.vocabulary import (
+    Cancel,
+    MaySend,
+    Message,
+    OutcomeKind,
+    OutcomeNotice,
+    Permit,
+    Refuse,
+    Send,
+)
+
+NOW = 1_700_000_000_000
+CONTACT = contact_key("t", "ada")
+KEY = message_key("t", derive(CONTACT, "m"))
+MACHINE = MessageMachine()
+STATUSES: tuple[Status, ...] = get_args(Status)
+KINDS: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
+GRANTED = Granted(Credit(b"w0", 7, 99))
+FINAL = tuple(one for one in STATUSES if one not in (*QUEUED, "in_doubt"))
+
+
+class Streams:
+    """A catalog with one policy for each stream."""
+
+    version = 1
+
+    def __init__(self, **streams: StreamPolicy) -> None:
+        self._streams = streams
+
+    def find(self, section: str, tenant: str, name: str) -> Any:
+        return self._streams.get(name) if section == "stream" else None
+
+    def all(self, section: str, tenant: str) -> Mapping[str, Any]:
+        return self._streams
+
+
+def _send(stream: str = "marketing", due: int = NOW, expires: int = 0) -> Send:
+    return Send(CONTACT, "welcome", stream, "example.org", due, expires)
+
+
+def _state(
+    status: Status, *, cancel: str = "", attempt: int = 2, stream: str = "marketing"
+) -> MessageState:
+    under_way = status in ("asking", "attempting")
+    return MessageState(
+        _send(stream),
+        status,
+        NOW + 10_000_000,
+        NOW - 5,
+        attempt=attempt,
+        reason="cap" if status == "skipped" else "",
+        address="ada@example.org",
+        variables={"name": "Ada"},
+        date=NOW - 1,
+        credit=GRANTED if under_way else None,
+        cancel=cancel,
+        finished=NOW + 99 if status in FINAL else 0,
+    )
+
+
+def _decide(
+    state: MessageState | None, body: Input, now: int = NOW, **streams: StreamPolicy
+) -> Transition:
+    context = Context(Streams(**streams), now)
+    context.key = EntityKey(KEY)
+    context.input_id = b"input"
+    return MACHINE.decide(state, body, context)
+
+
+def _outcome(kind: OutcomeKind, attempt: int = 2, cause: str = "x") -> AttemptOutcome:
+    return AttemptOutcome(attempt, kind, cause, code=250 if kind == "delivered" else 0)
+
+
+INPUTS: list[Input] = [
+    _send(),
+    Wake(),
+    GRANTED,
+    *(Permit(attempt, "a@b.example", {}) for attempt in (1, 2, 3)),
+    *(
+        Refuse(attempt, reason, retry)
+        for attempt in (1, 2)
+        for reason in (
+            "erased",
+            "suppressed",
+            "no_consent",
+            "late",
+            "cap",
+            "cancelled",
+            "no_address",
+        )
+        for retry in (None, NOW + 60_000, NOW - 5)
+    ),
+    Cancel(""),
+    Cancel("erased"),
+    *(_outcome(kind, attempt) for kind in KINDS for attempt in (1, 2, 3)),
+    Settle(resend=True),
+    Settle(resend=False),
+]
+STATES = [_state(status, cancel=cancel) for status in STATUSES for cancel in ("", "erased", "stop")]
+
+
+@pytest.mark.parametrize(
+    "state", STATES, ids=lambda state: f"{state.status}-{state.cancel or 'no'}"
+)
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+@pytest.mark.parametrize("late", [0, 20_000_000])
+def test_every_status_takes_every_input(state: MessageState, policy: Any, late: int) -> None:
+    """Total: never raises, always in one bucket of the law, its place fits its status, what is final stays so."""
+    for body in INPUTS:
+        done = _decide(state, body, NOW + late, marketing=StreamPolicy(in_doubt=policy))
+        after: MessageState = done.state
+        stream, bucket = MACHINE.tally(after)
+        assert stream == "marketing"
+        assert bucket.partition(":")[0] in BUCKETS
+        if bucket.startswith("skipped"):
+            assert bucket.partition(":")[2]
+        _place_fits(after, done)
+        if state.status in FINAL:
+            assert after == state, "what is final stays as it is"
+            assert not any(isinstance(e, (Emit, Release, Tell)) for e in done.effects)
+        if after.status in FINAL and state.status not in FINAL:
+            assert not after.address
+            assert not after.variables
+            finals = [
+                e.body
+                for e in done.effects
+                if isinstance(e, Tell) and isinstance(e.body, OutcomeNotice)
+            ]
+            assert [notice.final for notice in finals] == [True]
+        assert after.attempt >= state.attempt
+        msgspec.msgpack.decode(msgspec.msgpack.encode(after), type=MessageState)
+
+
+def _place_fits(state: MessageState, done: Transition) -> None:
+    place = done.place
+    match state.status:
+        case "scheduled":
+            assert isinstance(place, At)
+        case "ready":
+            assert place == Ready(queue_name(state.send, "t"), state.send.due)
+        case "attempting":
+            assert place == Held(b"w0")
+        case "asking" | "in_doubt":
+            assert place is None
+        case _:
+            assert isinstance(place, Retired)
+
+
+@pytest.mark.parametrize("body", INPUTS, ids=lambda body: type(body).__name__)
+def test_a_message_that_isnt_there_begins_only_with_a_send(body: Input) -> None:
+    """An outcome for a message that is gone is confirmed without effect."""
+    done = _decide(None, body)
+    assert (done.state is not None) == isinstance(body, Send)
+    if done.state is None:
+        assert done.place is None
+        assert not any(isinstance(e, (Tell, Emit, Release)) for e in done.effects)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", ["scheduled", "ready", "in_doubt", "attempting"])
+def test_a_late_outcome_settles_only_what_isnt_begun_again(
+    status: Status, kind: OutcomeKind
+) -> None:
+    """A true end of an older attempt wins while nothing is in the air; else it counts as a duplicate."""
+    state = _state(status, attempt=3)
+    done = _decide(state, _outcome(kind, attempt=2))
+    if kind in ("delivered", "bounced") and status != "attempting":
+        assert done.state.status == kind
+    else:
+        assert done.state == state
+
+
+def test_an_outcome_of_an_attempt_that_was_never_made_changes_nothing() -> None:
+    """Numbers only ever go up."""
+    for status in ("scheduled", "ready", "in_doubt", "attempting"):
+        state = _state(status, attempt=2)
+        assert _decide(state, _outcome("delivered", attempt=9)).state == state
+
+
+@pytest.mark.parametrize("cancel", ["stop", "erased"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cancel_is_a_request_and_the_true_outcome_wins(kind: OutcomeKind, cancel: str) -> None:
+    """It may be called cancelled only when no begin mark was written; in doubt it is held and not sent again."""
+    asked = _decide(_state("attempting"), Cancel(cancel))
+    assert asked.state.status == "attempting"
+    assert [e.body for e in asked.effects if isinstance(e, Release)] == [
+        CancelAttempt(name_of(KEY), 2)
+    ]
+    assert bool(asked.state.address) == (cancel == "stop")
+    done = _decide(asked.state, _outcome(kind)).state
+    gone = "erased" if cancel == "erased" else "cancelled"
+    expected = {"cancelled": gone, "unattempted": gone, "deferred": gone, "in_doubt": "in_doubt"}
+    assert done.status == expected.get(kind, kind)
+    if done.status == "in_doubt":
+        assert _decide(done, Settle(resend=True)).state.status == gone
+        assert _decide(done, Settle(resend=False)).state.status == "delivered"
+
+
+def test_a_held_doubt_isnt_called_cancelled() -> None:
+    """It may have arrived; erasure takes what is personal and leaves the doubt."""
+    held = _state("in_doubt", stream="hold")
+    for reason in ("stop", "erased"):
+        done = _decide(held, Cancel(reason))
+        assert (done.state.status, done.place) == ("in_doubt", None)
+        assert bool(done.state.address) == (reason == "stop")
+
+
+def test_the_policy_decides_about_doubt() -> None:
+    """Resend: ready again, counted; hold: it stays, and an operator settles it."""
+    doubt = _outcome("in_doubt")
+    again = _decide(_state("attempting"), doubt)
+    assert (again.state.status, again.state.doubts) == ("ready", 1)
+    held = _decide(_state("attempting"), doubt, marketing=StreamPolicy(in_doubt="hold"))
+    assert (held.state.status, held.state.doubts) == ("in_doubt", 1)
+    assert MACHINE.tally(held.state) == ("marketing", "in_doubt")
+    for done in (again, held):
+        assert [e.body.kind for e in done.effects if isinstance(e, Emit)] == ["in_doubt"]
+    assert _decide(held.state, Settle(resend=True)).state.status == "ready"
+
+
+def test_the_first_permit_fixes_what_every_attempt_renders() -> None:
+    """Address, variables and Date; the attempt and the credit are the newest."""
+    asking = msgspec.structs.replace(_state("asking", attempt=1), date=0, address="", variables={})
+    first = _decide(asking, Permit(1, "one@example.org", {"n": 1}))
+    message = _message(first)
+    assert (message.address, message.variables, message.date) == ("one@example.org", {"n": 1}, NOW)
+    assert (message.attempt, message.not_after, message.incarnation) == (1, 99, 7)
+    ready = _decide(first.state, _outcome("unattempted", 1)).state
+    asked = _decide(ready, GRANTED, NOW + 50).state
+    second = _message(_decide(asked, Permit(2, "two@example.org", {"n": 2}), NOW + 50))
+    assert (second.address, second.variables, second.date) == ("one@example.org", {"n": 1}, NOW)
+    assert second.attempt == 2
+
+
+def _message(done: Transition) -> Message:
+    released = [e.body for e in done.effects if isinstance(e, Release)]
+    assert len(released) == 1
+    message = released[0]
+    assert isinstance(message, Message)
+    return message
+
+
+def test_a_grant_asks_the_contact_with_a_new_attempt() -> None:
+    """In the same unit: the message stands nowhere until it is answered."""
+    done = _decide(_state("ready", attempt=4), GRANTED)
+    assert (done.state.status, done.state.attempt, done.place) == ("asking", 5, None)
+    assert [e.body for e in done.effects if isinstance(e, Tell)] == [
+        MaySend(name_of(KEY), 5, "marketing", "", NOW)
+    ]
+
+
+def test_unattempted_burns_no_retry_and_a_slow_queue_neither() -> None:
+    """Only what is the message's own matter counts as a deferral."""
+    state = _state("attempting")
+    assert _decide(state, _outcome("unattempted")).state.deferrals == 0
+    for cause in PACE_CAUSES:
+        assert _decide(state, _outcome("deferred", cause=cause)).state.deferrals == 0
+    assert _decide(state, _outcome("deferred", cause="greylisted")).state.deferrals == 1
+
+
+def test_a_deferral_beyond_the_age_or_the_last_attempt_is_the_end() -> None:
+    """Expired, with the cause of the last deferral."""
+    state = msgspec.structs.replace(_state("attempting"), expires=NOW + 1000)
+    done = _decide(state, _outcome("deferred", cause="greylisted"))
+    assert (done.state.status, done.state.reason) == ("expired", "greylisted")
+    few = _decide(
+        _state("attempting"), _outcome("deferred"), marketing=StreamPolicy(attempts_max=1)
+    )
+    assert few.state.status == "expired"
+
+
+@pytest.mark.parametrize("status", ["scheduled", "ready"])
+def test_age_ends_a_message_when_its_turn_comes(status: Status) -> None:
+    """Due or granted after its expiry: expired, nothing is released."""
+    state = _state(status)
+    done = _decide(state, Wake() if status == "scheduled" else GRANTED, state.expires)
+    assert done.state.status == "expired"
+    assert not any(isinstance(e, Release) for e in done.effects)
+
+
+def test_a_refusal_until_later_is_always_later() -> None:
+    """A time in the past would make it due again within the same tick."""
+    done = _decide(_state("asking"), Refuse(2, "quiet_hours", NOW - 1000))
+    assert done.place == At(NOW + 1)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(INPUTS), max_size=40), st.sampled_from(["resend", "hold"]))
+def test_any_story_is_bounded_and_counted_once(inputs: list[Input], policy: Any) -> None:
+    """However long it goes on: one bucket, a bounded story, attempts that only go up."""
+    done = _decide(None, _send())
+    attempt, now = 0, NOW
+    for body in inputs:
+        now += 1000
+        done = _decide(done.state, body, now, marketing=StreamPolicy(in_doubt=policy))
+        state: MessageState = done.state
+        assert len(state.story) <= STORY_MAX
+        assert all(isinstance(line, StoryLine) and len(line.detail) <= 200 for line in state.story)
+        assert state.attempt >= attempt
+        attempt = state.attempt
+        _place_fits(state, done)
+
+
+def test_a_queue_is_named_by_class_route_and_tenant() -> None:
+    """The lane before the NUL is what credits are for."""
+    assert queue_name(_send(), "t") == b"2default/example.org\0t"
