@@ -10,6 +10,7 @@ __all__ = (
     "assemble_sending",
     "catalog_compilers",
     "ledgers_of",
+    "machines_of",
     "secret_of",
 )
 
@@ -231,16 +232,20 @@ def _compile_scenario(_tenant: str, name: str, content: bytes) -> CompiledScenar
     return compile_scenario(load_scenario(content.decode(), f"{name}.yaml"))
 
 
+def machines_of(config: Config) -> Machines:
+    """Give the kinds of entities of a deployment."""
+    return Machines((ContactMachine(), MessageMachine(config.delivery.curve), OnceMachine()))
+
+
 def _host(settings: WorkerSettings, store: Store) -> Host:
     config = settings.config
     partition = PartitionSettings(
         horizon_ms=config.store.horizon_days * DAY_MS,
         records_kept_ms=config.store.retention_days * DAY_MS,
     )
-    machines = Machines((ContactMachine(), MessageMachine(config.delivery.curve), OnceMachine()))
     return Host(
         store,
-        machines,
+        machines_of(config),
         Keyspace(config.store.partitions),
         Catalog(Head(), {}, {}),
         range(settings.index, config.store.partitions, settings.count),
