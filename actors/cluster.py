@@ -251,9 +251,17 @@ class Cluster:
 
     async def revive(self, worker: WorkerHandle) -> wire.Hello:
         """Wait for a lost worker's next life, and introduce it."""
-        hello = await worker.start()
-        await worker.connect(self.workers)
-        return hello
+        deadline = asyncio.get_running_loop().time() + RESTART_WAIT_S
+        while True:
+            try:
+                hello = await worker.start()
+                await worker.connect(self.workers)
+            except WorkerLostError:  # it died once more, or Ray can't reach it yet
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return hello
 
     async def stop(self) -> None:
         """Drain all workers, then shut Ray down."""
