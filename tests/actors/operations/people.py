@@ -64,7 +64,12 @@ class ParcelMachine:
     state_type: Any = Parcel
     input_type: Any = Do | Wake
 
+    def __init__(self) -> None:
+        self.jammed = False
+
     def decide(self, state: Parcel | None, body: Do | Wake, context: Context) -> Transition:
+        if self.jammed:
+            raise ValueError("jammed")
         if state is None:
             return Transition(Parcel("marketing", "queued"), At(context.now + 10))
         if isinstance(body, Do) and body.what == "bad wake":
@@ -92,13 +97,18 @@ class People:
 
     def __init__(self, store: Store, partitions: int = 4, batch_max: int = 1000) -> None:
         self.machine = PersonMachine()
-        self.machines = Machines((self.machine, ParcelMachine()))
+        self.parcels = ParcelMachine()
+        self.machines = Machines((self.machine, self.parcels))
         self.keyspace = Keyspace(partitions)
         self.now = 1_000_000
         self.settings = HostSettings(batch_max=batch_max)
         self.store = store
         self.host = self.opened()
         self._ids = 0
+
+    @staticmethod
+    def machines_only() -> Machines:
+        return Machines((PersonMachine(), ParcelMachine()))
 
     def opened(self) -> Host:
         numbers = range(self.keyspace.partitions)

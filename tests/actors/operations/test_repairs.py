@@ -140,14 +140,14 @@ def test_the_quarantine_survives_a_restart_and_is_listed_in_order(tmp_path: Path
     store.close()
 
 
-GOOD = 3000
+GOOD = 2000
 BAD = 1000
 
 
 def test_a_thousand_poison_inputs_do_not_slow_the_good_ones(tmp_path: Path) -> None:
     """The rate of good inputs after a thousand bad ones, and among them, is that of a partition without any."""
     alone, after, among = [], [], []
-    for run in range(3):
+    for run in range(2):
         store = RocksStore(tmp_path / f"clean{run}", 8)
         alone.append(_cpu_s(People(store, batch_max=500), GOOD, 0))
         store.close()
