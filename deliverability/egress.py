@@ -137,8 +137,13 @@ class Egress:
 
     # ---- credits
 
-    def offer(self, lane: bytes, now: int, most: int | None = None) -> CreditOffer | None:
-        """Grant credits for a lane, as much as half a second of work at its pace, within the bounds and `most`."""
+    def offer(
+        self, lane: bytes, now: int, most: int | None = None, *, askers: int = 1, has: int = 0
+    ) -> CreditOffer | None:
+        """Grant credits for a lane, as much as half a second of work at its pace, within the bounds and `most`.
+
+        With several `askers` each may have an equal part, of which this one `has` so much in hand or granted.
+        """
         if self.draining:
             return None
         settings = self.settings
@@ -152,6 +157,7 @@ class Egress:
         if lane[:1] != b"0":  # a share is reserved for what is urgent
             room -= settings.in_hand_max // 8
         number = min(ahead - account.in_hand - sum(n for _, n in account.granted), room)
+        number = min(number, -(-ahead // askers) - has)
         if most is not None:
             number = min(number, most)
         if number <= 0:

@@ -1,0 +1,85 @@
+"""The protocol of hand-over between processes: nothing is lost, and only what was in doubt arrives twice."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.actors.worker.protocol_world import Faults, World
+
+
+def run(seed: int, faults: Faults, messages: int = 60) -> World:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), seed, faults, messages)
+        world.run()
+        if world.sender is not None:
+            world.sender.ledger.close()
+        return world
+
+
+def check(world: World) -> None:
+    unsettled = {
+        (one.status, one.attempt) for one in world.durable.values() if one.status != "delivered"
+    }
+    assert not unsettled
+    missing = [one for one in world.durable if not world.arrived[one]]
+    assert not missing
+    assert world.settled()
+    doubles = sum(number - 1 for number in world.arrived.values())
+    assert doubles <= world.doubts
+
+
+def test_on_a_good_network_each_message_arrives_and_all_is_confirmed() -> None:
+    world = run(1, Faults())
+    check(world)
+    assert world.kinds["unattempted"] == 0
+
+
+def test_a_ledger_in_which_nothing_is_open_is_removed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), 3, Faults(egress_deaths=3), 80)
+        world.run()
+        check(world)
+        assert world.lives > 1
+        world.rest(5000)
+        assert world.sender is not None
+        world.sender.ledger.close()
+        assert [path.name for path in Path(folder).iterdir()] == [f"e0-{world.lives:04}.ledger"]
+
+
+def test_an_egress_that_stays_away_leaves_doubt_and_no_loss() -> None:
+    world = run(5, Faults(egress_deaths=1, away_ms=20_000))
+    check(world)
+    assert world.doubts > 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_everything_at_once(seed: int) -> None:
+    faults = Faults(0.05, 0.05, 0.03, egress_deaths=3, owner_deaths=2, failed_commits=3)
+    check(run(seed, faults))
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**9),
+    lose=st.sampled_from((0.0, 0.02, 0.2)),
+    repeat=st.sampled_from((0.0, 0.1, 0.5)),
+    slow=st.sampled_from((0.0, 0.05, 0.2)),
+    egress_deaths=st.integers(0, 4),
+    owner_deaths=st.integers(0, 3),
+    failed_commits=st.integers(0, 3),
+)
+def test_whatever_the_network_does(
+    seed: int,
+    lose: float,
+    repeat: float,
+    slow: float,
+    egress_deaths: int,
+    owner_deaths: int,
+    failed_commits: int,
+) -> None:
+    check(run(seed, Faults(lose, repeat, slow, egress_deaths, owner_deaths, failed_commits), 30))
