@@ -21,9 +21,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ("Phrase", "compile_phrase", "normalise", "sample")
+__all__ = ("Phrase", "compile_phrase", "normalise")
 
 _GAP = r"(?!\w).{0,60}?(?<!\w)"
+_OPEN_GAP = r".{0,60}?"
 _SPACES = re.compile(r"\s+")
 _CONTINUED = re.compile(
     r"(?<![\d.])[245]\d\d-(?:#?[245]\.\d{1,3}\.\d{1,3}(?!\d))?| [245]\d\d [245]\.\d{1,3}\.\d{1,3}(?= )"
@@ -33,9 +34,10 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 class Phrase(msgspec.Struct, frozen=True):
-    """One compiled phrase."""
+    """One compiled phrase, and a text that it must match (first alternatives, short gaps)."""
 
     source: str
+    sample: str
     pattern: re.Pattern[str]
     literals: tuple[str, ...]
 
@@ -59,12 +61,12 @@ def compile_phrase(source: str, words: Mapping[str, str]) -> Phrase:
     literals = _literals(expanded)
     if not literals:
         raise ValueError(f"phrase {source!r}: has no fixed text of two characters or more")
-    return Phrase(source=source, pattern=re.compile(_pattern(expanded)), literals=literals)
-
-
-def sample(source: str, words: Mapping[str, str]) -> str:
-    """A text that the phrase must match: first alternatives, short gaps."""
-    return _sample(_expand(source, words)).strip()
+    return Phrase(
+        source=source,
+        sample=_sample(expanded).strip(),
+        pattern=re.compile(_pattern(expanded)),
+        literals=literals,
+    )
 
 
 def _expand(source: str, words: Mapping[str, str]) -> str:
@@ -80,17 +82,23 @@ def _pattern(expanded: str) -> str:
     begins = expanded.startswith("^")
     body = expanded.removeprefix("^")
     out = body.replace(" … ", "\0").replace(" …", "\0").replace("… ", "\0").replace("…", "\0")
-    made = "".join(_character(c) for c in out)
+    bordered = not _has_no_borders(body)
+    made = "".join(_character(c, _GAP if bordered else _OPEN_GAP) for c in out)
     first, last = body[:1], body[-1:]
-    head = r"\A" if begins else r"(?<!\w)" if first.isalnum() or first == "(" else ""
-    tail = r"(?!\w)" if last.isalnum() or last == ")" else ""
+    head = r"\A" if begins else r"(?<!\w)" if bordered and (first.isalnum() or first == "(") else ""
+    tail = r"(?!\w)" if bordered and (last.isalnum() or last == ")") else ""
     return head + made + tail
 
 
-def _character(char: str) -> str:
+def _has_no_borders(text: str) -> bool:
+    """Say whether a text is in a script without spaces between words (kana, Han, Hangul)."""
+    return any("\u3040" <= char <= "\ud7af" for char in text)
+
+
+def _character(char: str, gap: str) -> str:
     match char:
         case "\0":
-            return _GAP
+            return gap
         case "(":
             return "(?:"
         case ")" | "|":

@@ -29,7 +29,15 @@ from deliverability.feedback.phrases import normalise
 from deliverability.feedback.rulebook import Match, shipped
 from deliverability.feedback.taxonomy import MEANINGS, Action, Blame, Cause
 
-__all__ = ("Verdict", "classify_reply", "find_codes", "find_stage", "template_of", "verdict_of")
+__all__ = (
+    "Verdict",
+    "classify_reply",
+    "find_codes",
+    "find_stage",
+    "forget",
+    "template_of",
+    "verdict_of",
+)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -164,6 +172,8 @@ _CODE: dict[str, Cause] = {
     "553": Cause.SENDER_REFUSED,
     "556": Cause.DOMAIN_REFUSES_MAIL,
 }
+_VAGUE = frozenset({"2.1", "3.5", "4.1", "4.2", "4.3", "5.1"})
+"""Details that hosts use for anything near, so that the vocabulary goes before their table entry."""
 _SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1", "5.0")
 
 _PAIR = re.compile(
@@ -276,6 +286,12 @@ def find_stage(text: str) -> str:
     return ""
 
 
+def forget() -> None:
+    """Empty the caches, so that the next reply is decided by the rules as they are now."""
+    _classify.cache_clear()
+    _classify_template.cache_clear()
+
+
 @lru_cache(maxsize=65_536)
 def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
     return _classify_template(code, enhanced, template_of(text), stage)
@@ -351,8 +367,13 @@ def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str,
     match = book.strong.decide(text, code, enhanced, stage)
     if match is not None:
         return _from_rule(match, detail, stage, 0.95)
-    if detail in _ENHANCED:
-        return _ENHANCED[detail], f"enhanced:{enhanced}", enhanced, 0.85
+    known = _ENHANCED.get(detail)
+    if known is None or detail in _VAGUE:
+        match = book.general.decide(text, code, enhanced, stage)
+        if match is not None:
+            return _from_rule(match, detail, stage, 0.9)
+    if known is not None:
+        return known, f"enhanced:{enhanced}", enhanced, 0.85
     match = book.weak.decide(text, code, enhanced, stage)
     if match is not None:
         return _from_rule(match, detail, stage, 0.6)

@@ -1,9 +1,9 @@
-"""The rules that give an SMTP reply its cause: data in `replies.toml`, compiled once, and checked.
+"""The rules that give an SMTP reply its cause: `replies.toml` and `vocabulary.toml`, compiled once, and checked.
 
 A rule has an id, a cause, phrases (any of which must match), phrases that must not (`unless`) and conditions
-(`when`) on reply code, enhanced code and stage. Strong rules decide in file order before the table of enhanced
-codes does, weak ones (`tier = "weak"`) after it. Each rule carries invented examples which `check` runs,
-together with a sample of each phrase.
+(`when`) on reply code, enhanced code and stage. Strong rules decide in file order, then those of the vocabulary
+(tier `general`), before the table of enhanced codes does; weak ones (`tier = "weak"`) after it. Each rule carries
+invented examples which `check` runs, together with a sample of each phrase.
 """
 
 from __future__ import annotations
@@ -15,13 +15,26 @@ from importlib import resources
 
 import msgspec
 
-from deliverability.feedback.phrases import Phrase, compile_phrase, normalise, sample
+from deliverability.feedback.phrases import Phrase, compile_phrase, normalise
 from deliverability.feedback.taxonomy import Cause
 from engine.errors import ConfigError, Place
 
-__all__ = ("Example", "Finding", "Match", "Rule", "Rulebook", "Tier", "check", "load", "shipped")
+__all__ = (
+    "Example",
+    "Finding",
+    "Match",
+    "Rule",
+    "Rulebook",
+    "Tier",
+    "check",
+    "load",
+    "shipped",
+    "tier_of",
+)
 
 _GRAM = 4
+_RULES = "replies.toml"
+_VOCABULARY = "vocabulary.toml"
 
 
 class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +51,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     id: str
     cause: Cause
-    weak: bool
+    tier: str
     session: bool
     phrases: tuple[Phrase, ...]
     unless: tuple[Phrase, ...]
@@ -103,15 +116,19 @@ class Tier(msgspec.Struct, frozen=True):
 
 
 class Rulebook(msgspec.Struct, frozen=True):
-    """All rules: the strong ones, the weak ones, and the words that their phrases use."""
+    """All rules by their strength: strong, general (the vocabulary), weak."""
 
     strong: Tier
+    general: Tier
     weak: Tier
-    words: dict[str, str]
+
+    def tiers(self) -> tuple[Tier, Tier, Tier]:
+        """The tiers, strongest first."""
+        return self.strong, self.general, self.weak
 
     def rules(self) -> tuple[Rule, ...]:
-        """All rules, strong ones first."""
-        return (*self.strong.rules, *self.weak.rules)
+        """All rules, strongest first."""
+        return tuple(rule for tier in self.tiers() for rule in tier.rules)
 
 
 class _RawRule(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,60 +143,70 @@ class _RawRule(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _RawBook(msgspec.Struct, forbid_unknown_fields=True):
-    rule: list[_RawRule]
+    rule: list[_RawRule] = []
     words: dict[str, str] = {}
 
 
-def load(text: str, file: str = "replies.toml") -> Rulebook:
-    """Compile a rule file.
+def load(text: str, vocabulary: str = "", file: str = "replies.toml") -> Rulebook:
+    """Compile a rule file and a vocabulary, each with its own words.
 
     Raises:
-        ConfigError: the file is not TOML, has unknown keys, an unknown cause, or a phrase that cannot be compiled.
+        ConfigError: a file is not TOML, has unknown keys, an unknown cause, or a phrase that cannot be compiled.
     """
+    rules = _rules(text, file)
+    return Rulebook(
+        strong=tier_of([rule for rule in rules if rule.tier == "strong"]),
+        general=tier_of(_rules(vocabulary, _VOCABULARY, general=True)),
+        weak=tier_of([rule for rule in rules if rule.tier == "weak"]),
+    )
+
+
+def _rules(text: str, file: str, *, general: bool = False) -> list[Rule]:
     try:
         raw = msgspec.convert(tomllib.loads(text), _RawBook)
-        rules = [_compile(rule, raw.words) for rule in raw.rule]
+        return [_compile(rule, raw.words, general=general) for rule in raw.rule]
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
         raise ConfigError(
             f"The reply rules cannot be read: {error}.",
             Place(file=file),
             "Mend the rule; `veredus feedback rules check` tries them all.",
         ) from error
-    return Rulebook(
-        strong=_tier([rule for rule in rules if not rule.weak]),
-        weak=_tier([rule for rule in rules if rule.weak]),
-        words=raw.words,
-    )
 
 
 @lru_cache(maxsize=1)
 def shipped() -> Rulebook:
     """The rules that Veredus ships, compiled on first use."""
-    file = resources.files("deliverability.feedback") / "replies.toml"
-    return load(file.read_text(encoding="utf-8"))
+    folder = resources.files("deliverability.feedback")
+    texts = [(folder / name).read_text(encoding="utf-8") for name in (_RULES, _VOCABULARY)]
+    return load(*texts)
 
 
 def check(book: Rulebook) -> Iterator[Finding]:
-    """Find dead and shadowed phrases and examples that another rule decides."""
-    for rule in book.rules():
-        for phrase in rule.phrases:
-            yield from _check_phrase(book, rule, phrase)
-        for example in rule.examples:
-            got = _decide_all(
-                book, normalise(example.text), example.code, example.enhanced, example.stage
-            )
-            if got is None or got.rule.id != rule.id:
-                name = got.rule.id if got else "no rule"
-                yield Finding(
-                    kind="wrong-example",
-                    rule=rule.id,
-                    phrase=example.text,
-                    detail=f"decided by {name}",
+    """Find dead and shadowed phrases and examples that another rule decides.
+
+    A phrase of the vocabulary is meant to be overtaken by strong rules; it is tried against its own tier.
+    """
+    for tier in book.tiers():
+        tiers = (tier,) if tier is book.general else (book.strong, book.weak)
+        for rule in tier.rules:
+            for phrase in rule.phrases:
+                yield from _check_phrase(tiers, rule, phrase)
+            for example in rule.examples:
+                got = _decide(
+                    tiers, normalise(example.text), example.code, example.enhanced, example.stage
                 )
+                if got is None or got.rule.id != rule.id:
+                    name = got.rule.id if got else "no rule"
+                    yield Finding(
+                        kind="wrong-example",
+                        rule=rule.id,
+                        phrase=example.text,
+                        detail=f"decided by {name}",
+                    )
 
 
-def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Finding]:
-    text = normalise(sample(phrase.source, book.words))
+def _check_phrase(tiers: tuple[Tier, ...], rule: Rule, phrase: Phrase) -> Iterator[Finding]:
+    text = normalise(phrase.sample)
     if not phrase.pattern.search(text) or _matches(rule.unless, text):
         yield Finding(
             kind="dead",
@@ -191,7 +218,7 @@ def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Findin
     code, enhanced, stage = (
         values[0] if values else "" for values in (rule.codes, rule.enhanced, rule.stages)
     )
-    got = _decide_all(book, text, code, enhanced.replace("x", "5").replace("*", "0"), stage)
+    got = _decide(tiers, text, code, enhanced.replace("x", "5").replace("*", "0"), stage)
     if got is not None and got.rule.cause != rule.cause:
         yield Finding(
             kind="shadowed",
@@ -201,13 +228,14 @@ def _check_phrase(book: Rulebook, rule: Rule, phrase: Phrase) -> Iterator[Findin
         )
 
 
-def _decide_all(book: Rulebook, text: str, code: str, enhanced: str, stage: str) -> Match | None:
-    return book.strong.decide(text, code, enhanced, stage) or book.weak.decide(
-        text, code, enhanced, stage
-    )
+def _decide(
+    tiers: tuple[Tier, ...], text: str, code: str, enhanced: str, stage: str
+) -> Match | None:
+    found = (tier.decide(text, code, enhanced, stage) for tier in tiers)
+    return next((match for match in found if match is not None), None)
 
 
-def _compile(raw: _RawRule, words: dict[str, str]) -> Rule:
+def _compile(raw: _RawRule, words: dict[str, str], *, general: bool) -> Rule:
     if raw.tier not in ("strong", "weak"):
         raise ValueError(f"rule {raw.id!r}: tier must be strong or weak")
     unknown = raw.when.keys() - {"codes", "enhanced", "stage"}
@@ -218,7 +246,7 @@ def _compile(raw: _RawRule, words: dict[str, str]) -> Rule:
     return Rule(
         id=raw.id,
         cause=raw.cause,
-        weak=raw.tier == "weak",
+        tier="general" if general else raw.tier,
         session=raw.session,
         phrases=tuple(compile_phrase(phrase, words) for phrase in raw.phrases),
         unless=tuple(compile_phrase(phrase, words) for phrase in raw.unless),
@@ -252,7 +280,7 @@ def _matches(phrases: tuple[Phrase, ...], text: str) -> bool:
     return False
 
 
-def _tier(rules: list[Rule]) -> Tier:
+def tier_of(rules: list[Rule]) -> Tier:
     """Index the phrases of some rules by the rarest four characters of each of their literals."""
     phrases = [(at, phrase) for at, rule in enumerate(rules) for phrase in rule.phrases]
     counts: dict[str, int] = {}

@@ -97,6 +97,23 @@ def test_stages_are_found_in_words(text: str, stage: str) -> None:
     assert stage == find_stage(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("550 Kein Benutzer dieses Namens: Empfänger nicht gefunden", "mailbox-unknown"),
+        ("550 El buzón del cliente está lleno", "mailbox-full"),
+        ("550 Konto zablokowane przez operatora", "mailbox-disabled"),
+        ("550 Получатель не зарегистрирован", "mailbox-unknown"),
+        ("550 ユーザーが見つかりません", "mailbox-unknown"),
+        ("554 The sender score of 192.0.2.1 is too low", "low-reputation"),
+        ("550 The letter resembles junk mail, refused", "spam-content"),
+        ("450 4.4.7 Could not connect in all this time", "timed-out"),
+    ],
+)
+def test_wordings_that_no_strong_rule_has_are_read_by_the_vocabulary(text: str, cause: str) -> None:
+    assert cause == classify_reply("", "", text).cause
+
+
 def test_like_replies_share_a_template() -> None:
     one = template_of("550 5.1.1 <ann@example.org> unknown b11si4410389ana.36")
     assert one == template_of("550 5.1.1 <bob@example.org> unknown c77zz9981234xyz.12")
