@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Room", "memory_free_bytes")
+__all__ = ("Room", "disk_free_bytes", "memory_free_bytes")
 
 import os
 from collections.abc import Callable

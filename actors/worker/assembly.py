@@ -10,7 +10,9 @@ __all__ = (
     "assemble_sending",
     "catalog_compilers",
     "ledgers_of",
+    "senders_of",
     "machines_of",
+    "open_store",
     "secret_of",
 )
 
@@ -23,7 +25,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from actors.operations.room import disk_free_bytes, memory_free_bytes
 from actors.worker.egress_port import EgressPort, LocalEgress
+from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
@@ -81,18 +85,36 @@ class Assembly:
     """What `assemble` made; the worker drives it."""
 
     def __init__(
-        self, host: Host, egress: EgressPort, catalog: LiveCatalog, old_ledgers: list[Path]
+        self,
+        host: Host,
+        egress: EgressPort,
+        holder: bytes,
+        catalog: LiveCatalog,
+        data_dir: Path,
+        old_ledgers: list[Path],
     ) -> None:
         self.host = host
         self.egress = egress
+        self.holder = holder
         self.old_ledgers = old_ledgers
+        self._data_dir = data_dir
         self._catalog = catalog
-        host.publish(catalog.current)
+        self._use_catalog()
+
+    def foreign_ledgers(self, holders: set[bytes]) -> list[Path]:
+        """List what holders left behind that don't run any more: roles or their number were others then."""
+        gone = sorted(holder.decode() for holder in holders - {self.holder})
+        found = [path for holder in gone for path in ledgers_of(self._data_dir, holder)]
+        return [path for path in found if path not in self.old_ledgers]
+
+    def _use_catalog(self) -> None:
+        self.host.publish(self._catalog.current)
+        self.egress.catalog = self._catalog.current.version
 
     def refresh_catalog(self) -> int:
         """Load a newer catalog, if there is one. Returns the version in use."""
         if self._catalog.refresh():
-            self.host.publish(self._catalog.current)
+            self._use_catalog()
         return self._catalog.current.version
 
     def close(self, *, clean: bool) -> None:
@@ -132,10 +154,12 @@ def _wall_ms() -> int:
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """The world around a worker: how its store is opened, and the wall clock in ms."""
+    """The world around a worker: how its store is opened, the wall clock in ms, free bytes of disk and memory."""
 
     open_store: Callable[[WorkerSettings], Awaitable[Store]] = open_store
     wall_ms: Callable[[], int] = _wall_ms
+    disk_free: Callable[[Path], int] = disk_free_bytes
+    memory_free: Callable[[], int | None] = memory_free_bytes
 
 
 async def assemble(
@@ -164,10 +188,25 @@ async def assemble(
         raise
     catalog = LiveCatalog(data / "catalog", catalog_compilers(heads))
     old = ledgers_of(data, f"w{settings.index}")
-    sending = assemble_sending(
-        settings, f"w{settings.index}", settings.count, heads, catalog, now, concluded
-    )
-    return Assembly(host, LocalEgress(*sending, now), catalog, old)
+    holder = f"w{settings.index}"
+    egress: EgressPort
+    if settings.config.workers.roles == "split":
+        holder = f"e{settings.index % senders_of(settings)}"
+        lost = RemoteSettings(lost_after_ms=settings.config.workers.egress_lost_after_s * 1000)
+        loop = asyncio.get_running_loop()
+        egress = RemoteEgress(
+            settings.index, holder.encode(), now, lambda: int(loop.time() * 1000), lost
+        )
+    else:
+        count = settings.count
+        sending = assemble_sending(settings, holder, count, heads, catalog, now, concluded)
+        egress = LocalEgress(*sending, now)
+    return Assembly(host, egress, holder.encode(), catalog, data, old)
+
+
+def senders_of(settings: WorkerSettings) -> int:
+    """Tell how many egresses there are when roles are split."""
+    return settings.config.workers.egress_count or settings.count
 
 
 def ledgers_of(data_dir: Path, holder: str) -> list[Path]:

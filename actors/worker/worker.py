@@ -22,8 +22,10 @@ from actors.operations.desk import Desk
 from actors.operations.room import Room
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
+from actors.worker.egress_link import EgressCalls, EgressLink
 from actors.worker.pulse import Pulse, pulse_path
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
+from actors.worker.remote_egress import RemoteEgress
 from actors.worker.views import view_of
 from deliverability.egress import lane_name
 from deliverability.message import CancelAttempt
@@ -67,15 +69,14 @@ class Worker:
         self._quiet: list[asyncio.Future[None]] = []
         self._parts: Assembly | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._link: EgressLink | None = None
         self._found = Recovered()
         self._ticks = 0
         self._decided = 0
         self._broken = False
         self._stopping = False
         self._latest = 0  # ms: the time in use never goes back
-        config = settings.config
-        free = (config.store.free_mb_min, config.workers.memory_free_mb_min)
-        self._desk = Desk(Room(Path(settings.data_dir), *free), settings.index)
+        self._desk = Desk(_room(settings, self._ports), settings.index)
 
     # ---- life
 
@@ -88,6 +89,8 @@ class Worker:
                 self._latest = max(p.meta.now for p in self.host.partitions.values())
             self._desk.look(self._loop.time())
             self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
+            if isinstance(self._parts.egress, RemoteEgress):
+                self._link = EgressLink(self._parts.egress, self._wake.set, self._outcomes_came)
             self._found = recover(self._parts)
             self._inputs.answers += self._found.answers
             self._spawn(self._run())
@@ -106,9 +109,16 @@ class Worker:
             found.never_begun,
         )
 
-    async def connect(self, peers: dict[int, Peer]) -> None:
-        """Hear how to reach the other workers."""
+    async def connect(self, peers: dict[int, Peer], egress: EgressCalls | None = None) -> None:
+        """Hear how to reach the other workers, and the egress when it is one of them."""
         self._peers = peers
+        if self._link is not None and egress is not None:
+            self._link.connect(egress)
+
+    def hear(self, raw: bytes) -> None:
+        """Take outcomes that the egress tells; before the start they are told in vain, and come again."""
+        if self._link is not None and not self._stopping:
+            self._link.hear(raw)
 
     async def stop(self) -> None:
         """Drain: no new hand-overs, finish what is in the air, make all durable, close. Idempotent."""
@@ -121,6 +131,9 @@ class Worker:
         while (self._busy() or parts.egress.in_hand) and self._loop.time() < deadline:
             self._wake.set()
             await asyncio.sleep(0.01)  # the loop itself makes the progress that is waited for
+        if self._link is not None:
+            await self._link.flush()
+            self._link.close()
         self._stopping = True
         for task in list(self._tasks):
             task.cancel()
@@ -239,7 +252,7 @@ class Worker:
             index=self._settings.index,
             incarnation=parts.egress.incarnation,
             pid=os.getpid(),
-            role="fused",
+            role="fused" if self._link is None else "state",
             partitions=len(host.partitions),
             now=self.now(),
             next_due=self._next_due(),
@@ -297,6 +310,7 @@ class Worker:
         if not self._worth_it(inputs):
             self._take_back(inputs.credits)
             inputs.credits = []
+            parts.egress.pump()
             self._settle_quiet()
             return False
         inputs.timers = not self._desk.room.short
@@ -571,3 +585,9 @@ class Worker:
     def _need(self) -> Assembly:
         assert self._parts is not None, "the worker was called before it was started"
         return self._parts
+
+
+def _room(settings: wire.WorkerSettings, ports: Ports) -> Room:
+    config = settings.config
+    thresholds = (config.store.free_mb_min, config.workers.memory_free_mb_min)
+    return Room(Path(settings.data_dir), *thresholds, ports.disk_free, ports.memory_free)
