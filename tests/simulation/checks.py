@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from deliverability.message import QUEUED, MessageState
 from engine.host import FeedEntry
-from engine.keyspace import CONTACT, MESSAGE, EntityKey, name_of, tenant_of
+from engine.keyspace import CONTACT, MESSAGE, EntityKey, Keyspace, name_of, tenant_of
 from engine.machine import At, Retired, Stuck
-from engine.partition import Meta, TellOut
+from engine.partition import Machines, Meta, TellOut
 from engine.rows import (
     AGENDA,
     ENTITY,
@@ -49,9 +50,13 @@ def check(holds_so: bool, what: str) -> None:
 
 
 class Durable:
-    """All that lies on the disks of a cluster, read with fresh eyes."""
+    """All that lies on some disks, read with fresh eyes."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(
+        self, keyspace: Keyspace, machines: Machines, dumps: Iterable[Mapping[bytes, bytes]]
+    ) -> None:
+        self.keyspace = keyspace
+        self.machines = machines
         self.entities: dict[bytes, tuple[Any, Any]] = {}
         self.metas: dict[int, Meta] = {}
         self.tallies: dict[int, Tally] = {}
@@ -59,9 +64,8 @@ class Durable:
         self.outbox: dict[tuple[int, int], list[int]] = defaultdict(list)
         self.quarantine: list[tuple[int, str, bytes, bytes, bytes, str]] = []
         self.feed: list[tuple[str, dict[str, Any]]] = []  # tenant, outcome record
-        machines = cluster.machines
-        for disk in cluster.disks:
-            for row, raw in disk.rows.dump().items():
+        for dump in dumps:
+            for row, raw in dump.items():
                 partition, index = int.from_bytes(row[:2]), row[2]
                 if partition == FEED:
                     if index == FEED_INDEX[0]:
@@ -84,23 +88,29 @@ class Durable:
 
 def audit(cluster: Cluster, clients: Clients) -> Durable:
     """Check what must hold on disk at every instant, whatever died."""
-    durable = Durable(cluster)
-    _law(cluster, durable)
-    _places(cluster, durable)
-    _tells(durable)
+    dumps = (disk.rows.dump() for disk in cluster.disks)
+    durable = Durable(cluster.keyspace, cluster.machines, dumps)
+    consistent(durable)
     _nothing_lost(durable, clients)
     return durable
 
 
-def _law(cluster: Cluster, durable: Durable) -> None:
+def consistent(durable: Durable) -> None:
+    """Check counters, places and Tells against what is there."""
+    _law(durable)
+    _places(durable)
+    _tells(durable)
+
+
+def _law(durable: Durable) -> None:
     """The counters obey the law, and equal a recount of what is there plus what was dropped."""
     recount: dict[int, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     kinds: dict[int, Counter[str]] = defaultdict(Counter)
     for key, (state, place) in durable.entities.items():
-        partition = cluster.keyspace.partition(key)
+        partition = durable.keyspace.partition(key)
         kinds[partition][f"entities:{key[4]:c}"] += 1
         kinds[partition][f"timers:{key[4]:c}"] += type(place) is At
-        counted = cluster.machines.by_kind[key[4]].tally(state)
+        counted = durable.machines.by_kind[key[4]].tally(state)
         if counted is not None:
             bucket = QUARANTINED if type(place) is Stuck else counted[1]
             recount[partition][f"{tenant_of(key)}\0{counted[0]}"][bucket] += 1
@@ -117,13 +127,13 @@ def _law(cluster: Cluster, durable: Durable) -> None:
             check(told_so == number, f"{fact} in {partition}: {told_so}, recounted {number}")
 
 
-def _places(cluster: Cluster, durable: Durable) -> None:
+def _places(durable: Durable) -> None:
     """Every place has its row and every row its place; no row lies below the low-water mark of its index."""
     expected: dict[int, set[bytes]] = defaultdict(set)
     for key, (_, place) in durable.entities.items():
         row = place_row(place, key)
         if row is not None:
-            expected[cluster.keyspace.partition(key)].add(row)
+            expected[durable.keyspace.partition(key)].add(row)
     for partition, rows in durable.indexed.items():
         check(rows == expected[partition], f"index rows and places of {partition} differ")
         for index, mark in _marks(durable.metas[partition]):
@@ -175,7 +185,7 @@ def at_rest(cluster: Cluster, clients: Clients) -> Durable:
     durable = audit(cluster, clients)
     _events_once(durable, clients)
     _tells_settled(durable)
-    doubts = _feed(durable)
+    doubts = told_by_feed(durable)
     _messages(cluster, durable, doubts)
     _duplicates(cluster, doubts)
     _warm_as_cold(cluster, durable)
@@ -252,7 +262,7 @@ def _tells_settled(durable: Durable) -> None:
             )
 
 
-def _feed(durable: Durable) -> Counter[bytes]:
+def told_by_feed(durable: Durable) -> Counter[bytes]:
     """The feed tells each final outcome once. Returns how often each message was in doubt."""
     doubts: Counter[bytes] = Counter()
     finals: Counter[bytes] = Counter()
