@@ -132,15 +132,13 @@ def _tell(report: Report) -> None:
         print_line(note)
     for finding in report.findings:
         print_line(_line(finding))
-        if finding.mend:
-            print_line(f"          mend: {finding.mend}")
         if finding.verdict != "pass":
-            by = ", ".join(
-                _demand(one.provider, one.level, one.replies) for one in finding.demanded_by
-            )
-            print_line(f"          by:   {by}")
+            demands = [_demand(one.provider, one.level, one.replies) for one in finding.demanded_by]
+            print_line(f"          wanted: {finding.title} ({', '.join(demands)})")
+        if finding.mend:
+            print_line(f"          mend:   {finding.mend}")
     for missing in report.unchecked:
-        print_line(f"? not checked: {missing.title}; needs {missing.needs}")
+        print_line(f"? not checked: {missing.check}; needs {missing.needs}")
     counts = ", ".join(
         f"{sum(one.verdict == verdict for one in report.findings)} {verdict}"
         for verdict in ("block", "warn", "pass")
@@ -154,9 +152,9 @@ def _line(finding: Finding) -> str:
     mark = _MARKS[finding.verdict]
     if sys.stdout.isatty():
         mark = f"\x1b[{_COLOURS[finding.verdict]}m{mark}\x1b[0m"
-    return f"{mark} {finding.title}: {finding.subject}: {finding.found}"
+    return f"{mark} {finding.check}: {finding.subject}: {finding.found}"
 
 
 def _demand(provider: str, level: str, replies: tuple[str, ...]) -> str:
-    codes = f" [{' '.join(replies)}]" if replies else ""
-    return f"{provider} ({level}){codes}"
+    codes = f" {' '.join(replies)}" if replies else ""
+    return f"{provider} {level}{codes}"

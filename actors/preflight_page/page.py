@@ -20,6 +20,7 @@ _SAID = {
     Verdict.WARN: "Can be sent, could be better",
     Verdict.PASS: "Ready to send",
 }
+_COUNTED = {Verdict.BLOCK: "blocking", Verdict.WARN: "warning", Verdict.PASS: "passed"}
 _GROUPS = (
     (Verdict.BLOCK, "Blocks", "Providers reject or put off mail for these."),
     (Verdict.WARN, "Warnings", "These cost reputation or readers."),
@@ -52,7 +53,7 @@ def render(report: Report) -> str:
         made=made,
         said=_SAID[report.verdict],
         groups=[group for group in groups if group["findings"]],
-        counts=[(title, report.count(verdict), verdict) for verdict, title, _ in _GROUPS],
+        counts=[(word, report.count(verdict), verdict) for verdict, word in _COUNTED.items()],
     )
     assert isinstance(page, str)
     return page

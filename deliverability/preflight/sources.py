@@ -98,8 +98,10 @@ def _check_ptr(source: Source, notes: Notes) -> Asking[list[str]]:
         notes.passed("ptr", source.address, f"{shown}, and back")
     else:
         found = f"is called {shown}, which doesn't lead back to it"
-        kind = "AAAA" if ":" in source.address else "A"
-        mend = f"publish {answer.names[0]} {kind} {source.address}"
+        name = source.ehlo or "a name of yours"
+        mend = (
+            f"have whoever owns the address set its PTR to {name}, and let that name resolve to it"
+        )
         notes.failed("ptr", source.address, found, mend)
     return confirmed
 
