@@ -127,6 +127,14 @@ class Workers(_Section, frozen=True, kw_only=True):
     egress_count: Annotated[
         int, Meta(ge=0, le=1024, description="senders with `split`; 0: as many as `count`")
     ] = 0
+    egress_lost_after_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="with `split`: what a sender holds that can't be reached for so long is in doubt",
+        ),
+    ] = 60
     batch_max: Annotated[
         int, Meta(ge=1, le=100_000, description="inputs decided between two syncs, at most")
     ] = 2000

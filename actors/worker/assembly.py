@@ -10,10 +10,10 @@ __all__ = (
     "assemble_sending",
     "catalog_compilers",
     "ledgers_of",
-    "senders_of",
     "machines_of",
     "open_store",
     "secret_of",
+    "senders_of",
 )
 
 import asyncio

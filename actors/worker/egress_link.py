@@ -75,6 +75,12 @@ class EgressLink:
         self._remote.heard(_NEWS.decode(raw))
         self._told()
 
+    async def flush(self, grace_s: float = 1.0) -> None:
+        """Make the calls that are left and wait a little for their answers."""
+        self.kick()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+
     def close(self) -> None:
         """Make no more calls."""
         self._calls = None

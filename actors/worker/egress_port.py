@@ -41,6 +41,9 @@ class EgressPort(Protocol):
     draining: bool
     """Whether no more credits are given: the worker is about to end."""
 
+    catalog: int
+    """The version of the catalog that decides: what sends needs one that isn't older."""
+
     @property
     def incarnation(self) -> int:
         """Which life of the egress this is; 0 while it isn't known."""
@@ -134,6 +137,7 @@ class LocalEgress:
         self._gate = gate
         self._ledger = ledger
         self._now = now
+        self.catalog = 0  # host and renderer use the same one
         self._given: list[Concluded] = []
         self._accepted = False
 

@@ -99,7 +99,10 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
-    """What a tick let go. `now`: the time of inputs, ms. What fails may have happened: ask for the messages' fate."""
+    """What a tick let go. `now`: the time of inputs, ms. What fails may have happened: ask for the messages' fate.
+
+    `catalog`: the version that decided; the egress looks for a newer one when its own is older.
+    """
 
     owner: int
     incarnation: int
@@ -108,6 +111,7 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
     cancels: list[Attempt] = []
     confirmed: list[Attempt] = []
     wishes: list[Wish] = []
+    catalog: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):

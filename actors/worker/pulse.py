@@ -48,9 +48,9 @@ class Pulse:
         self._map.close()
 
 
-def pulse_path(data_dir: Path, worker: int) -> Path:
-    """Give the file of a worker's pulse."""
-    return data_dir / "pulse" / f"w{worker}"
+def pulse_path(data_dir: Path, worker: int, role: str = "w") -> Path:
+    """Give the file of a worker's pulse; with role `e`, of an egress's."""
+    return data_dir / "pulse" / f"{role}{worker}"
 
 
 def read_pulse(path: Path) -> Beat:

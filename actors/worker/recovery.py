@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ("Recovered", "held_messages", "recover", "resolve")
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from actors.worker.egress_port import HeldMessage
 from deliverability.egress import Asked
 from deliverability.message import AttemptOutcome, MessageState
 from deliverability.transport.ledger import Adopted, adopt
+from engine.errors import RefusedError
 from engine.host import Answer
 from engine.keyspace import EntityKey, name_of
 
 log = structlog.get_logger()
+
+FOREIGN_TRIES = 100
+FOREIGN_PAUSE_S = 0.01
 
 
 class Recovered:
@@ -47,8 +52,12 @@ def recover(parts: Assembly) -> Recovered:
     found = Recovered()
     for path in parts.old_ledgers:
         found.adopted.append(adopt(path))
-    parts.egress.hold(held_messages(parts))
-    found.answers = resolve(parts, found.adopted)
+    held = held_messages(parts)
+    parts.egress.hold(held)
+    foreign = [
+        _adopt_patiently(path) for path in parts.foreign_ledgers({one.holder for one in held})
+    ]
+    found.answers = resolve(parts, found.adopted + foreign)
     found.held = len(found.answers)
     for answer in found.answers:
         outcome = answer.body
@@ -67,6 +76,16 @@ def recover(parts: Assembly) -> Recovered:
             never_begun=found.never_begun,
         )
     return found
+
+
+def _adopt_patiently(path: Path) -> Adopted:
+    """Adopt a ledger that other workers may be reading at the same moment; it stays where it is for them."""
+    for _ in range(FOREIGN_TRIES):
+        try:
+            return adopt(path)
+        except RefusedError:
+            time.sleep(FOREIGN_PAUSE_S)
+    return adopt(path)
 
 
 def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:

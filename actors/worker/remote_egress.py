@@ -93,6 +93,7 @@ class RemoteEgress:
     ) -> None:
         self.settings = settings or RemoteSettings()
         self.draining = False
+        self.catalog = 0
         self.kick: Callable[[], None] = _nobody
         """Called when there may be calls to make."""
         self._owner = owner
@@ -510,7 +511,8 @@ class RemoteEgress:
     def _exchanges(self, now: int) -> list[tuple[CallNumber, Request]]:
         wishes = self._wishes() if self._wished is None and now >= self._wish_at else []
         cancels = [c for c in self._cancels.values() if c.message_id not in self._cancels_sent]
-        overdue = bool(self._to_confirm) and now >= self._confirm_by
+        late = self.draining or now >= self._confirm_by
+        overdue = bool(self._to_confirm) and late
         if not (wishes or cancels or overdue or self._messages):
             return []
         confirmed, self._to_confirm, self._confirm_by = self._to_confirm, [], 0
@@ -524,13 +526,14 @@ class RemoteEgress:
             cancels,
             confirmed,
             wishes,
+            self.catalog,
         )
         made: list[tuple[CallNumber, Request]] = [(self._call(first, now), first)]
         if wishes:
             self._wished = made[0][0]
         for start in range(size, len(self._messages), size):
             part = self._messages[start : start + size]
-            more = Exchange(self._owner, self._incarnation, self._now(), part)
+            more = Exchange(self._owner, self._incarnation, self._now(), part, catalog=self.catalog)
             made.append((self._call(more, now), more))
         self._messages = []
         return made

@@ -167,7 +167,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     index: int
     incarnation: int
     pid: int
-    role: Literal["fused"]
+    role: Literal["fused", "state", "egress"]
     partitions: int
     now: int
     next_due: int | None
