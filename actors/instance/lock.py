@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from actors.local_socket import SOCKET_NAME, holder_of
 from engine.errors import Place, RefusedError
 
 LOCK_FILE = "instance.lock"
@@ -22,7 +23,7 @@ _LOOK_S = 0.1
 
 @contextlib.asynccontextmanager
 async def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> AsyncIterator[None]:
-    """Hold the directory; waits a while for who has it.
+    """Hold the directory; waits a while for one that drains, not for one that answers.
 
     Raises: RefusedError: another process still has it; it is named.
     """
@@ -30,7 +31,8 @@ async def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> AsyncIterator[Non
     try:
         deadline = asyncio.get_running_loop().time() + wait_s
         while not _taken(descriptor):
-            if asyncio.get_running_loop().time() >= deadline:
+            lives = holder_of(folder / SOCKET_NAME) is not None  # else it begins or drains
+            if lives or asyncio.get_running_loop().time() >= deadline:
                 holder = _read(descriptor)
                 raise RefusedError(
                     f"another instance runs on it, process {holder or 'unknown'}",

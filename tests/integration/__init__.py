@@ -1,0 +1,1 @@
+"""The whole instance, as its users meet it: real processes, sockets, signals."""
