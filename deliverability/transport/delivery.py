@@ -25,7 +25,7 @@ from deliverability.smtp.envelope import Body, Transaction
 from deliverability.smtp.opening import ClientConfig
 from deliverability.smtp.reply import Reply
 from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
-from engine.errors import TransportError, UserError
+from engine.errors import StoreError, TransportError, UserError
 from engine.vocabulary import Message, OutcomeKind
 
 BACKOFF_FIRST_S = 0.2
@@ -105,6 +105,7 @@ class Delivery:
         self.tell = concluded
         self.loop = asyncio.get_running_loop()
         self.closing = False
+        self.ledger_failures = 0  # outcomes that the ledger couldn't keep
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
         self._target_of = target_of
@@ -173,7 +174,11 @@ class Delivery:
             phase=phase,
             at=self.wall_ms(),
         )
-        self.egress.conclude(message, outcome)
+        try:
+            self.egress.conclude(message, outcome)
+        except StoreError:
+            # the outcome is told all the same; only a crash before its confirmation would make it a doubt
+            self.ledger_failures += 1
 
 
 class Route:
@@ -262,7 +267,11 @@ class Route:
         except UserError as error:
             delivery.conclude(message, "bounced", "content", text=str(error))
             return Abort("the message could not be composed")
-        if not delivery.egress.begin(message, delivery.now()):
+        try:
+            begun = delivery.egress.begin(message, delivery.now())
+        except StoreError as error:  # without a mark nothing may leave
+            return Abort(str(error))
+        if not begun:
             return Abort("withdrawn")
         return Content(rendered.content, dot_free=rendered.dot_free, checked=True)
 
