@@ -172,8 +172,22 @@ _CODE: dict[str, Cause] = {
     "553": Cause.SENDER_REFUSED,
     "556": Cause.DOMAIN_REFUSES_MAIL,
 }
-_VAGUE = frozenset({"2.1", "3.5", "4.1", "4.2", "4.3", "5.1"})
+_VAGUE = frozenset({"2.1", "3.5", "4.1", "4.2", "4.3", "4.4", "5.1", "7.29"})
 """Details that hosts use for anything near, so that the vocabulary goes before their table entry."""
+_NOT_UNKNOWN = frozenset(
+    {
+        Cause.MAILBOX_FULL,
+        Cause.MAILBOX_MOVED,
+        Cause.RELAY_DENIED,
+        Cause.SENDER_REFUSED,
+        Cause.HOST_LISTED,
+        Cause.DOMAIN_UNKNOWN,
+        Cause.DOMAIN_REFUSES_MAIL,
+        Cause.GREYLISTED,
+    }
+)
+"""What the vocabulary may say in spite of a x.1.1."""
+_SAYS_LITTLE = frozenset({Cause.SYSTEM_ERROR, Cause.TEMPORARY_UNSAID, Cause.CONNECTION_REFUSED})
 _SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1", "5.0")
 
 _PAIR = re.compile(
@@ -225,6 +239,13 @@ _FRAME = re.compile(
     r"|the response was)[: '\"\[]{1,4}(?:[245]\d\d-')?(?=\S)",
     re.IGNORECASE,
 )
+_FRONT = re.compile(
+    r"\b(?:recipient address rejected|rcpt rejected|recipient rejected|transaction failed"
+    r"|service (?:currently |temporarily )?(?:not available|unavailable)|access denied|connection (?:refused|rejected)"
+    r"|requested (?:mail )?action (?:not taken|aborted)|(?:message|mail) (?:rejected|refused)"
+    r"|delivery (?:error|failed|not authorized))(?: due to| because| as)?[:;,.\- ]{1,4}(?=\S.{7})"
+)
+"""What says only that something was refused; a known reason behind it says more."""
 _CORE_CHARS = 8
 _SURE = 0.8
 _QUOTED_SURE = 0.5
@@ -351,8 +372,25 @@ def _core(text: str) -> tuple[str, bool]:
 
 def _decide(code: str, enhanced: str, text: str, stage: str) -> Verdict:
     permanent = _is_permanent(code, enhanced)
-    cause, rule, words, confidence = _cause(code, enhanced, text, stage)
+    found = _behind_front(code, enhanced, text, stage) or _cause(code, enhanced, text, stage)
+    cause, rule, words, confidence = found
     return verdict_of(cause, permanent=permanent, rule=rule, words=words, confidence=confidence)
+
+
+def _behind_front(
+    code: str, enhanced: str, text: str, stage: str
+) -> tuple[Cause, str, str, float] | None:
+    """What stands behind a general refusal ("Recipient address rejected: …"), if a rule knows a cause of its own there.
+
+    "User unknown" and the like is left to the whole text, whose first words say how it is meant.
+    """
+    front = _FRONT.search(text)
+    if front is None:
+        return None
+    match = _ruled(code, enhanced, text[front.end() :], stage)
+    if match is None or match[0].rule.session or match[0].rule.cause in _SAYS_LITTLE:
+        return None
+    return _from_rule(match[0], enhanced.partition(".")[2], stage, match[1])
 
 
 def _is_permanent(code: str, enhanced: str) -> bool:
@@ -363,18 +401,12 @@ def _is_permanent(code: str, enhanced: str) -> bool:
 
 def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str, str, float]:
     detail = enhanced.partition(".")[2]
-    book = shipped()
-    match = book.strong.decide(text, code, enhanced, stage)
-    if match is not None:
-        return _from_rule(match, detail, stage, 0.95)
-    known = _ENHANCED.get(detail)
-    if known is None or detail in _VAGUE:
-        match = book.general.decide(text, code, enhanced, stage)
-        if match is not None:
-            return _from_rule(match, detail, stage, 0.9)
-    if known is not None:
-        return known, f"enhanced:{enhanced}", enhanced, 0.85
-    match = book.weak.decide(text, code, enhanced, stage)
+    ruled = _ruled(code, enhanced, text, stage)
+    if ruled is not None:
+        return _from_rule(ruled[0], detail, stage, ruled[1])
+    if detail in _ENHANCED:
+        return _ENHANCED[detail], f"enhanced:{enhanced}", enhanced, 0.85
+    match = shipped().weak.decide(text, code, enhanced, stage)
     if match is not None:
         return _from_rule(match, detail, stage, 0.6)
     subject = detail.partition(".")[0]
@@ -385,6 +417,23 @@ def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str,
     if code.startswith("4") or enhanced.startswith("4"):
         return Cause.TEMPORARY_UNSAID, f"code:{code or enhanced}", code, 0.3
     return Cause.UNDETERMINED, "nothing", "", 0.0
+
+
+def _ruled(code: str, enhanced: str, text: str, stage: str) -> tuple[Match, float] | None:
+    """The strong rule, or the rule of the vocabulary, that decides before the table of enhanced codes."""
+    book = shipped()
+    match = book.strong.decide(text, code, enhanced, stage)
+    if match is not None:
+        return match, 0.95
+    detail = enhanced.partition(".")[2]
+    known = _ENHANCED.get(detail)
+    if known is None or detail in _VAGUE or known is Cause.MAILBOX_UNKNOWN:
+        match = book.general.decide(text, code, enhanced, stage)
+        if match is not None and (
+            known is not Cause.MAILBOX_UNKNOWN or match.rule.cause in _NOT_UNKNOWN
+        ):
+            return match, 0.9
+    return None
 
 
 def _from_rule(
