@@ -56,9 +56,9 @@ steps:
     send: {{template: order-{size}k, topic: orders}}
 """
 DOMAINS = 8
-BATCH = 200
+BATCH = 400
 """Events that a worker is given in one call."""
-BACKLOG = 1200
+BACKLOG = 1600
 """Mails of one worker that are on their way at any time."""
 KEEP = 500
 TRIES = 3
