@@ -108,25 +108,26 @@ class _Rehearsal:
             at, rank, _, what = heapq.heappop(self._due)
             if self._case.until and at > self._case.until:
                 break
+            if rank == _WAKE and at != self._wakes_at:
+                continue  # the contact wakes at another time by now
             self._now = max(self._now, at)
             self._post.now = self._now
-            self._one(at, rank, what)
+            self._one(rank, what)
         assert self._state is not None, "a contact that was given is never unmade"
         unused = tuple(one.step for one in self._post.unused)
         timeline, records = tuple(self._timeline), tuple(self._records)
-        return Rehearsed(timeline, self._state, records, self._opened, self._now, unused)
+        now = max(self._now, self._case.until)
+        return Rehearsed(timeline, self._state, records, self._opened, now, unused)
 
     def _push(self, at: int, rank: int, what: Any) -> None:
         self._counter += 1
         heapq.heappush(self._due, (at, rank, self._counter, what))
 
-    def _one(self, at: int, rank: int, what: Any) -> None:
+    def _one(self, rank: int, what: Any) -> None:
         if rank == _MAIL:
             self._post.due(what)
-        elif rank == _INPUT:
-            self._units.append(what)
-        elif at == self._wakes_at:
-            self._units.append(Wake())
+        else:
+            self._units.append(Wake() if rank == _WAKE else what)
         while self._units:
             self._decide(self._units.popleft())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scenarios.duration import format_duration
+from scenarios.duration import DAY_MS, format_duration
 from scenarios.proof.case import Case
 from scenarios.proof.suite import Proof
 from scenarios.proof.verdict import Difference, Verdict
@@ -54,10 +54,17 @@ def _differing(verdict: Verdict) -> Iterator[str]:
 
 def _when(line: Difference, case: Case) -> str:
     if line.at is None:
-        return f"{'at any time':<28}"
+        return f"{'at any time':<33}"
     since = line.at - case.given.at
-    after = f"{'-' if since < 0 else '+'}{format_duration(abs(since))}"
-    return f"{after:<9} {local_time(line.at, _zone(case)):%a %Y-%m-%d %H:%M}"
+    after = f"{'-' if since < 0 else '+'}{_elapsed(abs(since))}"
+    return f"{after:<12} {local_time(line.at, _zone(case)):%a %Y-%m-%d %H:%M}"
+
+
+def _elapsed(elapsed_ms: int) -> str:
+    """Write an elapsed time in days at most: weeks are hard to add up."""
+    days, rest_ms = divmod(elapsed_ms, DAY_MS)
+    shown_days = f"{days}d" if days else ""
+    return shown_days + (format_duration(rest_ms) if rest_ms or not days else "")
 
 
 def _zone(case: Case) -> ZoneInfo:

@@ -42,19 +42,20 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(case: Case, rehearsed: Rehearsed) -> Verdict:
     """Compare a case with its rehearsal."""
     missing = _by_certainty(case.then.timeline)
-    left = list(rehearsed.timeline)
+    left = list(enumerate(rehearsed.timeline))
     lines: list[tuple[int, int, Difference]] = []
     for expected in missing:
-        found = next((one for one in left if _fits(expected, one)), None)
+        found = next((one for one in left if _fits(expected, one[1])), None)
         if found is None:
             when = expected.at if expected.at is not None else case.given.at
-            lines.append((when, 0, Difference("-", expected.at, _told(expected))))
+            lines.append((when, -1, Difference("-", expected.at, _told(expected))))
         else:
             left.remove(found)
-            lines.append((found.at, 1, Difference(" ", found.at, _told(found))))
-    for one in left:
+            at, one = found
+            lines.append((one.at, at, Difference(" ", one.at, _told(one))))
+    for at, one in left:
         looked_at = one.what != "ended" or case.then.ends
-        lines.append((one.at, 2, Difference("+" if looked_at else " ", one.at, _told(one))))
+        lines.append((one.at, at, Difference("+" if looked_at else " ", one.at, _told(one))))
     lines.sort(key=lambda line: line[:2])
     return Verdict(case, tuple(line[2] for line in lines), tuple(_remarks(case, rehearsed)))
 
