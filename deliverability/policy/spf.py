@@ -6,7 +6,7 @@ term anywhere. What was asked and what matched comes with the result, since that
 
 from __future__ import annotations
 
-__all__ = ("LOOKUPS_MAX", "SpfResult", "SpfVerdict", "check_host")
+__all__ = ("LOOKUPS_MAX", "VOIDS_MAX", "SpfResult", "SpfVerdict", "check_host")
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -29,7 +29,7 @@ from deliverability.policy.spf_record import (
 from deliverability.policy.tags import Mistake
 
 LOOKUPS_MAX = 10  # §4.6.4
-_VOIDS_MAX = 2
+VOIDS_MAX = 2
 _NAMES_MAX = 10  # hosts of one mx, names of one ptr
 
 
@@ -237,7 +237,7 @@ class _Evaluation:
         _refuse_unsettled(answer, name)
         if answer.outcome is not Outcome.FOUND:
             self.voids += 1
-            if self.voids > _VOIDS_MAX:
+            if self.voids > VOIDS_MAX:
                 why = f"{name} is the third name without an answer (§4.6.4)"
                 raise _Ended(SpfResult.PERMERROR, why)
         return answer

@@ -8,15 +8,21 @@ from random import Random
 
 from deliverability.dns.asking import Asking, Outcome, RecordType, ask
 from deliverability.dns.mail_hosts import MailHosts, find_mail_hosts
-from deliverability.dns.names import shown
+from deliverability.dns.names import query_name, shown
 from deliverability.policy import mta_sts, tls_rpt
-from deliverability.policy.dmarc import DmarcFound, aligned, find_dmarc
+from deliverability.policy.dmarc import (
+    DmarcFound,
+    aligned,
+    find_dmarc,
+    organisational_domain,
+)
 from deliverability.policy.dmarc_record import DmarcPolicy
 from deliverability.policy.tags import Mistake
 from deliverability.preflight.demands import Verdict
 from deliverability.preflight.findings import Notes
 from deliverability.preflight.subject import Subject
 
+_URIS_MAX = 5
 _NAMES = (
     "gmail.com googlemail.com yahoo.com yahoo.co.uk yahoo.de yahoo.fr yahoo.co.jp ymail.com rocketmail.com "
     "aol.com aim.com outlook.com hotmail.com hotmail.co.uk hotmail.fr hotmail.de live.com msn.com icloud.com "
@@ -50,11 +56,7 @@ def check_dmarc(subject: Subject, notes: Notes) -> Asking[DmarcFound]:
         notes.failed(
             "dmarc-record", where, f"{named} can't be read", "mend the record", Verdict.WARN
         )
-    if found.record.aggregate_uris:
-        notes.passed("dmarc-reports", where, ", ".join(found.record.aggregate_uris))
-    else:
-        mend = f"add rua=mailto:dmarc@{found.organisation}: reports show who sends in your name"
-        notes.failed("dmarc-reports", where, "no rua=", mend)
+    yield from _check_reports(found, notes)
     return found
 
 
@@ -104,6 +106,28 @@ def check_domains(
         yield from _check_receives(domain, notes)
     _check_freemail(subject.from_domain, author, notes)
     yield from _check_tls_policies(subject.mail_from_domain or subject.from_domain, notes)
+
+
+def _check_reports(found: DmarcFound, notes: Notes) -> Asking[None]:
+    """Check that aggregate reports go somewhere, and that a domain of others agreed to it. RFC 9990 §4."""
+    assert found.record is not None, "asked only for a record that is there"
+    where = f"_dmarc.{found.published_at}"
+    uris = found.record.aggregate_uris
+    if not uris:
+        mend = f"add rua=mailto:dmarc@{found.organisation}: reports show who sends in your name"
+        notes.failed("dmarc-reports", where, "no rua=", mend)
+    for uri in uris[:_URIS_MAX]:
+        receiver = query_name(uri.rpartition("@")[2])
+        if (yield from organisational_domain(receiver)) == found.organisation:
+            notes.passed("dmarc-reports", where, uri)
+            continue
+        consent = f"{found.published_at}._report._dmarc.{receiver}"
+        answer = yield from ask(consent, RecordType.TXT)
+        if any(text.startswith(b"v=DMARC1") for text in answer.texts):
+            notes.passed("dmarc-reports", where, f"{uri}, which agreed to it")
+        else:
+            mend = f'have {receiver} publish TXT at {consent}: "v=DMARC1;", or no report is sent'
+            notes.failed("dmarc-reports", where, f"{uri} didn't agree to reports", mend)
 
 
 def _check_exists(domain: str, notes: Notes) -> Asking[None]:

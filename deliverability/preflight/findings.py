@@ -57,11 +57,6 @@ class Notes:
         self._findings: list[Finding] = []
         self._unchecked: list[Unchecked] = []
 
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What was found so far."""
-        return tuple(self._findings)
-
     def passed(self, check: str, subject: str, found: str) -> None:
         """Note that a check is passed."""
         self._add(check, Verdict.PASS, subject, found, "")

@@ -13,10 +13,11 @@ from deliverability.dns.names import is_under, query_name, shown
 from deliverability.policy.dmarc import organisational_domain
 from deliverability.preflight.demands import Verdict
 from deliverability.preflight.findings import Notes
-from deliverability.preflight.page import Link, Page
+from deliverability.preflight.page import Page
 from deliverability.preflight.subject import Subject
 
 _HOSTS_MAX = 25
+_WEB = ("http", "https")
 _SHORTENERS = frozenset(
     {
         "bit.ly",
@@ -36,37 +37,40 @@ _host_in_text = re.compile(
 
 
 def check_links(subject: Subject, page: Page, notes: Notes) -> Asking[None]:
-    """Check every link; each host is looked up once, at most 25 of them."""
+    """Check every link; at most 25 hosts are looked up, and 25 texts compared with their targets."""
     hosts: dict[str, None] = {}
+    pairs: dict[tuple[str, str], str] = {}
     for link in page.links:
         parts = _split(link.href)
-        if parts is not None and parts.scheme in ("http", "https"):
-            hosts.setdefault(query_name(parts.hostname or ""))
-        yield from _check_text(link, parts, notes)
-    _check_form(page, notes)
-    hosts.pop("", None)
-    for host in list(hosts)[:_HOSTS_MAX]:
-        yield from _check_resolves(host, notes)
-    yield from _check_own(subject.from_domain, list(hosts)[:_HOSTS_MAX], notes)
-    wrong = any(one.check == "link-target" for one in notes.findings)
+        host = query_name(parts.hostname or "") if parts and parts.scheme in _WEB else ""
+        if host:
+            hosts.setdefault(host)
+            said = _host_in_text(link.text.strip())
+            pairs.setdefault((query_name(said[1]) if said else "", host), link.text)
+    looked_up = list(hosts)[:_HOSTS_MAX]
+    wrong = yield from _check_texts(pairs, notes)
     if hosts and not wrong:
         notes.passed("link-target", "the HTML", f"{len(page.links)} links")
+    _check_form(page, notes)
+    for host in looked_up:
+        yield from _check_resolves(host, notes)
+    yield from _check_own(subject.from_domain, looked_up, notes)
 
 
-def _check_text(link: Link, parts: SplitResult | None, notes: Notes) -> Asking[None]:
+def _check_texts(pairs: dict[tuple[str, str], str], notes: Notes) -> Asking[bool]:
     """A text that is an address must be where the link goes; a subdomain or the same organisation will do."""
-    said = _host_in_text(link.text.strip())
-    if said is None or parts is None or parts.scheme not in ("http", "https"):
-        return
-    text_host, host = query_name(said[1]), query_name(parts.hostname or "")
-    if not text_host or not host or is_under(host, text_host) or is_under(text_host, host):
-        return
-    one = yield from organisational_domain(text_host)
-    other = yield from organisational_domain(host)
-    if one != other:
-        found = f"says {link.text}, goes to {shown(host)}"
-        mend = "let the text be words, or the same domain as the target"
-        notes.failed("link-target", "a link", found, mend)
+    unlike = [
+        (said, host, text)
+        for (said, host), text in pairs.items()
+        if said and not is_under(host, said) and not is_under(said, host)
+    ]
+    wrong = False
+    for said, host, text in unlike[:_HOSTS_MAX]:
+        if (yield from organisational_domain(said)) != (yield from organisational_domain(host)):
+            wrong = True
+            mend = "let the text be words, or the same domain as the target"
+            notes.failed("link-target", "a link", f"says {text}, goes to {shown(host)}", mend)
+    return wrong
 
 
 def _check_form(page: Page, notes: Notes) -> None:
@@ -88,7 +92,7 @@ def _fault(href: str) -> tuple[str, str, Verdict] | None:
         return "can't be read as an address", "mend the address", Verdict.BLOCK
     if parts.scheme in ("mailto", "tel", "sms", "cid") or href.startswith("#"):
         return None
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in _WEB:
         return (
             f"the scheme {parts.scheme or '(none)'!r}",
             "link to https:// addresses",

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from deliverability.dns.asking import Asking, RecordType, ask
 from deliverability.dns.names import reverse_name
-from deliverability.policy.spf import LOOKUPS_MAX, SpfResult, check_host
+from deliverability.policy.spf import LOOKUPS_MAX, VOIDS_MAX, SpfResult, check_host
 from deliverability.preflight.demands import Verdict
 from deliverability.preflight.findings import Notes
 from deliverability.preflight.subject import Source, Subject
@@ -44,6 +44,10 @@ def _check_record(domain: str, notes: Notes) -> Asking[None]:
         notes.failed(
             "spf", domain, verdict.why, f'publish TXT at {domain}: "v=spf1 ip4:YOUR-ADDRESS -all"'
         )
+    elif verdict.result is SpfResult.PERMERROR and verdict.voids > VOIDS_MAX:
+        # of this one address: `exists` may well find something for those that send
+        mend = "leave out names that don't exist"
+        notes.failed("spf-lookups", domain, verdict.why, mend, Verdict.WARN)
     elif verdict.result in (SpfResult.PERMERROR, SpfResult.TEMPERROR):
         notes.failed("spf", domain, f"{verdict.result}: {verdict.why}", _mend_spf(verdict.result))
     else:

@@ -32,6 +32,7 @@ from deliverability.dns.asking import (
     TlsaRecord,
 )
 from deliverability.dns.cache import DnsCache
+from engine.errors import TransportError
 
 T = TypeVar("T")
 
@@ -48,6 +49,9 @@ class DnsResolver:
         port: of the nameservers given.
         timeout_s: for a question, all tries together; then the outcome is TIMEOUT.
         queries_max: how many go out at one time; more wait.
+
+    Raises:
+        TransportError: the system names no resolver.
     """
 
     def __init__(
@@ -62,7 +66,10 @@ class DnsResolver:
     ) -> None:
         self._clock = clock
         self._cache = cache if cache is not None else DnsCache()
-        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        try:
+            self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        except dns.resolver.NoResolverConfiguration as error:
+            raise TransportError("resolve", "this machine has no resolver configured") from error
         if nameservers:
             self._resolver.nameservers = list(nameservers)
             self._resolver.port = port

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deliverability.dns.asking import Answer, Question, run
+from deliverability.dns.zone import parse_zone
+from deliverability.preflight.examine import examine
 from deliverability.preflight.message import read_mail, wire_form
 from deliverability.preflight.page import read_page
 from deliverability.preflight.subject import EndpointAnswer
 from tests.deliverability.preflight.mails import (
     HTML,
+    NOW,
     URL,
     found,
     message,
@@ -259,6 +263,21 @@ def test_hostile_sizes_are_bounded() -> None:
     assert len(page.links) == 2_000
     report = report_on(subject(message({"Feedback-ID": "x" * 50_000}, html="<p>x")))
     assert all(len(one.found) <= 400 for one in report.findings)
+
+
+def test_many_links_ask_little() -> None:
+    """A mail with thousands of links that lie doesn't make thousands of questions."""
+    links = "".join(f"<a href='https://a{n}.example/'>b{n}.example</a>" for n in range(1_000))
+    asked: list[str] = []
+    zone_of = parse_zone(zone())
+
+    def answer(question: Question) -> Answer:
+        asked.append(question.name)
+        return zone_of.answer(question)
+
+    report = run(examine(subject(message(html=links)), NOW), answer)
+    assert len(asked) < 400
+    assert len(found(report, "link-target")) == 25
 
 
 def test_a_mail_without_text_is_read() -> None:

@@ -191,3 +191,23 @@ def test_a_message_counts_only_signatures_that_verify_as_aligned() -> None:
     report = report_on(subject(raw, mail_from_domain="relay.example"))
     assert found(report, "alignment")[0].verdict == "block"
     assert found(report, "dkim-signature")[0].verdict == "block"
+
+
+def test_others_must_agree_to_reports() -> None:
+    """RFC 9990 §4: a foreign rua needs a record of its own."""
+    foreign = zone().replace("mailto:dmarc@shop.example", "mailto:x@reports.example")
+    (finding,) = found(report_on(subject(), foreign), "dmarc-reports")
+    assert "shop.example._report._dmarc.reports.example" in finding.mend
+    agreed = f'{foreign}["shop.example._report._dmarc.reports.example"]\nTXT = "v=DMARC1;"\n'
+    assert not found(report_on(subject(), agreed), "dmarc-reports")
+
+
+def test_names_that_exist_only_for_senders_are_no_fault() -> None:
+    """exists: finds nothing for the address that the record is walked with; that warns at most."""
+    record = "v=spf1 " + " ".join(f"exists:%{{i}}.e{n}.shop.example" for n in range(3)) + " -all"
+    records = zone(
+        '["192.0.2.1.e0.shop.example"]\nA = "127.0.0.2"\n["0.0.0.0.x.shop.example"]\nA = "127.0.0.2"\n'
+    ).replace("v=spf1 ip4:192.0.2.1 include:relay.example -all", record)
+    report = report_on(subject(), records)
+    assert len(found(report, "spf", "pass")) == 1
+    assert [one.verdict for one in found(report, "spf-lookups")] == ["warn"]
