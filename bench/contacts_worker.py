@@ -26,6 +26,7 @@ from actors.gateway.bodies import decode_items
 from actors.gateway.wire import EventIn, event_arrival
 from actors.worker import wire
 from actors.worker.assembly import catalog_compilers
+from actors.worker.collector import tune_collector
 from actors.worker.worker import Worker
 from bench.contacts_people import BASE_MS, HOUR_MS, SCENARIO_NAME, TENANT, WAIT_MS, Events, fill
 from engine.catalog import Catalog
@@ -93,6 +94,7 @@ def do(job: Job) -> Filled | Started | Loaded:
     settings = wire.decode(wire.WorkerSettings, job.settings)
     if job.what == "fill":
         return _fill(settings, job)
+    tune_collector()
     imported_s = time.monotonic()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         worker = Worker(settings)
