@@ -13,17 +13,24 @@ __all__ = ("Cluster", "WorkerHandle", "WorkerLostError")
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
+from actors.controller import Controller, ControllerView, Registration, Role
 from actors.worker import wire
+from actors.worker.assembly import senders_of
 from engine.errors import VeredusError
 from engine.host import Repair
 
+log = structlog.get_logger()
+
 RESTART_WAIT_S = 30.0
+REGISTER_TIMEOUT_S = 2.0
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -48,24 +55,29 @@ class WorkerLostError(VeredusError):
 class WorkerShell:
     """What Ray runs: a `Worker` behind methods that decode and encode."""
 
-    def __init__(self, settings: bytes) -> None:
-        from actors.log import configure
-        from actors.worker.collector import tune_collector
+    def __init__(self, settings: bytes, controller: Any) -> None:
         from actors.worker.worker import Worker
 
-        made = wire.decode(wire.WorkerSettings, settings)
-        configure(made.config.log.level, "json")
-        tune_collector()
+        made = _prepared(settings)
         self._worker = Worker(made)
+        self._role: Role = "state" if made.config.workers.roles == "split" else "fused"
+        self._controller = controller
 
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
-        return wire.encode(await self._worker.start())
+        hello = await self._worker.start()
+        await _register(self._controller, self._role, hello)
+        return wire.encode(hello)
 
-    async def connect(self, handles: list[Any]) -> None:
-        """Hear of the other workers. Idempotent."""
+    async def connect(self, handles: list[Any], index: int, egress: Any) -> None:
+        """Hear of the other workers, which of them this is, and the egress, if it is another actor. Idempotent."""
         peers = {n: _peer(handle) for n, handle in enumerate(handles)}
-        await self._worker.connect(peers)
+        calls = _EgressByRay(egress, handles[index]) if egress is not None else None
+        await self._worker.connect(peers, calls)
+
+    async def outcomes(self, raw: bytes) -> None:
+        """Take outcomes of the egress; answers at once, before they are durable. Idempotent."""
+        self._worker.hear(raw)
 
     async def admit(self, raw: bytes) -> bytes:
         """Take inputs; idempotent by input id."""
@@ -114,6 +126,126 @@ class WorkerShell:
         await self._worker.stop()
 
 
+class EgressShell:
+    """What Ray runs: an `EgressWorker`. Whichever call comes first starts it, in each life."""
+
+    def __init__(self, settings: bytes, controller: Any) -> None:
+        from actors.worker.egress_worker import EgressWorker
+
+        self._worker = EgressWorker(_prepared(settings))
+        self._controller = controller
+        self._registered: asyncio.Task[None] | None = None
+
+    async def start(self) -> bytes:
+        """Start, or say hello again. Idempotent."""
+        hello = self._worker.start()
+        if self._registered is None:
+            made = _register(self._controller, "egress", hello)
+            self._registered = asyncio.get_running_loop().create_task(made)
+        # what a death left is known before anybody builds on it
+        await asyncio.shield(self._registered)
+        return wire.encode(hello)
+
+    async def greet(self, raw: bytes, owner: Any) -> bytes:
+        """Say which life this is; tell the owner outcomes from now on. Idempotent."""
+        await self.start()
+
+        async def push(news: bytes) -> None:
+            await owner.outcomes.remote(news)
+
+        return await self._worker.greet(raw, push)
+
+    async def call(self, raw: bytes) -> bytes:
+        """Answer a request of a state worker at once; one that failed may have happened."""
+        return await self._worker.call(raw)
+
+    async def publish(self) -> int:
+        """Look for a newer catalog. Idempotent."""
+        return self._worker.publish()
+
+    async def status(self) -> bytes:
+        """Tell where the egress stands."""
+        return wire.encode(self._worker.status())
+
+    async def stop(self) -> None:
+        """Drain and close. Idempotent."""
+        await self._worker.stop()
+
+
+class ControllerShell:
+    """What Ray runs: the `Controller`."""
+
+    def __init__(self, folder: str, run: int, partitions: int, owners: int, senders: int) -> None:
+        self._controller = Controller(Path(folder), run, partitions, owners, senders)
+
+    async def register(self, raw: bytes, workers: list[Any]) -> bytes:
+        """Hear of a worker's life, with its handle. Idempotent."""
+        registration = wire.decode(Registration, raw)
+        worker = workers[0]
+
+        async def publish() -> int:
+            version: int = await worker.publish.remote()
+            return version
+
+        return wire.encode(self._controller.register(registration, publish))
+
+    async def publish(self, version: int) -> dict[str, int]:
+        """Let all workers look for a catalog. Idempotent."""
+        return await self._controller.publish(version)
+
+    async def view(self) -> bytes:
+        """Tell everything."""
+        return wire.encode(self._controller.view())
+
+
+def _prepared(settings: bytes) -> wire.WorkerSettings:
+    """Read a worker's settings and make its process ready: log, garbage collector."""
+    from actors.log import configure
+    from actors.worker.collector import tune_collector
+
+    made: wire.WorkerSettings = wire.decode(wire.WorkerSettings, settings)
+    configure(made.config.log.level, "json")
+    tune_collector()
+    return made
+
+
+async def _register(controller: Any, role: Role, hello: wire.Hello) -> None:
+    """Tell the controller of a new life; a controller that is away doesn't keep anybody from working."""
+    import ray
+
+    one = Registration(
+        role,
+        hello.index,
+        hello.incarnation,
+        hello.pid,
+        hello.in_the_air,
+        hello.concluded,
+        hello.never_begun,
+    )
+    myself = ray.get_runtime_context().current_actor
+    try:
+        async with asyncio.timeout(REGISTER_TIMEOUT_S):
+            await controller.register.remote(wire.encode(one), [myself])
+    except Exception as error:  # noqa: BLE001 -- whatever it was, the controller hears of the next life
+        log.warning("not_registered", worker=one.name, error=repr(error)[:200])
+
+
+class _EgressByRay:
+    """Reaches an egress actor. Calls raise what Ray raises."""
+
+    def __init__(self, egress: Any, owner: Any) -> None:
+        self._egress = egress
+        self._owner = owner
+
+    async def greet(self, raw: bytes) -> bytes:
+        answer: bytes = await self._egress.greet.remote(raw, self._owner)
+        return answer
+
+    async def call(self, raw: bytes) -> bytes:
+        answer: bytes = await self._egress.call.remote(raw)
+        return answer
+
+
 def _peer(handle: Any) -> Any:
     async def tell(raw: bytes) -> bytes:
         answer: bytes = await handle.tell.remote(raw)
@@ -142,9 +274,11 @@ class WorkerHandle:
             else:
                 return hello
 
-    async def connect(self, handles: Sequence[WorkerHandle]) -> None:
-        """Tell it of its peers."""
-        await self._call(self.actor.connect, [handle.actor for handle in handles])
+    async def connect(self, handles: Sequence[WorkerHandle], egress: WorkerHandle | None) -> None:
+        """Tell it of its peers, and of its egress if that is another actor."""
+        sender = egress.actor if egress is not None else None
+        peers = [handle.actor for handle in handles]
+        await self._call(self.actor.connect, peers, self.index, sender)
 
     async def admit(self, items: list[wire.WireArrival]) -> wire.AdmitAnswer:
         """Give it inputs; answers when durable."""
@@ -231,23 +365,54 @@ class Cluster:
     def __init__(self, settings: Sequence[wire.WorkerSettings]) -> None:
         self._settings = settings
         self.workers: list[WorkerHandle] = []
+        """The owners of partitions, by number."""
+        self.egresses: list[WorkerHandle] = []
+        """Those that only send, by number; none when the workers send themselves."""
 
     async def start(self) -> list[wire.Hello]:
-        """Start Ray and all workers. Returns what they found of former lives."""
+        """Start Ray and all workers. Returns what the owners of partitions found of former lives."""
         import ray
 
-        _start_ray(len(self._settings))
+        first = self._settings[0]
+        senders = senders_of(first) if first.config.workers.roles == "split" else 0
+        _start_ray(len(self._settings) + senders)
+        controlling = ray.remote(**WORKER_OPTIONS)(ControllerShell)
+        self._controller: Any = controlling.remote(
+            first.data_dir, time.time_ns(), first.config.store.partitions, first.count, senders
+        )
+        sending = ray.remote(**WORKER_OPTIONS)(EgressShell)
+        for index in range(senders):
+            raw = msgspec.msgpack.encode(msgspec.structs.replace(first, index=index))
+            self.egresses.append(WorkerHandle(sending.remote(raw, self._controller), index))
         actor_class = ray.remote(**WORKER_OPTIONS)(WorkerShell)
         for settings in self._settings:
             raw = msgspec.msgpack.encode(settings)
-            self.workers.append(WorkerHandle(actor_class.remote(raw), settings.index))
+            handle = actor_class.remote(raw, self._controller)
+            self.workers.append(WorkerHandle(handle, settings.index))
+        await asyncio.gather(*(egress.start() for egress in self.egresses))
         hellos = list(await asyncio.gather(*(worker.start() for worker in self.workers)))
         await self.introduce()
         return hellos
 
     async def introduce(self) -> None:
         """Tell the workers of each other; again after a restart."""
-        await asyncio.gather(*(worker.connect(self.workers) for worker in self.workers))
+        await asyncio.gather(*(self._introduce(worker) for worker in self.workers))
+
+    async def _introduce(self, worker: WorkerHandle) -> None:
+        senders = len(self.egresses)
+        await worker.connect(
+            self.workers, self.egresses[worker.index % senders] if senders else None
+        )
+
+    async def controller(self) -> ControllerView:
+        """Ask the controller for all that it knows."""
+        view: ControllerView = wire.decode(ControllerView, await self._controller.view.remote())
+        return view
+
+    async def publish(self, version: int) -> dict[str, int]:
+        """Let all workers take a newer catalog. Returns the version that each uses then."""
+        used: dict[str, int] = await self._controller.publish.remote(version)
+        return used
 
     async def revive(self, worker: WorkerHandle) -> wire.Hello:
         """Wait for a lost worker's next life, and introduce it."""
@@ -255,7 +420,7 @@ class Cluster:
         while True:
             try:
                 hello = await worker.start()
-                await worker.connect(self.workers)
+                await self._introduce(worker)
             except WorkerLostError:  # it died once more, or Ray can't reach it yet
                 if asyncio.get_running_loop().time() > deadline:
                     raise
@@ -267,11 +432,12 @@ class Cluster:
         """Drain all workers, then shut Ray down."""
         import ray
 
-        for result in await asyncio.gather(
-            *(worker.stop() for worker in self.workers), return_exceptions=True
-        ):
-            if isinstance(result, Exception) and not isinstance(result, WorkerLostError):
-                raise result
+        for some in (self.workers, self.egresses):  # owners first: they wait for their outcomes
+            for result in await asyncio.gather(
+                *(worker.stop() for worker in some), return_exceptions=True
+            ):
+                if isinstance(result, Exception) and not isinstance(result, WorkerLostError):
+                    raise result
         await asyncio.to_thread(ray.shutdown)
 
 

@@ -54,6 +54,9 @@ def replay(
         bool, typer.Option("--every-mail", help="The twin takes every mail in the end.")
     ] = False,
     workers: Annotated[int, typer.Option(help="How many; 0: as configured.")] = 0,
+    split: Annotated[
+        bool, typer.Option("--split", help="Let an actor of its own send: roles are split.")
+    ] = False,
     kills: Annotated[int, typer.Option(help="Kill workers so many times on the way.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the twin's chance, and of the kills.")] = 0,
     as_json: AsJson = False,
@@ -61,13 +64,15 @@ def replay(
     """Run EVENTS through the scenarios. Time is the log's; after the last event it goes on until nothing is due."""
     from rich.console import Console
 
-    from actors.cli.replaying import configured, summarise, write_page
+    from actors.cli.replaying import configured, split_roles, summarise, write_page
     from actors.replay.mapping import load_mapping
     from actors.replay.reading import open_log
     from actors.replay.run import ReplayOptions, read_scenarios, run, templates_for
     from deliverability.twin.presets import twin_of
 
     made = configured(config, data, workers)
+    if split:
+        made = split_roles(made)
     options = ReplayOptions(
         config=made,
         log=open_log(events, load_mapping(mapping) if mapping is not None else None),

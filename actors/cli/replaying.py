@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Summary", "configured", "summarise", "write_page")
+__all__ = ("Summary", "configured", "split_roles", "summarise", "write_page")
 
 import os
 from collections import Counter
@@ -56,6 +56,13 @@ def configured(
         counted = msgspec.structs.replace(made.workers, count=workers)
         made = msgspec.structs.replace(made, workers=counted)
     return msgspec.structs.replace(made, data_dir=str(Path(made.data_dir).absolute()))
+
+
+def split_roles(config: Config) -> Config:
+    """Let egresses of their own send: as many as configured, else one."""
+    senders = config.workers.egress_count or 1
+    split = msgspec.structs.replace(config.workers, roles="split", egress_count=senders)
+    return msgspec.structs.replace(config, workers=split)
 
 
 def _keyed(config: Config, domain: str) -> Config:

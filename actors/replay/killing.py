@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from actors.controller import Member
 from actors.worker.pulse import Beat, pulse_path, read_pulse
 from actors.worker.wire import Hello
 
@@ -24,10 +25,14 @@ PATIENCE = 4000  # looks after which a moment is good enough that shows fewer ph
 
 
 class StateKiller:
-    """SIGKILLs `kills` workers, one after the other, each while it has many messages in hand."""
+    """SIGKILLs `kills` workers, one after the other, each while it has many messages in hand.
 
-    def __init__(self, data_dir: Path, workers: int, kills: int) -> None:
-        self._paths = [pulse_path(data_dir, worker) for worker in range(workers)]
+    Where roles are split, egresses have their turn first.
+    """
+
+    def __init__(self, data_dir: Path, workers: int, kills: int, egresses: int = 0) -> None:
+        self._paths = [pulse_path(data_dir, number, "e") for number in range(egresses)]
+        self._paths += [pulse_path(data_dir, worker) for worker in range(workers)]
         self._kills = kills
         self._dead: set[int] = set()
         self._task: asyncio.Task[None] | None = None
@@ -65,7 +70,7 @@ def _rich(beat: Beat) -> bool:
     return beat.begun > 0 and beat.unconfirmed > 0
 
 
-def phases_met(hellos: Sequence[Hello]) -> Counter[str]:
+def phases_met(hellos: Sequence[Hello | Member]) -> Counter[str]:
     """Count what kills met, by the phase that each message was in."""
     met: Counter[str] = Counter()
     for hello in hellos:

@@ -131,7 +131,8 @@ async def _drive(
 ) -> Replayed:
     timeline: list[tuple[int, Counts]] = []
     folder, count = Path(options.config.data_dir), len(cluster.workers)
-    killer = StateKiller(folder, count, options.kills) if options.kills else None
+    senders = len(cluster.egresses)
+    killer = StateKiller(folder, count, options.kills, senders) if options.kills else None
     with ProgressDisplay(console, time.monotonic) as display:
 
         def progress(now: int, statuses: list[WorkerStatus], events: int) -> None:
@@ -154,6 +155,7 @@ async def _drive(
     if options.sent is not None:
         outcomes.write_sent(options.sent, _message_id_domain(options.config))
     statuses = driver.statuses
+    egresses = [one for one in (await cluster.controller()).members if one.role == "egress"]
     arrived = sum(twin.twin.counts().taken.values()) if twin is not None else 0
     return Replayed(
         survey=surveyed,
@@ -166,9 +168,10 @@ async def _drive(
         log_end=driver.now,
         started_ms=int(started * 1000),
         arrived=arrived,
-        in_the_air=sum(hello.in_the_air for hello in driver.hellos),
-        kills=len(driver.hellos),
-        phases=phases_met(driver.hellos),
+        in_the_air=sum(hello.in_the_air for hello in driver.hellos)
+        + sum(one.in_the_air for one in egresses),
+        kills=len(driver.hellos) + sum(one.restarts for one in egresses),
+        phases=phases_met([*driver.hellos, *egresses]),
         journeys_waiting=sum(status.facts.get("timers:c", 0) for status in statuses),
         timeline=timeline,
     )

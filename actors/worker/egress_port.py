@@ -33,6 +33,7 @@ class HeldMessage(msgspec.Struct, frozen=True, gc=False):
     contact: EntityKey
     epoch: int
     holder: bytes
+    route: str = ""  # where it is known
 
 
 class EgressPort(Protocol):
@@ -107,7 +108,7 @@ class EgressPort(Protocol):
         """End. `clean`: nothing is open between worker and egress."""
 
     def sent(self) -> dict[str, int]:
-        """Count messages accepted by the other side, by route; empty where another actor counts them."""
+        """Count messages accepted by the other side, by route, as far as heard in this life."""
 
     def connections(self) -> dict[str, int]:
         """Count open connections by route; empty where another actor has them."""
