@@ -249,7 +249,10 @@ def _unnamed(bounce: Bounce) -> _Facts:
 
 
 def _fallback(bounce: Bounce) -> str:
-    """The recipient where the report names none: the signed reverse-path's, else that of the message itself."""
+    """The recipient where the report names none: the signed reverse-path's, that of the message, the one address told.
+
+    The last is for languages whose sentences the grammar of prose does not know.
+    """
     if "@" in bounce.resolved:
         return bounce.resolved
     if bounce.original is not None:
@@ -258,7 +261,11 @@ def _fallback(bounce: Bounce) -> str:
             if found:
                 return found[0]
     found = addresses_in(decode_words(bounce.header.get("subject")), 1)
-    return found[0] if found else ""
+    if found:
+        return found[0]
+    avoid = _avoided(bounce)
+    named = [address for address in addresses_in(bounce.prose, 5) if address.lower() not in avoid]
+    return named[0] if len(named) == 1 else ""
 
 
 def _report(

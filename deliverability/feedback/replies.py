@@ -151,6 +151,12 @@ _SUBJECT: dict[str, Cause] = {
     "6": Cause.CONTENT_MALFORMED,
     "7": Cause.ACCESS_DENIED,
 }
+_STAGE: dict[str, Cause] = {
+    "connect": Cause.HOST_BLOCKED,
+    "helo": Cause.HOST_BLOCKED,
+    "mail": Cause.SENDER_REFUSED,
+}
+"""What a refusal in unknown words is about: before a recipient was named, only host or sender can be meant."""
 _CODE: dict[str, Cause] = {
     "421": Cause.CONNECTION_REFUSED,
     "450": Cause.TEMPORARY_UNSAID,
@@ -410,6 +416,8 @@ def _cause(code: str, enhanced: str, text: str, stage: str) -> tuple[Cause, str,
     if match is not None:
         return _from_rule(match, detail, stage, 0.6)
     subject = detail.partition(".")[0]
+    if stage in _STAGE and subject in ("", "0", "7"):
+        return _STAGE[stage], f"stage:{stage}", stage, 0.5
     if subject in _SUBJECT:
         return _SUBJECT[subject], f"enhanced:{enhanced}", enhanced, 0.5
     if code in _CODE:

@@ -114,6 +114,29 @@ def test_wordings_that_no_strong_rule_has_are_read_by_the_vocabulary(text: str, 
     assert cause == classify_reply("", "", text).cause
 
 
+@pytest.mark.parametrize(
+    ("stage", "cause"),
+    [("connect", "host-blocked"), ("helo", "host-blocked"), ("mail", "sender-refused")],
+)
+def test_unknown_words_before_any_recipient_are_about_host_or_sender(
+    stage: str, cause: str
+) -> None:
+    assert cause == classify_reply("554", "", "554 xyzzy", stage=stage).cause
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("550 Recipient address rejected: Reverse DNS validation failed", "ptr-missing"),
+        ("550 Recipient address rejected: User unknown", "recipient-refused"),
+        ("554 Transaction failed: two From headers, not RFC 5322 compliant", "not-rfc-compliant"),
+        ("421 Connection refused, too many sessions from you", "too-many-connections"),
+    ],
+)
+def test_a_known_reason_behind_a_general_refusal_decides(text: str, cause: str) -> None:
+    assert cause == classify_reply("", "", text).cause
+
+
 def test_like_replies_share_a_template() -> None:
     one = template_of("550 5.1.1 <ann@example.org> unknown b11si4410389ana.36")
     assert one == template_of("550 5.1.1 <bob@example.org> unknown c77zz9981234xyz.12")
