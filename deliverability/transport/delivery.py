@@ -357,6 +357,8 @@ class Route:
         self._delivery.tell()
 
     def _slow_down(self) -> None:
+        if self._delivery.loop.time() < self._until:
+            return  # connections that fail together are one failure
         self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MAX_S)
         self._until = self._delivery.loop.time() + self._backoff_s
         self._delivery.loop.call_later(self._backoff_s, self._delivery.pump)
