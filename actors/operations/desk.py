@@ -23,7 +23,7 @@ from engine.host import Host, Repair, TickInputs
 
 log = structlog.get_logger()
 
-LOOKS_APART_S = 1.0
+LOOKS_APART_S = 0.5
 
 
 class Desk:
@@ -50,7 +50,7 @@ class Desk:
         return self._failing or self.room.short
 
     def look(self, now_s: float) -> bool:
-        """Look at disk and memory, once a second. Returns whether there is room again."""
+        """Look at disk and memory, twice a second. Returns whether there is room again."""
         if now_s - self._looked < LOOKS_APART_S:
             return False
         self._looked = now_s

@@ -40,7 +40,7 @@ from deliverability.transport.ledger import LedgerFile
 from deliverability.transport.smtp_client import Endpoint, Timeouts
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
-from engine.errors import RefusedError, StoreError, VeredusError
+from engine.errors import DamageError, RefusedError, StoreError, VeredusError
 from engine.host import Host, HostSettings
 from engine.keyspace import Keyspace
 from engine.once import OnceMachine
@@ -138,8 +138,10 @@ async def open_store(settings: WorkerSettings) -> Store:
     while True:
         try:
             return RocksStore(path, config.store.cache_mb)
+        except DamageError:
+            raise
         except StoreError as error:
-            if "lock" not in str(error).lower():
+            if f"{path}/LOCK" not in str(error):
                 raise
             if time.monotonic() > deadline:
                 holder = lock_holder(path)

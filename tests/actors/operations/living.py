@@ -19,24 +19,26 @@ from actors.worker.rendering import letterheads
 from actors.worker.worker import Worker
 from deliverability.compose.template import Template
 from deliverability.message import OutcomeRecord
-from engine.config import Config, Delivery, Store, Tenant, Timeouts, Workers
+from engine.config import Config, Delivery, RetryCurve, Store, Tenant, Timeouts, Workers
 from engine.ids import derive
 from engine.keyspace import contact_key, message_key
 from engine.vocabulary import SendDirect
 from tests.actors.operations.sink import Sink
 
 PATIENCE_S = 30.0
+QUICK = RetryCurve(first_s=1, factor=1.0)
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
 
 
 def config_of(folder: Path, **delivery: Any) -> Config:
     waits = dict.fromkeys(Timeouts.__struct_fields__, 2) | delivery.pop("timeouts", {})
+    retry = {"default": QUICK, "connection": QUICK}
     return Config(
         data_dir=str(folder),
         store=Store(partitions=4, cache_mb=8, free_mb_min=delivery.pop("free_mb_min", 0)),
         workers=Workers(count=1, memory_free_mb_min=0),
         tenant=(Tenant(from_domains=("shop.example",), from_address="hello@shop.example"),),
-        delivery=Delivery(timeouts=Timeouts(**waits), **delivery),
+        delivery=Delivery(timeouts=Timeouts(**waits), retry=retry, **delivery),
     )
 
 

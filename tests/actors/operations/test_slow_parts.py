@@ -11,15 +11,10 @@ import pytest
 
 from actors.worker import wire
 from actors.worker.assembly import Ports, open_store
-from engine.config import RetryCurve
 from engine.store.protocol import Batch, Rows, Stand, Store
 from tests.actors.operations.living import config_of, living
 
 HOUR = 3_600_000
-QUICK = {
-    "default": RetryCurve(first_s=1, factor=1.0),
-    "connection": RetryCurve(first_s=1, factor=1.0),
-}
 
 
 def names(count: int, prefix: str = "p") -> list[str]:
@@ -30,7 +25,7 @@ def test_a_peer_that_stops_reading_holds_up_nothing_else(tmp_path: Path) -> None
     """Intake goes on, hands stay within their bound, and all mail arrives once, when it reads again."""
 
     async def story() -> None:
-        config = config_of(tmp_path, timeouts={"mail_s": 1, "greeting_s": 1}, retry=QUICK)
+        config = config_of(tmp_path, timeouts={"mail_s": 1, "greeting_s": 1})
         async with living(config) as here:
             here.sink.manner = "stops reading"
             assert await here.send(names(300)) == ["accepted"] * 300
@@ -56,7 +51,7 @@ def test_a_held_dot_is_doubt_and_is_told_as_that(tmp_path: Path) -> None:
     """What reached the dot may have arrived: it is in doubt, counted, and sent again at that price alone."""
 
     async def story() -> None:
-        config = config_of(tmp_path, timeouts={"dot_s": 1}, retry=QUICK)
+        config = config_of(tmp_path, timeouts={"dot_s": 1})
         async with living(config) as here:
             here.sink.manner = "holds the dot"
             await here.send(names(5))
