@@ -8,7 +8,7 @@ from random import Random
 
 from deliverability.dns.asking import Asking, Outcome, RecordType, ask
 from deliverability.dns.mail_hosts import MailHosts, find_mail_hosts
-from deliverability.dns.names import query_name, shown
+from deliverability.dns.names import is_under, query_name, shown
 from deliverability.policy import mta_sts, tls_rpt
 from deliverability.policy.dmarc import (
     DmarcFound,
@@ -85,7 +85,11 @@ def check_alignment(
     if by_spf or by_dkim:
         notes.passed("alignment", author.domain, found)
     else:
-        notes.failed("alignment", author.domain, found, mend)
+        above = _above(author.domain, (subject.mail_from_domain, *signers))
+        if above:
+            # receivers with a list of public suffixes see one organisation, those that walk the tree two
+            mend = f"publish a DMARC record at {above}, so that both are of one organisation (RFC 9989)"
+        notes.failed("alignment", author.domain, found, mend, Verdict.WARN if above else None)
     if by_spf and by_dkim:
         notes.passed("alignment-both", author.domain, "both")
     elif by_spf or by_dkim:
@@ -93,6 +97,16 @@ def check_alignment(
             f"only {'SPF' if by_spf else 'DKIM'} aligns: if it breaks on the way, nothing is left"
         )
         notes.failed("alignment-both", author.domain, found, mend)
+
+
+def _above(author: str, domains: tuple[str, ...]) -> str:
+    """The upper one of two domains of which one is below the other, or ""."""
+    for domain in domains:
+        if "." in domain and is_under(author, domain):
+            return domain
+        if domain and is_under(domain, author):
+            return author
+    return ""
 
 
 def check_domains(

@@ -95,6 +95,17 @@ def test_nothing_aligned_blocks() -> None:
     assert "not" in found(report, "alignment")[0].found
 
 
+def test_domains_above_each_other_warn_where_only_the_lower_publishes() -> None:
+    """The tree walk sees two organisations, a list of public suffixes one."""
+    records = zone(
+        '["_dmarc.news.shop.example"]\nTXT = "v=DMARC1; p=none; rua=mailto:d@news.shop.example"'
+    )
+    records = records.replace('["_dmarc.shop.example"]', '["unpublished.example"]')
+    one = subject(from_domain="news.shop.example", mail_from_domain="relay.example")
+    (finding,) = found(report_on(one, records), "alignment")
+    assert (finding.verdict, "at shop.example" in finding.mend) == ("warn", True)
+
+
 def test_freemail_blocks() -> None:
     """From a mailbox provider's own domain, also below it."""
     report = report_on(subject(from_domain="gmail.com"))
