@@ -131,7 +131,12 @@ _ENHANCED: dict[str, Cause] = {
     "7.501": Cause.SPAM_CONTENT,
     "7.502": Cause.SENDER_REFUSED,
     "7.503": Cause.SENDER_REFUSED,
+    "7.504": Cause.RECIPIENT_REFUSED,
+    "7.505": Cause.RECIPIENT_REFUSED,
+    "7.506": Cause.HOST_BLOCKED,
     "7.507": Cause.RECIPIENT_REFUSED,
+    "7.508": Cause.SENDING_TOO_FAST,
+    "7.510": Cause.HOST_BLOCKED,
     "7.512": Cause.NOT_RFC_COMPLIANT,
     "7.513": Cause.HOST_BLOCKED,
     "7.705": Cause.SENDING_TOO_FAST,
@@ -193,7 +198,14 @@ _NOT_UNKNOWN = frozenset(
     }
 )
 """What the vocabulary may say in spite of a x.1.1."""
-_SAYS_LITTLE = frozenset({Cause.SYSTEM_ERROR, Cause.TEMPORARY_UNSAID, Cause.CONNECTION_REFUSED})
+_SAYS_LITTLE = frozenset(
+    {
+        Cause.SYSTEM_ERROR,
+        Cause.TEMPORARY_UNSAID,
+        Cause.CONNECTION_REFUSED,
+        Cause.NETWORK_FAILURE,
+    }
+)
 _SURE_SUBJECTS = ("1.1", "1.3", "1.0", "1.10", "1.351", "4.1", "5.0")
 
 _PAIR = re.compile(
