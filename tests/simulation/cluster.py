@@ -85,7 +85,8 @@ class Cluster:
         self.keyspace = Keyspace(PARTITIONS)
         self.machines = Machines((PersonMachine(), MessageMachine()))
         self.catalog = Policies()
-        self.governor = Governor((Limit("*", CONNECTIONS),), self.workers)
+        limits = (Limit("b.example", CONNECTIONS, 1200, burst=6), Limit("*", CONNECTIONS))
+        self.governor = Governor(limits, self.workers)
         self.network = Network(world)
         self.sink = Sink(world)
         self.skew = [0] * self.workers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actors.worker.recovery import resolve
 from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
-from deliverability.governor import Lease
+from deliverability.governor import Gate, Lease
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError, StoreError
@@ -98,6 +98,7 @@ class Life:
         self._boot = self.world.now - 1_000_000 * self.incarnation
         self._lanes: dict[bytes, int] = {}
         self._leases: dict[str, Lease] = {}
+        self._gate = Gate(lambda route: self.lease(route.partition("/")[2]))
         self._housekeeping = False
         self._telling = False
         self._broken = False
@@ -224,7 +225,7 @@ class Life:
         inputs.credits = [] if self._idle() else self._credits()
         if not self._worth_it():
             for offer in inputs.credits:
-                self.egress.take_back(offer)
+                self._take_back(offer)
             inputs.credits = []
             self._rest()
             return
@@ -301,8 +302,18 @@ class Life:
         for lane in self.host.ready_lanes():
             self._lanes[lane] = now
         self._lanes = {k: seen for k, seen in self._lanes.items() if seen >= now - LANE_KEPT_MS}
-        offers = [self.egress.offer(lane, mono) for lane in self._lanes]
-        return [offer for offer in offers if offer is not None]
+        offers = []
+        for lane in self._lanes:
+            route = lane[1:].decode()
+            offer = self.egress.offer(lane, mono, self._gate.available(route, now))
+            if offer is not None:
+                self._gate.take(route, offer.number)
+                offers.append(offer)
+        return offers
+
+    def _take_back(self, offer: CreditOffer) -> None:
+        self.egress.take_back(offer)
+        self._gate.give_back(offer.lane[1:].decode(), offer.number)
 
     def _release(self, released: Released) -> None:
         dies_after = -1
@@ -319,7 +330,7 @@ class Life:
             elif isinstance(body, CancelAttempt):
                 self.egress.cancel(body.message_id, body.attempt)
         for offer in released.credits_left:
-            self.egress.take_back(offer)
+            self._take_back(offer)
 
     def _hand_over(self, epoch: int, message: Message) -> None:
         """Give a message to the egress: as a rule at once, sometimes late or twice, as between two processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections import Counter
@@ -110,6 +111,8 @@ def run_many(
     totals: Counter[str] = Counter()
     reached: Counter[str] = Counter()
     folder = scratch()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)  # worlds are full of cycles and short: a quarter faster
     try:
         for seed in seeds:
             try:
@@ -125,6 +128,7 @@ def run_many(
             assert one.inputs >= 200, "a seed has at least 200 inputs"
             assert one.faults >= 3, "a seed has at least three faults"
     finally:
+        gc.set_threshold(*thresholds)
         discard(folder)
     return totals, reached
 

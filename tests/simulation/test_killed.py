@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = 60
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_nothing_acknowledged_is_lost_however_often_the_process_is_killed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

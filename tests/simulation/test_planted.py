@@ -10,7 +10,7 @@ from tests.simulation.variants import VARIANTS
 SEEDS = 600
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_planted_bug_is_found(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A broken promise is named, with the seed that shows it."""

@@ -55,7 +55,7 @@ REACHED = (
 )
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_seed_holds_and_every_fault_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
     """Thousands of seeds keep every promise; together they meet every fault and state that is listed."""
     began = time.perf_counter()
@@ -99,7 +99,7 @@ def test_a_failure_names_the_command_that_replays_it() -> None:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_branch_coverage_of_the_kernel_by_the_simulation_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
