@@ -26,49 +26,56 @@ _MARKS = {"block": "✗ BLOCK", "warn": "! warn ", "pass": "✓ pass "}
 _COLOURS = {"block": "31", "warn": "33", "pass": "32"}
 
 
+_Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Default: ./veredus.toml, if it is there.")
+]
+_Stream = Annotated[
+    str, typer.Option(help="Default: the tenant's. Marketing unless transactional.")
+]
+_Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="IP[=EHLO]", help="An address that sends; may be repeated."),
+]
+_Selectors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--selector", metavar="NAME[@DOMAIN]", help="A DKIM selector to look up; may be repeated."
+    ),
+]
+_Facts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="TOML: history, streams, sources, enrolments (docs/preflight.md)."
+    ),
+]
+_Probe = Annotated[
+    bool,
+    typer.Option(
+        "--probe",
+        help="POST to the one-click address. Of a real message this unsubscribes its reader.",
+    ),
+]
+
+
 @app.command()
 def preflight(
     target: Annotated[
         str, typer.Argument(help="A domain, a template NAME.toml, or a message FILE.eml.")
     ],
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Default: ./veredus.toml, if it is there.")
-    ] = None,
+    config: _Config = None,
     tenant: Annotated[str, typer.Option(help="Default: the one that has the From domain.")] = "",
-    stream: Annotated[
-        str, typer.Option(help="Default: the tenant's. Marketing unless transactional.")
-    ] = "",
-    source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IP[=EHLO]", help="An address that sends; may be repeated."),
-    ] = None,
-    mail_from: Annotated[
-        str, typer.Option("--mail-from", metavar="DOMAIN", help="Domain of the reverse-path.")
-    ] = "",
-    selector: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME[@DOMAIN]", help="A DKIM selector to look up; may be repeated."),
-    ] = None,
-    facts: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="TOML: history, streams, sources, enrolments (docs/preflight.md)."
-        ),
-    ] = None,
+    stream: _Stream = "",
+    sources: _Sources = None,
+    mail_from: Annotated[str, typer.Option(metavar="DOMAIN", help="Of the reverse-path.")] = "",
+    selectors: _Selectors = None,
+    facts: _Facts = None,
     variables: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON: values for a template.")
     ] = None,
     dns: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A zone in TOML that answers in place of DNS."),
+        Path | None, typer.Option(metavar="FILE", help="A zone in TOML in place of DNS.")
     ] = None,
-    probe: Annotated[
-        bool,
-        typer.Option(
-            "--probe",
-            help="POST to the one-click address. Of a real message this unsubscribes its reader.",
-        ),
-    ] = False,
+    probe: _Probe = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as a page too.")
     ] = None,
@@ -77,34 +84,36 @@ def preflight(
     """Check TARGET. Exit status 1 when something blocks."""
     from actors.cli.preflight_subject import Told, subject_of
 
+    now = time.time_ns() // 1_000_000
     told = Told(
         target=target,
         config=config,
         tenant=tenant,
-        sources=tuple(source or ()),
+        sources=tuple(sources or ()),
         mail_from=mail_from,
-        selectors=tuple(selector or ()),
+        selectors=tuple(selectors or ()),
         stream=stream,
         facts=facts,
         variables=variables,
     )
-    now = time.time_ns() // 1_000_000
     subject = subject_of(told, now)
-    if probe:
-        subject = _probed(subject)
-    report = _examined(subject, dns, now)
+    report = _examined(_probed(subject) if probe else subject, dns, now)
+    _show(report, html, as_json)
+    if report.verdict == "block":
+        raise typer.Exit(1)
+
+
+def _show(report: Report, html: Path | None, as_json: bool) -> None:
     if html is not None:
         from actors.preflight_page.page import write_page
 
         write_page(report, html)
     if as_json:
         print_json(report)
-    else:
-        _tell(report)
-        if html is not None:
-            print_line(f"Wrote {html}")
-    if report.verdict == "block":
-        raise typer.Exit(1)
+        return
+    _tell(report)
+    if html is not None:
+        print_line(f"Wrote {html}")
 
 
 def _examined(subject: Subject, dns: Path | None, now: int) -> Report:
