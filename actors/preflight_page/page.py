@@ -11,7 +11,7 @@ from pathlib import Path
 import minijinja
 import msgspec
 
-from deliverability.preflight.demands import Verdict
+from deliverability.preflight.demands import CHECKS, Verdict
 from deliverability.preflight.findings import Report
 from engine.errors import InputError, Place
 
@@ -20,6 +20,7 @@ _SAID = {
     Verdict.WARN: "Can be sent, could be better",
     Verdict.PASS: "Ready to send",
 }
+_SAID_IN_PART = "Nothing blocks in what could be checked"
 _COUNTED = {Verdict.BLOCK: "blocking", Verdict.WARN: "warning", Verdict.PASS: "passed"}
 _GROUPS = (
     (Verdict.BLOCK, "Blocks", "Providers reject or put off mail for these."),
@@ -51,7 +52,7 @@ def render(report: Report) -> str:
         css=folder.joinpath("page.css").read_text("utf-8"),
         report=msgspec.to_builtins(report),
         made=made,
-        said=_SAID[report.verdict],
+        said=_said(report),
         groups=[group for group in groups if group["findings"]],
         counts=[(word, report.count(verdict), verdict) for verdict, word in _COUNTED.items()],
     )
@@ -65,3 +66,11 @@ def write_page(report: Report, path: Path) -> None:
         path.write_text(render(report), encoding="utf-8")
     except OSError as error:
         raise InputError(f"can't be written: {error.strerror}", Place(file=str(path))) from None
+
+
+def _said(report: Report) -> str:
+    """The verdict in words; it promises nothing while a check that blocks could not be made."""
+    untold = any(CHECKS[one.check].weight is Verdict.BLOCK for one in report.unchecked)
+    if untold and report.verdict is not Verdict.BLOCK:
+        return _SAID_IN_PART
+    return _SAID[report.verdict]

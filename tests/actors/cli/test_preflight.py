@@ -179,6 +179,12 @@ def test_the_page_is_whole_and_safe(veredus: Veredus, shop: Path) -> None:
         assert CHECKS[finding["check"]].title.replace("'", "&#x27;") in page
 
 
+def test_the_page_promises_nothing_that_was_not_checked(veredus: Veredus, shop: Path) -> None:
+    """Without addresses SPF and PTR can't be checked, so it doesn't say that all is well."""
+    veredus("preflight", "shop.example", "--dns", "zone.toml", "--html", "page.html")
+    assert "Nothing blocks in what could be checked" in (shop / "page.html").read_text("utf-8")
+
+
 def test_the_endpoint_is_probed_only_when_asked(veredus: Veredus, shop: Path) -> None:
     """Nothing listens there: without --probe it is unchecked, with it it blocks."""
     command = ("preflight", "mail.eml", "--dns", "zone.toml", "--json")
