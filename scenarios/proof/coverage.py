@@ -122,11 +122,11 @@ class Coverage:
         for at, step in enumerate(self._compiled.program):
             if isinstance(step, Ending) and at:
                 named[at] = f"end `{step.reason}`"
-        return named
+        return dict(sorted(named.items(), reverse=True))  # laid out from the last to the first
 
     def _known(self) -> Iterable[tuple[str, str]]:
         """Give every branch: as the records name it, and as it is shown."""
-        for step in self._compiled.program:
+        for step in reversed(self._compiled.program):
             match step:
                 case Listening():
                     for event, listeners in step.listeners.items():

@@ -111,7 +111,9 @@ def _clock_changed(case: Case, rehearsed: Rehearsed) -> bool:
 
 @pytest.mark.parametrize("name", SHELF)
 def test_sends_and_templates_belong_together(name: str) -> None:
-    sends = {step.template for step in walk(_subject(name).scenario.steps) if isinstance(step, Send)}
+    sends = {
+        step.template for step in walk(_subject(name).scenario.steps) if isinstance(step, Send)
+    }
     assert sends == {template for scenario, template in TEMPLATES if scenario == name}
 
 
@@ -127,11 +129,8 @@ def _skeleton(scenario: str, template: str) -> Skeleton:
 
 def _variables(scenario: str, template: str) -> Iterator[Mapping[str, Any]]:
     """Every set of variables with which the cases send a template, in both languages and in none."""
-    seen = []
-    for _, rehearsed in _rehearsed(scenario):
-        for line in rehearsed.timeline:
-            if line.what == "send" and line.detail == template:
-                seen.append(line.variables)
+    lines = (line for _, rehearsed in _rehearsed(scenario) for line in rehearsed.timeline)
+    seen = [one.variables for one in lines if one.what == "send" and one.detail == template]
     assert seen, "no case sends it"
     for variables in seen:
         for language in ("pl", "en"):
