@@ -55,6 +55,7 @@ class MemoryBackend:
         self.poison: dict[str, QuarantineDetail] = {}
         self.stubborn = False
         self.recount = Recount()
+        self.wrong = ""
 
     async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
         self.calls += 1
@@ -189,7 +190,8 @@ class MemoryBackend:
         if recount == "start":
             self.recount = Recount("running", rows=1)
         elif recount == "last" and self.recount.state == "running":
-            self.recount = Recount("done", agrees=True, entities=2, rows=2, law=law)
+            findings = [self.wrong] if self.wrong else []
+            self.recount = Recount("done", not findings, 2, 2, 0, findings, law)
         return Conservation(True, law, Recount() if recount == "no" else self.recount)
 
 
