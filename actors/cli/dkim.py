@@ -173,7 +173,7 @@ def rotate(
 
 def _rotation_under_way(config: Config, domain: str) -> Rotation | None:
     """The newest rotation of a domain that isn't done."""
-    from actors.cli.dkim_state import read_rotations
+    from actors.dkim_state import read_rotations
     from deliverability.policy.rotation import Phase
 
     held = [one for one in read_rotations(Path(config.data_dir)) if one.domain == domain]
@@ -184,7 +184,7 @@ def _begun(
     config: Config, domain: str, old: str, selector: str, algorithm: str, bits: int, now: int
 ) -> Rotation:
     """Make the new key and keep the rotation, before anything is asked."""
-    from actors.cli.dkim_state import write_rotation
+    from actors.dkim_state import write_rotation
     from deliverability.policy.rotation import begin, next_selector
 
     keys = [
@@ -210,7 +210,7 @@ def _begun(
 def _advanced(
     config: Config, rotation: Rotation, zone: Path | None, now: int
 ) -> tuple[Step, SigningKey]:
-    from actors.cli.dkim_state import write_rotation
+    from actors.dkim_state import write_rotation
     from deliverability.policy.rotation import advance
 
     key = _load(rotation.domain, rotation.new_selector, rotation.new_key_file)
@@ -249,7 +249,7 @@ def _chosen(
 
 
 def _configured(config: Config) -> Sequence[DkimKey]:
-    from actors.cli.dkim_state import active_keys, read_rotations
+    from actors.dkim_state import active_keys, read_rotations
 
     keys = [key for tenant in config.tenant for key in tenant.dkim]
     return active_keys(keys, read_rotations(Path(config.data_dir)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.dkim_state import active_keys, read_rotations
 from deliverability.compose.composer import Skeleton, compile_template
 from deliverability.compose.template import Letter, Profile, Template, Tracking
 from deliverability.dkim.keys import SigningKey, load_key
@@ -49,7 +50,8 @@ def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
     domain = tenant.from_address.rpartition("@")[2] or next(iter(tenant.from_domains), "localhost")
     ring = KeyRing(0, {0: secret})
     keys = []
-    for key in tenant.dkim:
+    # a rotation that has switched is on record in the data directory; see `veredus dkim rotate`
+    for key in active_keys(tenant.dkim, read_rotations(Path(config.data_dir))):
         try:
             pem = Path(key.key_file).read_bytes()
         except OSError as error:

@@ -10,7 +10,7 @@ from shutil import copytree
 
 import pytest
 
-from actors.cli.dkim_state import active_keys, read_rotations, write_rotation
+from actors.dkim_state import active_keys, read_rotations, write_rotation
 from actors.cli.main import run
 from deliverability.policy.rotation import Phase, Rotation
 from engine.config import DkimKey
