@@ -1,6 +1,6 @@
 """Estimate how the reader generalises: read each group of texts with nothing that was learned from that group alone.
 
-    python -m tests.deliverability.feedback.leave_out [--by text|vendor] [--misses N]
+    python -m tests.deliverability.feedback.leave_out [--by text|vendor] [--vocabulary-only] [--misses N]
 
 A phrase of `replies.toml`, or one alternative of it, that matches in no other group of the shared half may have been
 written with that group open: it is taken away while that group is read. What matches elsewhere too, or nowhere at
@@ -169,11 +169,14 @@ def _watching(book: Rulebook) -> _Watching:
 class _Reader:
     """Reads items in this process, each with the rules that its group leaves."""
 
-    def __init__(self, corpora: Path, by: str) -> None:
+    def __init__(self, corpora: Path, by: str, *, strong: bool = True) -> None:
         self.items = _items(corpora)
         self.rows = _replies(corpora)
         self.groups = groups_of(self.items, by)
-        self.watching = _watching(shipped())
+        book = shipped()
+        if not strong:
+            book = msgspec.structs.replace(book, strong=tier_of([]))
+        self.watching = _watching(book)
         self.support: dict[Key, set[str]] = defaultdict(set)
         self.taken: dict[str, frozenset[Key]] = {}
         cast("Any", replies).shipped = lambda: self.watching.book
@@ -254,10 +257,11 @@ def main() -> int:
     """Print the scores of all groups, each read without what only it taught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--by", choices=("text", "vendor"), default="text")
+    parser.add_argument("--vocabulary-only", action="store_true", help="without any strong rule")
     parser.add_argument("--misses", type=int, default=0)
     args = parser.parse_args()
     corpora = SHARED / "corpora"
-    reader = _Reader(corpora, args.by)
+    reader = _Reader(corpora, args.by, strong=not args.vocabulary_only)
     reader.learn(corpora)
     check = _check()
     check.read_folder = reader.folder  # type: ignore[attr-defined]  # the scores, without the command
