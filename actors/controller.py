@@ -7,7 +7,15 @@ and events never pass through it, and workers go on without it.
 
 from __future__ import annotations
 
-__all__ = ("Controller", "ControllerView", "Member", "Registration", "Role", "Routing")
+__all__ = (
+    "Controller",
+    "ControllerView",
+    "Member",
+    "Publish",
+    "Registration",
+    "Role",
+    "Routing",
+)
 
 import asyncio
 from collections.abc import Awaitable, Callable

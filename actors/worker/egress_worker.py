@@ -82,7 +82,13 @@ class EgressWorker:
             self._loop = asyncio.get_running_loop()
             self._parts = self._assemble()
             self._spawn(self._keep_house())
-            log.info("egress_begins", egress=self._settings.index, incarnation=self.incarnation)
+            log.info(
+                "egress_begins",
+                egress=self._settings.index,
+                incarnation=self.incarnation,
+                in_the_air=self._parts.desk.in_the_air,
+                concluded=self._parts.desk.concluded,
+            )
         desk = self._parts.desk
         return wire.Hello(
             self._settings.index,

@@ -120,3 +120,30 @@ def test_kills_lose_nothing_and_double_only_what_was_in_the_air(
     found = re.fullmatch(r"in_the_air=(\d+)", printed.strip().splitlines()[-1])
     assert found is not None
     assert "agreement" in check(shared, log, sent, received, "--duplicates", found[1])
+
+
+def test_split_roles_send_what_fused_ones_send_though_the_egress_is_killed(tmp_path: Path) -> None:
+    """Two workers own partitions, one sends and dies by SIGKILL with many messages in hand."""
+    if not Path(sys.executable).with_name("veredus").exists():
+        pytest.skip("veredus is not installed in this environment")
+    log = tmp_path / "log.csv"
+    with log.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("customer_id", "date", "number_of_cds", "dollar_value"))
+        writer.writerows((f"{n:05}", "19970101", 1, "31.00") for n in range(400))
+        writer.writerows((f"{n:05}", "19970109", 1, "35.00") for n in range(100))
+    runs = {}
+    for name, more in (("fused", ()), ("split", ("--split", "--kills", "1"))):
+        sent, received = tmp_path / f"{name}.sent", tmp_path / f"{name}.received"
+        printed = run_cdnow(log, sent, received, *more)
+        lines = [json.loads(line) for line in sent.read_text().splitlines()]
+        arrived = Counter(
+            json.loads(line)["message_id"] for line in received.read_text().splitlines()
+        )
+        assert {one["message_id"] for one in lines} == set(arrived)
+        runs[name] = Counter((o["contact"], o["scenario"], o["step"], o["day"]) for o in lines)
+    assert runs["split"] == runs["fused"]
+    assert "1 kills met" in printed
+    found = re.fullmatch(r"in_the_air=(\d+)", printed.strip().splitlines()[-1])
+    assert found is not None
+    assert arrived.total() - len(arrived) <= int(found[1])
