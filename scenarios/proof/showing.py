@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from scenarios.duration import DAY_MS, format_duration
 from scenarios.proof.case import Case
 from scenarios.proof.suite import Proof
@@ -80,7 +82,10 @@ def as_values(proof: Proof, file: str) -> dict[str, Any]:
         "scenario": proof.scenario,
         "version": proof.version,
         "cases": [_case_values(verdict) for verdict in proof.verdicts],
-        "coverage": {"percent": round(proof.coverage.percent, 2), "report": proof.coverage},
+        "coverage": {
+            "percent": round(proof.coverage.percent, 2),
+            **msgspec.structs.asdict(proof.coverage),
+        },
         "mutants": proof.mutants,
         "survivors": proof.survivors,
     }

@@ -19,6 +19,7 @@ from deliverability.tokens import KeyRing
 from engine.config import Tenant
 from engine.vocabulary import ConsentGiven
 from scenarios.compiling import compile_scenario
+from scenarios.formatting import format_scenario
 from scenarios.model import Send, walk
 from scenarios.proof.case import Case
 from scenarios.proof.rehearsal import Rehearsed, rehearse
@@ -74,6 +75,12 @@ def test_a_scenario_is_named_as_its_folder_and_explained(name: str) -> None:
     assert _subject(name).scenario.name == name
     assert _subject(name).scenario.description
     assert (SHELF[name] / "README.md").read_text("utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_a_scenario_is_laid_out_as_fmt_does_it(name: str) -> None:
+    text = (SHELF[name] / "scenario.yaml").read_text("utf-8")
+    assert format_scenario(text) == text
 
 
 @pytest.mark.parametrize("name", SHELF)
