@@ -182,8 +182,14 @@ def test_everything_adds_up(up: Running, folder: Path) -> None:
     assert told["conservation"]["recount"]["law"] == law
     ready = up.get("/readyz")
     assert ready["checks"] == {"conservation": "ok", "recount": "ok", "w0": "ok"}
+    holds = 'veredus_conservation_holds{stream="marketing",tenant="default"} 1.0'
+    for _ in range(50):  # metrics show what was seen last, a second ago at most
+        if holds in up.client.get("/metrics").text:
+            break
+        next(up.outcomes(latest(up), 200))
     metrics = up.client.get("/metrics").text
-    assert 'veredus_conservation_holds{stream="marketing",tenant="default"} 1.0' in metrics
+    assert holds in metrics
+    assert 'veredus_worker_takes_inputs{worker="w0"} 1.0' in metrics
 
 
 def test_a_second_one_on_the_same_directory_names_the_holder(up: Running, folder: Path) -> None:
