@@ -189,6 +189,7 @@ class Egress:
         stale = epoch < self._floors.get(message_id[:4], 0)
         if (
             stale
+            or message_id in self._hands  # an older attempt has no outcome yet
             or message.incarnation != self.incarnation
             or now > message.not_after
             or self.draining
