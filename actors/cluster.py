@@ -349,14 +349,25 @@ class WorkerHandle:
         import ray.exceptions
 
         try:
-            return await method.remote(*args)
-        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
-            raise WorkerLostError(f"worker {self.index}: {type(error).__name__}") from error
+            called = method.remote(*args)
         except ray.exceptions.PendingCallsLimitExceeded as error:
             raise WorkerLostError(f"worker {self.index}: too many calls wait") from error
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            raise (cause if isinstance(cause, Exception) else error) from None
+        return await _called(called, f"worker {self.index}")
+
+
+async def _called(call: Any, whom: str) -> Any:
+    """Await a call's answer; what Ray raises becomes what we say."""
+    import ray.exceptions
+
+    try:
+        return await call
+    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+        raise WorkerLostError(f"{whom}: {type(error).__name__}") from error
+    except ray.exceptions.PendingCallsLimitExceeded as error:
+        raise WorkerLostError(f"{whom}: too many calls wait") from error
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        raise (cause if isinstance(cause, Exception) else error) from None
 
 
 class Cluster:
@@ -405,13 +416,19 @@ class Cluster:
         )
 
     async def controller(self) -> ControllerView:
-        """Ask the controller for all that it knows."""
-        view: ControllerView = wire.decode(ControllerView, await self._controller.view.remote())
+        """Ask the controller for all that it knows. Raises: WorkerLostError: it is restarting."""
+        raw: bytes = await _called(self._controller.view.remote(), "the controller")
+        view: ControllerView = wire.decode(ControllerView, raw)
         return view
 
     async def publish(self, version: int) -> dict[str, int]:
-        """Let all workers take a newer catalog. Returns the version that each uses then."""
-        used: dict[str, int] = await self._controller.publish.remote(version)
+        """Let all workers take a newer catalog. Returns the version that each uses then.
+
+        Raises: WorkerLostError: the controller is restarting; call again.
+        """
+        used: dict[str, int] = await _called(
+            self._controller.publish.remote(version), "the controller"
+        )
         return used
 
     async def revive(self, worker: WorkerHandle) -> wire.Hello:

@@ -196,7 +196,7 @@ class ClusterBackend:
             partitions=self._config.store.partitions,
             contacts=facts.get("entities:c", 0),
             journeys_waiting=facts.get("timers:c", 0),
-            workers=[self._worker_view(status) for status in statuses],
+            workers=await self._worker_views(statuses),
             queues=_queues(statuses),
             law=_by_stream(law),
             quarantined=_in_quarantine(facts),
@@ -354,17 +354,26 @@ class ClusterBackend:
                 self._restarts[worker.index] = self._restarts.get(worker.index, 0) + 1
                 await self._cluster.revive(worker)
 
-    def _worker_view(self, status: WorkerStatus) -> WorkerView:
-        return WorkerView(
-            name=f"w{status.index}",
-            role=status.role,
-            alive=True,
-            partitions=status.partitions,
-            inputs_waiting=status.waiting,
-            in_the_air=status.in_hand,
-            restarts=self._restarts.get(status.index, 0),
-            pid=status.pid,
+    async def _worker_views(self, statuses: list[WorkerStatus]) -> list[WorkerView]:
+        """Describe owners as they answered, and egresses as far as they do; the controller counts restarts."""
+        try:
+            restarts = {
+                one.name: one.restarts for one in (await self._cluster.controller()).members
+            }
+        except WorkerLostError:
+            restarts = {f"w{index}": number for index, number in self._restarts.items()}
+        senders = await asyncio.gather(
+            *(egress.status() for egress in self._cluster.egresses), return_exceptions=True
         )
+        views = [_worker_view(status, restarts) for status in statuses]
+        for index, sender in enumerate(senders):
+            if isinstance(sender, WorkerStatus):
+                views.append(_worker_view(sender, restarts))
+            elif isinstance(sender, WorkerLostError):
+                views.append(WorkerView(f"e{index}", "egress", alive=False, partitions=0))
+            else:
+                raise sender
+        return views
 
     async def _places(self, cursor: str) -> list[tuple[int, int]]:
         count = len(self._cluster.workers)
@@ -379,6 +388,20 @@ class ClusterBackend:
         if len(places) != count:
             raise InputError("the cursor isn't one of this instance's", mend="begin without one")
         return places
+
+
+def _worker_view(status: WorkerStatus, restarts: dict[str, int]) -> WorkerView:
+    name = f"{'e' if status.role == 'egress' else 'w'}{status.index}"
+    return WorkerView(
+        name=name,
+        role=status.role,
+        alive=True,
+        partitions=status.partitions,
+        inputs_waiting=status.waiting,
+        in_the_air=status.in_hand,
+        restarts=restarts.get(name, 0),
+        pid=status.pid,
+    )
 
 
 _RESULTS = {

@@ -34,6 +34,7 @@ from actors.worker.wire import WorkerSettings
 from deliverability.twin.presets import twin_of
 from engine.config import Config
 from engine.errors import RefusedError, VeredusError
+from engine.store.catalog_files import CatalogFiles
 from engine.store.format import read_format, settle
 
 log = structlog.get_logger()
@@ -87,6 +88,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(gateway.serve(ready, stop))
             looking = tasks.create_task(_look(backend, collector))
+            publishing = tasks.create_task(_bring_catalogs(config, cluster))
             await ready.wait()
             host, port = gateway.address
             say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
@@ -96,6 +98,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 )
             await serving
             looking.cancel()
+            publishing.cancel()
         say("draining")
 
 
@@ -135,6 +138,22 @@ async def _look(backend: ClusterBackend, collector: WorkerCollector) -> None:
         except VeredusError as error:
             log.warning("status_failed", error=str(error))
         await asyncio.sleep(LOOK_S)
+
+
+async def _bring_catalogs(config: Config, cluster: Cluster) -> None:
+    """Bring what was published while the instance runs to all workers."""
+    catalogs = CatalogFiles(Path(config.data_dir) / "catalog")
+    told = catalogs.head().version
+    while True:
+        await asyncio.sleep(LOOK_S)
+        try:
+            newest = catalogs.head().version
+            if newest > told:
+                used = await cluster.publish(newest)
+                log.info("catalog_published", version=newest, workers=used)
+                told = newest
+        except VeredusError as error:
+            log.warning("publish_failed", error=str(error))
 
 
 @contextlib.asynccontextmanager
