@@ -305,7 +305,7 @@ class Conservation(msgspec.Struct, frozen=True):
 
     holds: bool
     law: dict[str, dict[str, int]]
-    recount: Recount = Recount()
+    recount: Recount = msgspec.field(default_factory=Recount)
 
 
 class Backend(Protocol):
