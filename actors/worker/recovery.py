@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from actors.worker.assembly import Assembly
-from actors.worker.egress_port import HeldMessage
+from actors.worker.egress_port import HeldMessage, LocalEgress
 from deliverability.egress import Asked
 from deliverability.message import AttemptOutcome, MessageState
 from deliverability.transport.ledger import Adopted, adopt
@@ -94,6 +94,8 @@ def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:
     for epoch, _holder, key, state in _held(parts):
         message_id, attempt = name_of(key), state.attempt
         outcome = _of_former(adopted, message_id, attempt)
+        if outcome is None and _ledger_lost(parts, adopted, state):
+            outcome = AttemptOutcome(attempt, "in_doubt", "ledger_lost")
         if outcome is None:
             outcome = parts.egress.fate(Asked(message_id, attempt), epoch, fence=False)
         if outcome is not None:
@@ -115,6 +117,18 @@ def _held(parts: Assembly) -> Iterator[tuple[int, bytes, EntityKey, MessageState
         state = parts.host.entry(key)[0]
         assert isinstance(state, MessageState), "only messages are held"
         yield epoch, holder, key, state
+
+
+def _ledger_lost(parts: Assembly, adopted: list[Adopted], state: MessageState) -> bool:
+    """Tell whether the life that held a message left no ledger: then nobody knows whether it was begun.
+
+    An egress of its own is asked instead, and answers for its lives itself.
+    """
+    if state.credit is None or not isinstance(parts.egress, LocalEgress):
+        return False
+    lives = {int(Path(ledger.path).stem.rpartition("-")[2]) for ledger in adopted}
+    incarnation = state.credit.credit.incarnation
+    return incarnation != parts.egress.incarnation and incarnation not in lives
 
 
 def _of_former(adopted: list[Adopted], message_id: bytes, attempt: int) -> AttemptOutcome | None:

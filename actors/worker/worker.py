@@ -315,6 +315,8 @@ class Worker:
             return False
         inputs.timers = not self._desk.room.short
         released = parts.host.tick(self.now(), inputs)
+        # somebody else owns these partitions: what was decided isn't there, and must not be told (DESIGN §3)
+        assert not released.lost, f"partitions {released.lost} have another owner"
         self._desk.store_works()
         self._desk.told(released.repaired)
         parts.egress.confirmed()
