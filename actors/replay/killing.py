@@ -8,9 +8,9 @@ from __future__ import annotations
 
 __all__ = ("StateKiller", "phases_met")
 
-import asyncio
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,8 @@ PATIENCE = 4000  # looks after which a moment is good enough that shows fewer ph
 class StateKiller:
     """SIGKILLs `kills` workers, one after the other, each while it has many messages in hand.
 
-    Where roles are split, egresses have their turn first.
+    Where roles are split, egresses have their turn first. It looks from a thread of its own: the event loop also has
+    the twin in it, and would look only when the twin has answered everything.
     """
 
     def __init__(self, data_dir: Path, workers: int, kills: int, egresses: int = 0) -> None:
@@ -35,23 +36,22 @@ class StateKiller:
         self._paths += [pulse_path(data_dir, worker) for worker in range(workers)]
         self._kills = kills
         self._dead: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="killer", daemon=True)
         self.killed = 0
 
     def start(self) -> None:
         """Begin to look for moments."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._thread.start()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._over.set()
+        self._thread.join()
 
-    async def _run(self) -> None:
+    def _run(self) -> None:
         looks = 0
-        while self.killed < self._kills:
-            await asyncio.sleep(LOOK_S)
+        while self.killed < self._kills and not self._over.wait(LOOK_S):
             # in turn, so that no worker dies twice before every other one did
             turn = self.killed % len(self._paths)
             beat = read_pulse(self._paths[turn])

@@ -148,7 +148,7 @@ async def _drive(
             killer.start()
         await driver.run(instants(options.log, surveyed))
         if killer is not None:
-            await killer.stop()
+            killer.stop()
     outcomes = Outcomes()
     for worker in cluster.workers:
         await outcomes.read(worker)
