@@ -45,7 +45,7 @@ COMMANDS = {
     "audit": Command("actors.cli.audit", "Show control log and conservation law; check both."),
     "quarantine": Command("actors.cli.quarantine", "Inputs that couldn't be decided."),
     "store": Command("actors.cli.store", "Check and read the data of an instance that is down."),
-    "scenario": Command("actors.cli.scenario", "Check scenarios."),
+    "scenario": Command("actors.cli.scenario", "Check, test, draw and copy scenarios."),
     "twin": Command("actors.cli.twin", "Run a model of a provider; read the mail it caught."),
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
     "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
