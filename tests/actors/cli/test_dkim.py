@@ -10,8 +10,8 @@ from shutil import copytree
 
 import pytest
 
-from actors.dkim_state import active_keys, read_rotations, write_rotation
 from actors.cli.main import run
+from actors.dkim_state import active_keys, read_rotations, write_rotation
 from deliverability.policy.rotation import Phase, Rotation
 from engine.config import DkimKey
 from engine.errors import InputError
