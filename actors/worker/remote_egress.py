@@ -429,7 +429,8 @@ class RemoteEgress:
         for grant in granting.grants:
             self._pool_grant(grant, until)
         if request.wishes:
-            self._pace_wishes(fulfilled=any(grant.number for grant in granting.grants))
+            # what is parked isn't asked for again before its time
+            self._pace_wishes(fulfilled=any(one.number or one.parked for one in granting.grants))
 
     def _pool_grant(self, grant: Grant, until: int) -> None:
         self._parked[grant.lane] = grant.parked

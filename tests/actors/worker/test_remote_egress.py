@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.worker.egress_wire import Fates, Grant, Granting, Welcome
+from actors.worker.remote_egress import RemoteEgress
 from tests.actors.worker.protocol_world import Faults, World
 
 
@@ -83,3 +85,22 @@ def test_whatever_the_network_does(
     failed_commits: int,
 ) -> None:
     check(run(seed, Faults(lose, repeat, slow, egress_deaths, owner_deaths, failed_commits), 30))
+
+
+def test_a_lane_whose_token_comes_is_wished_for_at_once() -> None:
+    """Log time that passes to a parked lane's token isn't kept waiting by the pause after empty answers."""
+    time, lane = {"now": 1000, "mono": 5}, b"2default/a.example"
+    remote = RemoteEgress(0, b"e0", lambda: time["now"], lambda: time["mono"])
+    (greeting,) = remote.requests()
+    remote.answered(greeting[0], Welcome(7, 2000))
+    (questions,) = remote.requests()
+    remote.answered(questions[0], Fates(7))
+    remote.offer(lane, ready=True)
+    remote.pump()
+    (wish,) = remote.requests()
+    remote.answered(wish[0], Granting(7, [Grant(lane, 0, 0, parked=1004)]))
+    assert remote.parked_until(lane) == 1004
+    assert remote.requests() == []
+    time["now"] = 1004
+    assert remote.parked_until(lane) is None
+    assert len(remote.requests()) == 1
