@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.worker.egress_wire import Fates, Grant, Granting, Welcome
-from actors.worker.remote_egress import RemoteEgress
+from actors.worker.egress_port import HeldMessage
+from actors.worker.egress_wire import Exchange, Fates, Grant, Granting, Questions, Welcome, Wish
+from actors.worker.remote_egress import RemoteEgress, RemoteSettings
+from deliverability.egress import Asked
+from engine.keyspace import contact_key, message_key
 from tests.actors.worker.protocol_world import Faults, World
 
 
@@ -104,3 +107,29 @@ def test_a_lane_whose_token_comes_is_wished_for_at_once() -> None:
     time["now"] = 1004
     assert remote.parked_until(lane) is None
     assert len(remote.requests()) == 1
+
+
+def test_what_was_meant_for_a_former_life_is_refused_whole() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), 9, Faults(), 4)
+        assert world.sender is not None
+        desk = world.sender.desk
+        refused = desk.answer(Exchange(0, 99, 5, wishes=[Wish(b"2default/a.example", 5, True)]))
+        assert refused == Granting(world.lives, refused=True)
+        assert desk.answer(Questions(0, 99, [], complete=True)) == Fates(world.lives)
+        world.sender.ledger.close()
+
+
+def test_a_doubt_of_our_own_is_not_confirmed_to_the_egress_which_may_know_better() -> None:
+    mono = {"now": 0}
+    settings = RemoteSettings(lost_after_ms=1000)
+    remote = RemoteEgress(0, b"e0", lambda: 1, lambda: mono["now"], settings)
+    key = message_key("t", b"m" * 16)
+    remote.hold([HeldMessage(key, b"m" * 16, 1, contact_key("t", "c"), 3, b"e0")])
+    assert remote.fate(Asked(b"m" * 16, 1), 3, fence=True) is None
+    mono["now"] = 1001
+    remote.requests()
+    (doubt,) = remote.outcomes()
+    assert (doubt.body.kind, doubt.body.cause) == ("in_doubt", "egress_lost")
+    remote.confirmed()
+    assert (remote.unsaid, remote.unconfirmed_count, remote.in_hand) == (0, 0, 0)
