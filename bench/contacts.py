@@ -7,7 +7,8 @@ that every measurement meets the same state):
 - memory: the most that was resident in the worker under a minute of load;
 - events: the rate with random contacts, with timers that come due on the way, against the rate with the first size's
   store, in turns;
-- minute: the rate in the last quarter of that minute against the first, to see that agenda and seen ids don't slow it;
+- minute: rate and CPU time in the last quarter of that minute against the first, to see that agenda and seen ids don't
+  slow it;
 - start: from the start of a process to its first durable event, after a SIGKILL under load. Cold: with no page of the
   store in the system's cache.
 
@@ -136,6 +137,7 @@ class _Case:
         return [
             *_against_first(name, found),
             rates(f"{name}_minute", "1/s", [_rate(last)], [_rate(first)]),
+            costs(f"{name}_minute_cpu", "µs", [_cpu_us(last)], [_cpu_us(first)]),
             plain(f"{name}_memory", "GB", [loaded.memory_octets / 1e9]),
             plain(f"{name}_start", "s", starts),
             plain(f"{name}_start_cold", "s", [self._cold_start(contacts)]),
