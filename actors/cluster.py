@@ -367,6 +367,8 @@ async def _called(call: Any, whom: str) -> Any:
         raise WorkerLostError(f"{whom}: too many calls wait") from error
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
+        if isinstance(cause, wire.NotStartedError):
+            raise WorkerLostError(f"{whom}: in a new life") from error
         raise (cause if isinstance(cause, Exception) else error) from None
 
 

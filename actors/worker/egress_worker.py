@@ -252,5 +252,6 @@ class EgressWorker:
         return task
 
     def _need(self) -> _Parts:
-        assert self._parts is not None, "the egress was called before it was started"
+        if self._parts is None:
+            raise wire.NotStartedError("the egress was called before it was started")
         return self._parts

@@ -8,6 +8,7 @@ __all__ = (
     "FeedAnswer",
     "FeedQuestion",
     "Hello",
+    "NotStartedError",
     "QuarantineAnswer",
     "QuarantineQuestion",
     "RecountAnswer",
@@ -28,6 +29,7 @@ import msgspec
 from actors.backend import QuarantineDetail, QuarantineEntry, Recount
 from actors.operations.counting import Tells as TellSides
 from engine.config import Config
+from engine.errors import VeredusError
 from engine.host import FeedEntry
 from engine.once import Once
 from engine.partition import TellOut
@@ -35,6 +37,10 @@ from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
 
 Arriving = Event | ContactPut | ConsentGiven | Erase | MarkSuppressed | SendDirect | Once
+
+
+class NotStartedError(VeredusError):
+    """A new life of an actor was called before it was started: nothing happened; start it, then call again."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):

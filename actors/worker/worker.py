@@ -155,6 +155,7 @@ class Worker:
 
     async def admit(self, batch: wire.AdmitBatch) -> wire.AdmitAnswer:
         """Take inputs; answers when they are durable. Idempotent by input id."""
+        self._need()
         if not batch.items:
             return wire.AdmitAnswer()
         waiting = len(self._inputs.arrivals)
@@ -174,6 +175,7 @@ class Worker:
 
     async def tell(self, tells: wire.Tells) -> wire.TellsAnswer:
         """Take Tells of other partitions; answers which are durable. Idempotent by their numbers."""
+        self._need()
         if self._desk.damage is not None:
             return wire.TellsAnswer([])
         future: asyncio.Future[list[TellNumber]] = self._loop.create_future()
@@ -223,6 +225,7 @@ class Worker:
         Timers that are due by `now` must have been passed before: inputs of a time come after its timers. Repeating
         a call is harmless. Time never goes back.
         """
+        self._need()
         assert self._log_time is not None, "only a replay has a log's time"
         self._log_time = max(self._log_time, now)
         if batch is not None:
@@ -585,7 +588,8 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     def _need(self) -> Assembly:
-        assert self._parts is not None, "the worker was called before it was started"
+        if self._parts is None:
+            raise wire.NotStartedError("the worker was called before it was started")
         return self._parts
 
 
