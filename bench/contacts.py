@@ -7,8 +7,8 @@ that every measurement meets the same state):
 - memory: the most that was resident in the worker under a minute of load;
 - events: the rate with random contacts, with timers that come due on the way, against the rate with the first size's
   store, in turns;
-- minute: rate and CPU time of the worker's loop in the last quarter of that minute against the first, to see that agenda
-  and seen ids don't slow it;
+- minute: rate, and CPU time of the worker's loop, in the last quarter of that minute against the first, to see that
+  agenda and seen ids don't slow it;
 - start: from the start of a process to its first durable event, after a SIGKILL under load. Cold: with no page of the
   store in the system's cache.
 
