@@ -44,7 +44,15 @@ OutcomeKind = Literal[
 ]
 
 RefuseReason = Literal[
-    "erased", "suppressed", "no_consent", "late", "cap", "quiet_hours", "cancelled", "no_address"
+    "erased",
+    "suppressed",
+    "no_consent",
+    "late",
+    "cap",
+    "quiet_hours",
+    "cancelled",
+    "no_address",
+    "paused",
 ]
 
 

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from engine.machine import CatalogView
 from scenarios.compiling import CompiledScenario, Opening
 from scenarios.migration import Migration
-from scenarios.settings import ContactSettings
+from scenarios.segments import CompiledSegment
+from scenarios.settings import ContactSettings, Pause
 from scenarios.state import Journey
 from scenarios.zones import UTC, zone_of
 
@@ -24,16 +25,21 @@ _DEFAULTS = ContactSettings()
 class TenantView:
     """What the contact machine asks of the catalog, for one tenant at one version.
 
-    `by_event` has who may open a journey, the highest priority first, then by name; `windows` the
-    events whose times are kept, with how long (ms).
+    `by_event` has who may open a journey, the highest priority first, then by name; `by_segment` the same for a segment
+    and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
+    `paused` the scenarios that stand still. Campaigns are scenarios of their own section.
     """
 
     __slots__ = (
         "_catalog",
         "_tenant",
         "by_event",
+        "by_segment",
         "current",
+        "dated",
         "looks_back",
+        "paused",
+        "segments",
         "settings",
         "windows",
         "zone",
@@ -43,6 +49,14 @@ class TenantView:
         self._catalog = catalog
         self._tenant = tenant
         self.current: Mapping[str, CompiledScenario] = catalog.all("scenario", tenant)
+        campaigns = catalog.all("campaign", tenant)
+        if campaigns:
+            self.current = {**self.current, **campaigns}
+        self.segments: tuple[CompiledSegment, ...] = tuple(
+            one for _, one in sorted(catalog.all("segment", tenant).items()) if one is not None
+        )
+        paused: Mapping[str, Pause] = catalog.all("pause", tenant)
+        self.paused = frozenset(name for name, one in paused.items() if one.since)
         found = catalog.find("setting", tenant, "contact")
         self.settings: ContactSettings = found if found is not None else _DEFAULTS
         self.zone: ZoneInfo = zone_of(self.settings.zone) or UTC
@@ -51,14 +65,33 @@ class TenantView:
         for compiled in ranked:
             for opening in compiled.openings:
                 pair = (compiled, opening)
-                by_event[opening.event] = (*by_event.get(opening.event, ()), pair)
+                if opening.event or opening.entry.becomes:
+                    by_event[opening.event] = (*by_event.get(opening.event, ()), pair)
         self.by_event = by_event
+        self._index_entries(ranked)
         self.looks_back = frozenset(event for one in ranked for event in one.looks_back)
         windows: dict[str, int] = {}
         for one in ranked:
             for event, window_ms in one.windows.items():
                 windows[event] = max(windows.get(event, 0), window_ms)
+        for segment in self.segments:
+            for event, window_ms in segment.windows.items():
+                windows[event] = max(windows.get(event, 0), window_ms)
         self.windows: Mapping[str, int] = windows
+
+    def _index_entries(self, ranked: list[CompiledScenario]) -> None:
+        by_segment: dict[tuple[str, bool], tuple[tuple[CompiledScenario, Opening], ...]] = {}
+        dated: list[tuple[str, CompiledScenario, Opening]] = []
+        for compiled in ranked:
+            for number, opening in enumerate(compiled.openings):
+                entry = opening.entry
+                if entry.segment and not entry.schedule:
+                    place = (entry.segment, entry.leaves)
+                    by_segment[place] = (*by_segment.get(place, ()), (compiled, opening))
+                if opening.date is not None:
+                    dated.append((f"{compiled.name}\0{number}", compiled, opening))
+        self.by_segment = by_segment
+        self.dated = tuple(dated)
 
     def of_journey(self, journey: Journey) -> CompiledScenario | None:
         """Give the version that a journey runs on; None when the catalog has lost it."""
@@ -67,7 +100,7 @@ class TenantView:
     def version(self, scenario: str, version: str) -> CompiledScenario | None:
         """Give a version of a scenario, the current one or an older one; None: it isn't there."""
         compiled = self.current.get(scenario)
-        if compiled is not None and compiled.version == version:
+        if compiled is not None and (compiled.version == version or not version):
             return compiled
         name = f"{scenario}@{version}"
         pinned: CompiledScenario | None = self._catalog.find("scenario-version", self._tenant, name)

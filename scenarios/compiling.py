@@ -8,7 +8,14 @@ It is what the catalog holds, under section `scenario` by name, and under `scena
 
 from __future__ import annotations
 
-__all__ = ("CompiledScenario", "Opening", "Watching", "compile_scenario")
+__all__ = (
+    "CompiledScenario",
+    "Opening",
+    "Watching",
+    "compile_scenario",
+    "condition_of",
+    "windows_of",
+)
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -23,6 +30,7 @@ from scenarios.duration import parse_duration
 from scenarios.model import (
     Calendar,
     End,
+    Entry,
     ForEach,
     If,
     Notify,
@@ -59,10 +67,12 @@ from scenarios.program import (
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """An event that opens journeys; without one (""), a condition that comes true."""
+    """What opens journeys: `event` for one, and for a condition that comes true the event ""."""
 
     event: str
     condition: Condition | None
+    entry: Entry
+    date: Condition | None = None
 
 
 class Watching(msgspec.Struct, frozen=True):
@@ -102,20 +112,21 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
     places = {step.id: at for at, step in enumerate(layout.program) if not isinstance(step, Ending)}
     watches: dict[str, tuple[Watching, ...]] = {}
     for watch in scenario.watches:
-        made = Watching(watch.name, watch.event, _condition(watch.when), watch.goal)
+        made = Watching(watch.name, watch.event, condition_of(watch.when), watch.goal)
         watches[watch.event] = (*watches.get(watch.event, ()), made)
     windows: dict[str, int] = {}
     for source in filter(None, _expressions(scenario)):
-        for event, window_ms in _windows(parse(source)):
+        for event, window_ms in windows_of(parse(source)):
             windows[event] = max(windows.get(event, 0), window_ms)
     return CompiledScenario(
         scenario=scenario,
         name=scenario.name,
         version=scenario.version,
         openings=tuple(
-            Opening(one.event, _condition(one.when or one.becomes)) for one in scenario.entries
+            Opening(one.event, condition_of(one.when or one.becomes), one, condition_of(one.date))
+            for one in scenario.entries
         ),
-        key=_condition(scenario.key),
+        key=condition_of(scenario.key),
         watches=watches,
         program=tuple(layout.program),
         start=start,
@@ -130,6 +141,7 @@ def _expressions(scenario: Scenario) -> Iterator[str]:
     """Give every expression of a scenario."""
     yield scenario.key
     yield from (entry.when or entry.becomes for entry in scenario.entries)
+    yield from (entry.date for entry in scenario.entries)
     yield from (watch.when for watch in scenario.watches)
     for step in walk(scenario.steps):
         match step:
@@ -150,7 +162,7 @@ def _expressions(scenario: Scenario) -> Iterator[str]:
                 pass
 
 
-def _windows(node: Any) -> Iterator[tuple[str, int]]:
+def windows_of(node: Any) -> Iterator[tuple[str, int]]:
     """Give the events whose times an expression asks for, with how far back it looks (ms)."""
     match node:
         case Method(of=Name(name="contact"), function="count", arguments=(event, window)):
@@ -162,15 +174,16 @@ def _windows(node: Any) -> Iterator[tuple[str, int]]:
             yield str(event.value), 0
         case tuple():
             for part in node:
-                yield from _windows(part)
+                yield from windows_of(part)
         case msgspec.Struct():
             for field in node.__struct_fields__:
-                yield from _windows(getattr(node, field))
+                yield from windows_of(getattr(node, field))
         case _:
             pass
 
 
-def _condition(source: str) -> Condition | None:
+def condition_of(source: str) -> Condition | None:
+    """Compile a condition that was checked; None for an empty one."""
     return _compile(source) if source else None
 
 
@@ -235,14 +248,14 @@ class _Layout:
             items = _compile(step.items)
             loop = Looping(step.id, items, step.variable, step.limit, None, body, after)
         else:
-            loop = Looping(step.id, None, "", step.times, _condition(step.condition), body, after)
+            loop = Looping(step.id, None, "", step.times, condition_of(step.condition), body, after)
         self.program[at] = loop
         return at
 
     def _instruction(self, step: Step, after: int) -> Instruction:
         match step:
             case Wait(id=identity, duration_ms=duration_ms, calendar=calendar):
-                date = _condition(calendar.date) if calendar else None
+                date = condition_of(calendar.date) if calendar else None
                 return Waiting(identity, duration_ms, calendar, date, after)
             case WaitFor():
                 return self._listening(step, after)
@@ -275,7 +288,7 @@ class _Layout:
         listeners: dict[str, tuple[Listener, ...]] = {}
         for branch, waiter in enumerate(step.waiters):
             then = self.lay(waiter.then, after)
-            listener = Listener(_condition(waiter.when), waiter.caught, then, branch)
+            listener = Listener(condition_of(waiter.when), waiter.caught, then, branch)
             listeners[waiter.event] = (*listeners.get(waiter.event, ()), listener)
         otherwise = self.lay(step.otherwise, after)
         return Listening(step.id, listeners, step.timeout_ms, step.look_back_ms, otherwise)

@@ -30,14 +30,17 @@ from engine.vocabulary import (
     SendDirect,
 )
 from scenarios.catalog import Views
+from scenarios.dates import appoint, keep_appointments
 from scenarios.draft import Draft
 from scenarios.entry import enter_by_state, retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
 from scenarios.interpreter import wake
-from scenarios.migration import MoveJourneys
-from scenarios.moving import move_journeys
-from scenarios.opening import open_started
+from scenarios.membership import follow_segments
+from scenarios.migration import MoveBack, MoveJourneys
+from scenarios.moving import move_back, move_journeys, release_held
+from scenarios.opening import enter_by_run, open_started
 from scenarios.permission import answer
+from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
 
@@ -51,8 +54,15 @@ ContactInput = (
     | MaySend
     | OutcomeNotice
     | MoveJourneys
+    | MoveBack
+    | EnterJourney
+    | StopJourneys
+    | LookAnew
+    | ReleaseHeld
     | Wake
 )
+
+_OfRuns = MoveJourneys | MoveBack | EnterJourney | StopJourneys | LookAnew | ReleaseHeld
 
 _NOBODY = Contact()
 
@@ -76,7 +86,7 @@ class ContactMachine:
         """Decide one input. Total and deterministic."""
         tenant = tenant_of(context.key)
         if state is None:
-            if isinstance(body, (MaySend, OutcomeNotice, Wake, MoveJourneys)):
+            if isinstance(body, (MaySend, OutcomeNotice, Wake, *_ONLY_WHO_EXISTS)):
                 return _nobody(body, tenant)
             state = _NOBODY
         elif state.erased_at:
@@ -87,6 +97,8 @@ class ContactMachine:
                 take_event(draft, body)
             case Wake():
                 wake(draft)
+                if draft.dates:
+                    keep_appointments(draft)
             case MaySend():
                 answer(draft, body)
             case OutcomeNotice():
@@ -99,8 +111,15 @@ class ContactMachine:
                 _suppress(draft, body)
             case SendDirect():
                 send_direct(draft, body)
-            case MoveJourneys():
-                move_journeys(draft, body)
+            case (
+                MoveJourneys()
+                | MoveBack()
+                | EnterJourney()
+                | StopJourneys()
+                | LookAnew()
+                | ReleaseHeld()
+            ):
+                _take_run(draft, body)
             case Erase():
                 return _erase(draft, body)
             case _:
@@ -108,10 +127,37 @@ class ContactMachine:
         return _conclude(draft, quiet=isinstance(body, Event) and body.historical)
 
 
+_ONLY_WHO_EXISTS = (MoveJourneys, MoveBack, StopJourneys, LookAnew, ReleaseHeld)
+
+
+def _take_run(draft: Draft, body: _OfRuns) -> None:
+    """Do what a run over many contacts asks."""
+    match body:
+        case MoveJourneys():
+            move_journeys(draft, body)
+        case MoveBack():
+            move_back(draft, body)
+        case EnterJourney():
+            enter_by_run(draft, body)
+        case StopJourneys():
+            draft.stop(body.scenario, body.reason)
+        case LookAnew():
+            follow_segments(draft, everything=True, enter=body.enter)
+            appoint(draft)
+        case ReleaseHeld():
+            release_held(draft, body)
+        case _:
+            assert_never(body)
+
+
 def _conclude(draft: Draft, *, quiet: bool) -> Transition:
     """Let everything follow that a change of the contact entails; `quiet`: nothing opens."""
     if "" in draft.view.by_event and draft.contact is not _NOBODY and not quiet:
         enter_by_state(draft)
+    if draft.view.segments:
+        follow_segments(draft, enter=not quiet)
+    if draft.view.dated and draft.attributes is not draft.contact.attributes:
+        appoint(draft)
     if draft.starting:
         open_started(draft)
     if draft.journeys:
@@ -121,7 +167,7 @@ def _conclude(draft: Draft, *, quiet: bool) -> Transition:
     return draft.transition()
 
 
-def _nobody(body: MaySend | OutcomeNotice | Wake | MoveJourneys, tenant: str) -> Transition:
+def _nobody(body: ContactInput, tenant: str) -> Transition:
     """Answer what only a contact that exists should be asked."""
     if isinstance(body, MaySend):
         refuse = Refuse(body.attempt, "cancelled")
@@ -169,6 +215,7 @@ def _erase(draft: Draft, body: Erase) -> Transition:
         draft.record(
             "journey_ended", journey=journey.id, scenario=journey.scenario, reason="erased"
         )
+        draft.tell_campaign(journey.scenario, "ended", "erased")
     for message_id in (*draft.sends, *draft.directs):
         draft.tell_message(message_id, Cancel("erased"))
     draft.record("contact_erased", reason=body.reason)
@@ -181,9 +228,18 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
         case MaySend():
             refuse = Refuse(body.attempt, "erased")
             return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
-        case OutcomeNotice() | Wake() | Erase() | MoveJourneys():
+        case OutcomeNotice() | Wake() | Erase():
             return Transition(state)
-        case Event() | ContactPut() | ConsentGiven() | MarkSuppressed() | SendDirect():
+        case MoveJourneys() | MoveBack() | StopJourneys() | LookAnew() | ReleaseHeld():
+            return Transition(state)
+        case (
+            Event()
+            | ContactPut()
+            | ConsentGiven()
+            | MarkSuppressed()
+            | SendDirect()
+            | EnterJourney()
+        ):
             dropped = Contact(erased_at=state.erased_at, dropped=state.dropped + 1)
             record = Record("dropped_after_erasure", {"input": type(body).__name__})
             if isinstance(body, SendDirect):

@@ -26,8 +26,7 @@ def do(draft: Draft, step: Score | Tag | Start | Stop | Notify, journey: Journey
             else:
                 draft.starting.append((compiled, journey.event))
         case Stop(scenario=name):
-            for one in [one for one in draft.journeys if one.scenario == name]:
-                draft.end(one, "stopped")
+            draft.stop(name, "stopped")
         case Notify():
             _notify(draft, step, journey)
         case _:

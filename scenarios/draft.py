@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from engine.keyspace import message_key
+from engine.keyspace import message_key, name_of
 from engine.machine import At, Context, Effect, Emit, Record, Tell, Transition
 from engine.vocabulary import Cancel
 from scenarios.catalog import TenantView
@@ -19,6 +19,7 @@ from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
 from scenarios.compiling import CompiledScenario
 from scenarios.program import Condition
+from scenarios.runs import CAMPAIGN_PREFIX
 from scenarios.state import Contact, Journey, JourneySend, Past
 from scenarios.zones import zone_of
 
@@ -31,11 +32,13 @@ class Draft:
     """One decision under way. `starting` has the journeys that `start` steps have asked for."""
 
     __slots__ = (
+        "arms",
         "attributes",
         "consents",
         "contact",
         "context",
         "counts",
+        "dates",
         "directs",
         "dropped",
         "effects",
@@ -48,6 +51,7 @@ class Draft:
         "record_version",
         "scope",
         "scores",
+        "segments",
         "sends",
         "starting",
         "suppressions",
@@ -81,6 +85,9 @@ class Draft:
         self.recent = contact.recent
         self.ordinal = contact.ordinal
         self.times = contact.times
+        self.segments = contact.segments
+        self.dates = contact.dates
+        self.arms = contact.arms
         self.scope = Scope(
             self.attributes,
             self.counts,
@@ -88,6 +95,7 @@ class Draft:
             scores=self.scores,
             tags=self.tags,
             times=self.times,
+            segments=self.segments,
         )
 
     # ---- writing
@@ -146,9 +154,25 @@ class Draft:
         """End a journey from outside: its messages that aren't begun are cancelled."""
         self.replace(journey, None)
         self.record("journey_ended", journey=journey.id, scenario=journey.scenario, reason=reason)
+        self.tell_campaign(journey.scenario, "ended", reason)
         for message_id, send in self.sends.items():
             if send.journey == journey.id:
                 self.tell_message(message_id, Cancel(reason))
+
+    def stop(self, scenario: str, reason: str) -> None:
+        """End all journeys of a scenario, and cancel mail of those that have ended already."""
+        for journey in [one for one in self.journeys if one.scenario == scenario]:
+            self.end(journey, reason)
+        for message_id, send in self.sends.items():
+            if send.scenario == scenario:
+                self.tell_message(message_id, Cancel(reason))
+
+    def tell_campaign(self, scenario: str, what: str, reason: str = "", **more: Any) -> None:
+        """Tell the campaign's feed what became of this contact."""
+        if scenario.startswith(CAMPAIGN_PREFIX):
+            contact = name_of(self.context.key).decode()
+            body = {"campaign": scenario[len(CAMPAIGN_PREFIX) :], "contact": contact, "what": what}
+            self.emit("campaign", {**body, "reason": reason, "at": self.now, **more})
 
     def add_send(self, message_id: bytes, send: JourneySend) -> None:
         """Note that a message of a journey is under way."""
@@ -220,8 +244,11 @@ class Draft:
             self.recent,
             self.ordinal,
             self.times,
+            self.segments,
+            self.dates,
+            self.arms,
         )
-        due = 0
+        due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:
             if journey.due and (not due or journey.due < due):
                 due = journey.due

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.vocabulary import Event
+from engine.vocabulary import Cancel, Event
 from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
@@ -18,7 +18,9 @@ from scenarios.interpreter import advance, caught, due_of, fits, look
 from scenarios.opening import open_journey
 from scenarios.program import Listening, Waiting
 from scenarios.state import Journey, Seen
+from scenarios.variables import send_fields
 
+_OF_MAIL: Final = "mail."  # begins the events that mail gives rise to: clicks, complaints
 _RECENT_MAX: Final = 10  # events of a name kept for those who look back
 
 
@@ -31,6 +33,10 @@ def take_event(draft: Draft, event: Event) -> None:
         draft.note_time(event.name, at, window_ms)
     if event.historical:
         return
+    if event.name.startswith(_OF_MAIL):
+        scenario = event.data.get("scenario")
+        if isinstance(scenario, str):
+            draft.tell_campaign(scenario, event.name, step=event.data.get("step"))
     if event.name in draft.view.looks_back:
         seen = Seen(draft.ordinal, draft.now, event.data)
         kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
@@ -39,7 +45,26 @@ def take_event(draft: Draft, event: Event) -> None:
         compiled = draft.view.of_journey(journey)
         if compiled is not None and not _watched(draft, compiled, journey, event.name, event.data):
             _listen(draft, compiled, journey, event)
+    if draft.sends:
+        _reach_mail(draft, event)
     _enter(draft, event)
+
+
+def _reach_mail(draft: Draft, event: Event) -> None:
+    """Let goals and exits reach mail of journeys that have ended already."""
+    living = {journey.id for journey in draft.contact.journeys}
+    for message_id, send in draft.sends.items():
+        if send.journey in living:
+            continue
+        compiled = draft.view.version(send.scenario, send.version)
+        for watch in compiled.watches.get(event.name, ()) if compiled else ():
+            draft.scope.event = event.data
+            draft.scope.journey = send_fields(send)
+            if draft.holds(watch.condition, watch.name):
+                draft.tell_message(
+                    message_id, Cancel(f"{'goal' if watch.goal else 'exit'}:{watch.name}")
+                )
+                break
 
 
 def _enter(draft: Draft, event: Event) -> None:
@@ -66,6 +91,7 @@ def enter_by_state(draft: Draft) -> None:
         scores=before.scores,
         tags=before.tags,
         times=before.times,
+        segments=before.segments,
     )
     for compiled, opening in draft.view.by_event.get("", ()):
         assert opening.condition is not None
@@ -128,7 +154,7 @@ def retime(draft: Draft) -> None:
         compiled = draft.view.of_journey(journey)
         at = compiled.places.get(journey.step) if compiled else None
         step = compiled.program[at] if compiled and at is not None else None
-        if not isinstance(step, Waiting) or step.calendar is None:
+        if not isinstance(step, Waiting) or step.calendar is None or journey.held:
             continue
         draft.scope.event = journey.event
         due = due_of(draft, step, journey, journey.since)

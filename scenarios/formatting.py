@@ -19,12 +19,22 @@ import yaml
 from engine.errors import InputError, Place
 from scenarios.checking import load
 from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode, parse_document
-from scenarios.language import FORMS
+from scenarios.language import DOCUMENT, FORMS, STEP_KINDS
 
 _WIDTH: Final = 100
 _INDENT: Final = "  "
+_FIRST: Final = ("event", "when", "becomes", "for")
 _ORDER: Final = {
-    key: at for at, key in enumerate(dict.fromkeys(f.key for form in FORMS for f in form.fields))
+    key: at
+    for at, key in enumerate(
+        dict.fromkeys(
+            (
+                *(field.key for form in (DOCUMENT, *STEP_KINDS.values()) for field in form.fields),
+                *_FIRST,
+                *(field.key for form in FORMS for field in form.fields),
+            )
+        )
+    )
 }
 _LAST: Final = ("then", "steps", "timeout", "else")  # what holds steps comes after what is short
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./=(][^\n#]*")

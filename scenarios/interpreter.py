@@ -118,20 +118,25 @@ def _order(journey: Journey) -> tuple[int, bytes]:
 
 def _record_end(draft: Draft, journey: Journey, reason: str) -> None:
     draft.record("journey_ended", journey=journey.id, scenario=journey.scenario, reason=reason)
+    draft.tell_campaign(journey.scenario, "ended", reason)
 
 
 def _run_due(draft: Draft, journey: Journey) -> Journey | None:
+    if journey.scenario in draft.view.paused:
+        draft.record("journey_held", journey=journey.id, step=journey.step)
+        return msgspec.structs.replace(journey, due=0, held=journey.held or journey.due)
     compiled = draft.view.of_journey(journey)
     at = compiled.places.get(journey.step) if compiled else None
     if compiled is None or at is None:
         draft.record("version_missing", journey=journey.id, version=journey.version)
         return msgspec.structs.replace(journey, due=draft.now + _LOST_VERSION_RETRY_MS)
     step = compiled.program[at]
+    meant = journey.held or journey.due
     if isinstance(step, Listening):
         draft.record("branch_taken", journey=journey.id, step=step.id, branch="timeout")
-        return advance(draft, compiled, journey, step.otherwise, journey.due)
+        return advance(draft, compiled, journey, step.otherwise, meant)
     assert isinstance(step, Waiting), f"a journey stands at `{journey.step}`, which doesn't wait"
-    return advance(draft, compiled, journey, step.next, journey.due)
+    return advance(draft, compiled, journey, step.next, meant)
 
 
 # ---- standing

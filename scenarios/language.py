@@ -117,15 +117,48 @@ DOCUMENT: Final = Form(
 )
 ENTRY: Final = Form(
     "entry",
-    "A journey opens when the event arrives and the condition holds, or when a condition comes true.",
+    "What opens a journey; one of: an event, a condition that comes true, a segment, a date, a schedule, a call.",
     (
         Field("event", "event", "the name of the opening event"),
-        Field("when", "condition", "a condition over contact and event"),
+        Field("when", "condition", "a condition over contact and event that must hold, too"),
         Field(
             "becomes",
             "condition",
-            "instead of an event: a condition over contact that an input has made true; a contact "
-            "that is new hasn't changed",
+            "a condition over contact that an input has made true; a contact that is new hasn't changed",
+        ),
+        Field(
+            "segment",
+            "name",
+            "a segment that the contact enters; with `schedule`, whose contacts it is about",
+        ),
+        Field(
+            "on",
+            "choice",
+            "does entering the segment open it, or leaving?",
+            choices=("enter", "leave"),
+            default="enter",
+        ),
+        Field("date", "expression", "a date of the contact, such as `contact.birthday`"),
+        Field("offset", "integer", "days after the date, or before it", least=-3660, most=3660),
+        Field("at", "minute", "the time of that day in the contact's zone", default="midnight"),
+        Field(
+            "every",
+            "choice",
+            "`year`: on each anniversary of the date; 29 February is 28 February in other years",
+            choices=("year",),
+            default="once",
+        ),
+        Field(
+            "schedule",
+            "text",
+            "minute, hour, day of the month, month and day of the week as in cron: `0 9 * * mon`",
+        ),
+        Field("zone", "zone", "the zone of the schedule", default="the tenant's"),
+        Field(
+            "by",
+            "choice",
+            "`api`: a call of POST /v1/scenarios/NAME/journeys; `list`: `veredus scenario enter`",
+            choices=("api", "list"),
         ),
     ),
 )

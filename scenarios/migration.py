@@ -4,12 +4,13 @@ The catalog's section `migration` says, by the scenario's name, what holds: `sta
 is said), `next` (a journey that reaches a waiting step stands there in the new version), or `now` (a
 background run gives every contact `MoveJourneys`). A step that the new version hasn't is replaced by
 `places`, "" ending the journey. Time already waited counts; what is due by that is spread over
-`spread_ms`, so that a move isn't a mass wake. The same input with the versions exchanged reverts it.
+`spread_ms`, so that a move isn't a mass wake. A move keeps where each journey stood; `MoveBack` reverts it for those
+that haven't reached another step since.
 """
 
 from __future__ import annotations
 
-__all__ = ("Migration", "MoveJourneys", "Moved", "moved", "moved_due", "spread")
+__all__ = ("Migration", "MoveBack", "MoveJourneys", "Moved", "moved", "moved_due", "spread")
 
 from collections.abc import Mapping
 from typing import Literal
@@ -34,6 +35,15 @@ class MoveJourneys(msgspec.Struct, frozen=True, tag="move_journeys", array_like=
     scenario: str
     version: str
     places: dict[str, str] = {}
+    spread_ms: int = 0
+    run: str = ""  # names the move, so that it can be reverted
+
+
+class MoveBack(msgspec.Struct, frozen=True, tag="move_back", array_like=True):
+    """Input of a contact: what a run moved, and hasn't gone on since, stands again where it stood."""
+
+    scenario: str
+    run: str
     spread_ms: int = 0
 
 

@@ -50,14 +50,25 @@ class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(_Part, frozen=True):
-    """Which event opens a journey, and the condition it must fulfil ("" for none).
+    """What opens a journey, and the condition that must hold ("" for none).
 
-    Or without an event: the condition that opens it when it comes true (`becomes`).
+    It is one of: an `event`; a condition that comes true (`becomes`); a `segment` that the contact enters (or leaves);
+    a `date` of the contact (an expression), shifted by days, at a minute of day, once or every year; a `schedule`
+    (cron, in `zone`) over all contacts or a segment's; a call of the API or a list (`source`).
     """
 
     event: str = ""
     when: str = ""
     becomes: str = ""
+    segment: str = ""
+    leaves: bool = False
+    date: str = ""
+    offset_days: int = 0
+    at_minute: int = -1
+    yearly: bool = False
+    schedule: str = ""
+    zone: str = ""
+    source: Literal["", "api", "list"] = ""
 
 
 class Watch(_Part, frozen=True):

@@ -1,17 +1,17 @@
-"""Moves journeys to another version of their scenario, in the contact's own decisions."""
+"""Moves journeys to another version of their scenario, in the contact's own decisions, and back."""
 
 from __future__ import annotations
 
-__all__ = ("move_journeys",)
+__all__ = ("move_back", "move_journeys", "release_held")
 
 import msgspec
 
-from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import due_of
-from scenarios.migration import MoveJourneys, moved, moved_due, spread
-from scenarios.program import Waiting
-from scenarios.state import Journey
+from scenarios.migration import MoveBack, MoveJourneys, moved, moved_due, spread
+from scenarios.program import Listening, Waiting
+from scenarios.runs import ReleaseHeld
+from scenarios.state import Earlier, Journey
 
 
 def move_journeys(draft: Draft, body: MoveJourneys) -> None:
@@ -22,31 +22,71 @@ def move_journeys(draft: Draft, body: MoveJourneys) -> None:
         return
     for journey in tuple(draft.journeys):
         if journey.scenario == body.scenario and journey.version != body.version:
-            _move(draft, journey, target, body)
+            step = moved(journey.step, target, body.places).step
+            if step is None:
+                draft.end(journey, "step_removed")
+                continue
+            stood = Earlier(body.run, journey.version, journey.step, journey.visit)
+            earlier = stood if body.run else journey.earlier
+            visit = journey.visit if step.id == journey.step else 1
+            after = msgspec.structs.replace(
+                journey, version=target.version, step=step.id, visit=visit, earlier=earlier
+            )
+            _stand(draft, journey, after, step, body.spread_ms)
 
 
-def _move(draft: Draft, journey: Journey, target: CompiledScenario, body: MoveJourneys) -> None:
-    step = moved(journey.step, target, body.places).step
-    if step is None:
-        draft.end(journey, "step_removed")
+def move_back(draft: Draft, body: MoveBack) -> None:
+    """Let the journeys that a run has moved stand where they stood, unless they have gone on since."""
+    for journey in tuple(draft.journeys):
+        earlier = journey.earlier
+        if journey.scenario != body.scenario or earlier is None or earlier.run != body.run:
+            continue
+        target = draft.view.version(body.scenario, earlier.version)
+        at = target.places.get(earlier.step) if target else None
+        step = target.program[at] if target is not None and at is not None else None
+        if target is None or not isinstance(step, (Waiting, Listening)):
+            draft.record("version_missing", scenario=body.scenario, version=earlier.version)
+            continue
+        after = msgspec.structs.replace(
+            journey, version=target.version, step=step.id, visit=earlier.visit, earlier=None
+        )
+        _stand(draft, journey, after, step, body.spread_ms)
+
+
+def release_held(draft: Draft, body: ReleaseHeld) -> None:
+    """Let what a pause has held be due, spread by the journey's id."""
+    for journey in tuple(draft.journeys):
+        if journey.scenario == body.scenario and journey.held and not journey.due:
+            due = spread(journey, draft.now, draft.now, body.spread_ms)
+            draft.record("journey_released", journey=journey.id, step=journey.step, due=due)
+            draft.replace(journey, msgspec.structs.replace(journey, due=due))
+
+
+def _stand(
+    draft: Draft, journey: Journey, after: Journey, step: Waiting | Listening, spread_ms: int
+) -> None:
+    """Put a journey at a step; it is due as if it had stood there since it stood where it did."""
+    due = _due(draft, after, step, spread_ms)
+    if due is None:
+        draft.end(journey, "no_date")
         return
-    if isinstance(step, Waiting) and step.calendar is not None:
-        draft.scope.event = journey.event
-        found = due_of(draft, step, journey, journey.since)
-        if found is None:
-            draft.end(journey, "no_date")
-            return
-        due = spread(journey, found, draft.now, body.spread_ms)
-    else:
-        due = moved_due(journey, step, draft.now, body.spread_ms)
+    if journey.held and not journey.due:
+        due = 0  # its scenario is paused
     draft.record(
         "journey_moved",
         journey=journey.id,
         scenario=journey.scenario,
         before=journey.version,
-        after=target.version,
+        after=after.version,
         step=step.id,
         due=due,
     )
-    after = msgspec.structs.replace(journey, version=target.version, step=step.id, due=due)
-    draft.replace(journey, after)
+    draft.replace(journey, msgspec.structs.replace(after, due=due))
+
+
+def _due(draft: Draft, journey: Journey, step: Waiting | Listening, spread_ms: int) -> int | None:
+    if not isinstance(step, Waiting) or step.calendar is None:
+        return moved_due(journey, step, draft.now, spread_ms)
+    draft.scope.event = journey.event
+    found = due_of(draft, step, journey, journey.since)
+    return None if found is None else spread(journey, found, draft.now, spread_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("open_journey", "open_started")
+__all__ = ("enter_by_run", "open_journey", "open_started")
 
 from typing import Any, Final
 
@@ -10,23 +10,60 @@ from engine.ids import journey_id
 from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import advance
+from scenarios.model import Entry
+from scenarios.runs import EnterJourney
 from scenarios.state import JOURNEYS_MAX, Journey
 
 _KEY_LENGTH_MAX: Final = 200
 _STARTS_MAX: Final = 20  # in one decision: scenarios that start each other end there
 
 
-def open_journey(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> None:
-    """Open a journey by an event's data, unless a rule forbids it; a refusal is recorded."""
+def open_journey(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> str:
+    """Open a journey by an event's data, unless a rule forbids it; a refusal is recorded, and given back."""
     key = _key(draft, compiled, data)
     reason = "no_key" if key is None else _forbidden(draft, compiled, key)
     if reason:
         draft.record("entry_refused", scenario=compiled.name, reason=reason)
-        return
+        return reason
     assert key is not None
     for other in _in_the_way(draft, compiled, key):
         draft.end(other, "restarted" if other.scenario == compiled.name else "displaced")
     _begin(draft, compiled, key, data)
+    return ""
+
+
+def enter_by_run(draft: Draft, body: EnterJourney) -> None:
+    """Open a journey because a run says so. What became of a campaign's is told on its feed."""
+    reason = _entered(draft, body)
+    if reason in {"not_published", "not_an_entry", "not_a_member", "condition"}:
+        draft.record("entry_refused", scenario=body.scenario, reason=reason)
+    if body.source == "campaign" and reason != "not_a_member":
+        draft.tell_campaign(body.scenario, "refused" if reason else "entered", reason)
+
+
+def _entered(draft: Draft, body: EnterJourney) -> str:
+    """Open the journey; give the reason where a rule forbids it."""
+    compiled = draft.view.current.get(body.scenario)
+    if compiled is None:
+        return "not_published"
+    if body.segment:
+        stay = draft.segments.get(body.segment)
+        if stay is None or not stay.at(body.as_of or draft.now):
+            return "not_a_member"
+    found = [one for one in compiled.openings if _is_entry(one.entry, body)]
+    if not found:
+        return "not_an_entry"
+    for opening in found:
+        draft.scope.event = body.data
+        if draft.holds(opening.condition, compiled.name):
+            return open_journey(draft, compiled, body.data)
+    return "condition"
+
+
+def _is_entry(entry: Entry, body: EnterJourney) -> bool:
+    if body.source == "schedule":
+        return bool(entry.schedule) and entry.segment == body.segment
+    return body.source == "campaign" or entry.source == body.source
 
 
 def open_started(draft: Draft) -> None:
@@ -54,6 +91,8 @@ def _key(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> str 
 def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
     """Tell which rule forbids the journey; "" for none."""
     scenario = compiled.scenario
+    if compiled.name in draft.view.paused:
+        return "paused"
     past = draft.past.get(f"{compiled.name}\0{key}" if key else compiled.name)
     if past is not None and scenario.reentry == "never":
         return "never_again"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __all__ = ("answer",)
 
+from typing import Final
+
 from engine.vocabulary import MaySend, Permit, Refuse, RefuseReason
 from scenarios.calendar import within
 from scenarios.draft import Draft
@@ -49,11 +51,19 @@ def _leave(draft: Draft, send: JourneySend, reason: RefuseReason) -> None:
                 return
 
 
+_PAUSE_ASK_MS: Final = (
+    120_000  # a message of a paused scenario asks again after so long, and up to twice that
+)
+
+
 def _objection(
     draft: Draft, body: MaySend, under_way: JourneySend | Direct
 ) -> tuple[RefuseReason, int | None] | None:
     """Give the first reason against it, with the time to ask again."""
     settings = draft.view.settings
+    if isinstance(under_way, JourneySend) and under_way.scenario in draft.view.paused:
+        again = _PAUSE_ASK_MS + int.from_bytes(body.message_id[-3:]) % _PAUSE_ASK_MS
+        return "paused", draft.now + again
     if "" in draft.suppressions or body.stream in draft.suppressions:
         return "suppressed", None
     if body.stream not in settings.streams_without_consent:

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 __all__ = ("Reading", "read")
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from scenarios.cron import CronMistake, parse_cron
 from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode
 from scenarios.language import DOCUMENT, PARTS
 from scenarios.mistakes import Mistake
 from scenarios.model import Entry, Reentry, Scenario, Watch
-from scenarios.scalars import Written, join
+from scenarios.scalars import Standing, Written, join
 from scenarios.steps import StepReader
+
+_OPENINGS: Final = ("becomes", "event", "segment", "date", "schedule", "by")
+_BELONGS: Final = {
+    "on": "segment",
+    "offset": "date",
+    "at": "date",
+    "every": "date",
+    "zone": "schedule",
+}
 
 
 class Reading(msgspec.Struct):
@@ -93,21 +103,59 @@ class _Reader(StepReader):
                 continue
             items = self.form(item, form, path) or {}
             self._one_opening(item, items, path)
-            event = self.scalar(form, items, "event", path)
-            condition = self.condition(items.get("when"), join(path, "when"), "entry", event)
-            becomes = self.condition(items.get("becomes"), join(path, "becomes"), "state")
-            entries.append(Entry(event, condition, becomes))
+            entries.append(self._entry(items, path))
         return tuple(entries)
 
+    def _entry(self, items: dict[str, Node], path: str) -> Entry:
+        form = PARTS["entry"]
+        event = self.scalar(form, items, "event", path)
+        standing: Standing = "entry" if event or "by" in items else "state"
+        source: Any = self.scalar(form, items, "by", path)
+        return Entry(
+            event,
+            self.condition(items.get("when"), join(path, "when"), standing, event),
+            self.condition(items.get("becomes"), join(path, "becomes"), "state"),
+            segment=self.scalar(form, items, "segment", path),
+            leaves=self.scalar(form, items, "on", path) == "leave",
+            date=self.expression(items.get("date"), join(path, "date"), "state", "dyn"),
+            offset_days=self.integer(form, items, "offset", path, 0),
+            at_minute=self.minute(items, "at", path),
+            yearly=self.scalar(form, items, "every", path) == "year",
+            schedule=self._schedule(items.get("schedule"), join(path, "schedule")),
+            zone=self.scalar(form, items, "zone", path),
+            source=source,
+        )
+
+    def _schedule(self, node: Node | None, path: str) -> str:
+        if node is None:
+            return ""
+        text = self.text(node, PARTS["entry"].field("schedule"), path)
+        try:
+            parse_cron(text)
+        except CronMistake as mistake:
+            self.mistake(node, path, str(mistake), "write `0 9 * * mon`: at 09:00 on Mondays")
+        return text
+
     def _one_opening(self, node: Node, items: dict[str, Node], path: str) -> None:
+        """Find forms that say nothing, or two things at once."""
         if not isinstance(node, MappingNode):
             return
-        if "becomes" in items and ("event" in items or "when" in items):
-            mend = "make them two entries, `- event: …` and `- becomes: …`"
-            self.mistake(node, path, "`becomes` stands for itself", mend)
-        elif "becomes" not in items and "event" not in items:
+        said = [key for key in _OPENINGS if key in items]
+        if "schedule" in said and "segment" in said:
+            said.remove("segment")
+        if not said:
             mend = "add `event:`, the name of the opening event"
             self.mistake(node, path, "entry has no `event`", mend)
+        elif len(said) > 1:
+            mend = f"make them two entries, `- {said[0]}: …` and `- {said[1]}: …`"
+            self.mistake(node, path, f"`{said[0]}` stands for itself", mend)
+        elif "when" in items and said == ["becomes"]:
+            self.mistake(node, path, "`becomes` stands for itself", "join the two by `&&`")
+        for key, owner in _BELONGS.items():
+            if key in items and owner not in items:
+                self.mistake(
+                    items[key], join(path, key), f"`{key}` needs `{owner}`", f"add `{owner}:`"
+                )
 
     def _watches(self, node: Node | None, key: str, *, goal: bool) -> tuple[Watch, ...]:
         form, watches = PARTS["watch"], []

@@ -25,6 +25,7 @@ def send_message(draft: Draft, send: model.Send, journey: Journey, visit: int, m
     reason = "no_address" if not domain else "" if _has_room(draft) else "too_many_under_way"
     if reason:
         draft.record("send_skipped", journey=journey.id, step=send.id, reason=reason)
+        draft.tell_campaign(journey.scenario, "unsent", reason)
         return
     draft.add_send(identity, _under_way(send, journey, visit))
     body = Send(
@@ -44,6 +45,7 @@ def send_message(draft: Draft, send: model.Send, journey: Journey, visit: int, m
     )
     draft.tell_message(identity, body)
     draft.record("send_decided", journey=journey.id, step=send.id, message=identity, due=meant)
+    draft.tell_campaign(journey.scenario, "sent", step=send.id)
 
 
 def _has_room(draft: Draft) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Cap", "ContactSettings", "QuietHours")
+__all__ = ("Cap", "ContactSettings", "Pause", "QuietHours")
 
 from typing import Literal
 
@@ -47,3 +47,9 @@ class ContactSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     streams_without_consent: tuple[str, ...] = (TRANSACTIONAL,)
     caps: tuple[Cap, ...] = ()
     quiet_hours: QuietHours | None = None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Since when a scenario stands still, ms; 0: it doesn't. In the catalog as section `pause`."""
+
+    since: int = 0

@@ -11,10 +11,12 @@ __all__ = (
     "UNDER_WAY_MAX",
     "Contact",
     "Direct",
+    "Earlier",
     "Exposure",
     "Journey",
     "JourneySend",
     "Loop",
+    "Membership",
     "Past",
     "Points",
     "Seen",
@@ -38,10 +40,20 @@ class Loop(msgspec.Struct, frozen=True, array_like=True):
     items: Annotated[list[Any], Personal] = []
 
 
+class Earlier(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a journey stood before a run moved it to another version, so that the move can be reverted."""
+
+    run: str
+    version: str
+    step: str
+    visit: int = 1
+
+
 class Journey(msgspec.Struct, frozen=True, array_like=True):
     """One run through a scenario, standing at a waiting step since `since`. `due` 0: no time is set.
 
-    `ordinal` is that of the event that opened it; `visits` counts the steps within loops.
+    `ordinal` is that of the event that opened it; `visits` counts the steps within loops. `held`: when it came due
+    while its scenario was paused; it stands still until the pause is over.
     """
 
     id: bytes
@@ -58,6 +70,8 @@ class Journey(msgspec.Struct, frozen=True, array_like=True):
     ordinal: int = 0
     visits: dict[str, int] = {}
     loops: dict[str, Loop] = {}
+    held: int = 0
+    earlier: Earlier | None = None
 
 
 class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -122,6 +136,17 @@ class Points(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return float(self.value * 0.5 ** ((now - self.changed_at) / self.half_life_ms))
 
 
+class Membership(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Since when a contact is in a segment, and until when it was (0: it still is), ms."""
+
+    since: int
+    until: int = 0
+
+    def at(self, moment: int) -> bool:
+        """Tell whether it was in at a moment. Only the last stay is known."""
+        return self.since <= moment and (not self.until or self.until > moment)
+
+
 class Seen(msgspec.Struct, frozen=True, array_like=True):
     """A recent event, kept where a scenario may look back for it."""
 
@@ -150,3 +175,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     recent: dict[str, tuple[Seen, ...]] = {}
     ordinal: int = 0
     times: dict[str, tuple[int, ...]] = {}  # of events that a scenario counts within a window, ms
+    segments: dict[str, Membership] = {}
+    dates: dict[
+        str, int
+    ] = {}  # when a date entry opens next, by scenario NUL number of the entry, ms
+    arms: dict[str, str] = {}  # variants of experiments that decide themselves, by salt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("journey_fields", "template_variables")
+__all__ = ("journey_fields", "send_fields", "template_variables")
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,15 +31,19 @@ def template_variables(
     """Give a template `contact`, `event` and `journey`; a direct message brings its own beside `contact`."""
     if isinstance(under_way, Direct):
         return {"contact": attributes, **under_way.variables}
-    journey = {
-        **under_way.caught,
-        "id": under_way.journey.hex(),
-        "scenario": under_way.scenario,
-        "version": under_way.version,
-        "step": under_way.step,
-        "visit": under_way.visit,
-        "opened_at": under_way.opened_at,
-        "key": under_way.key,
-        "event": under_way.event,
+    return {"contact": attributes, "event": under_way.event, "journey": send_fields(under_way)}
+
+
+def send_fields(send: JourneySend) -> dict[str, Any]:
+    """Give `journey` as it was when it sent."""
+    return {
+        **send.caught,
+        "id": send.journey.hex(),
+        "scenario": send.scenario,
+        "version": send.version,
+        "step": send.step,
+        "visit": send.visit,
+        "opened_at": send.opened_at,
+        "key": send.key,
+        "event": send.event,
     }
-    return {"contact": attributes, "event": under_way.event, "journey": journey}

@@ -189,10 +189,20 @@ def _contact_method(function: str, name: str) -> Closure:
             return _days_since(name)
         case "tagged":
             return lambda scope: name in scope.tags
+        case "in_segment":
+            return _in_segment(name)
         case "score":
             return lambda scope: scope.scores[name].at(scope.now) if name in scope.scores else 0.0
         case _:
             raise AssertionError(f"`kinds` lets no contact.{function}() pass")
+
+
+def _in_segment(name: str) -> Closure:
+    def inside(scope: Scope) -> bool:
+        stay = scope.segments.get(name)
+        return stay is not None and not stay.until
+
+    return inside
 
 
 def _count_within(event: str, window_ms: int) -> Closure:

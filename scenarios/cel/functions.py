@@ -103,7 +103,13 @@ METHODS: Final[dict[str, Function]] = {
     "startsWith": Function((_TEXT, _TEXT), "bool", _starts_with, "does it begin with the other?"),
     "endsWith": Function((_TEXT, _TEXT), "bool", _ends_with, "does it end with the other?"),
 }
-CONTACT_METHODS: Final = {"count": "int", "days_since": "int", "score": "double", "tagged": "bool"}
+CONTACT_METHODS: Final = {
+    "count": "int",
+    "days_since": "int",
+    "score": "double",
+    "tagged": "bool",
+    "in_segment": "bool",
+}
 """What `contact` can be asked by a name in quotes, with the kind it gives."""
 
 EVENT_METHODS: Final = frozenset({"count", "days_since"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("JOURNEY_FIELDS", "Decaying", "Scope")
+__all__ = ("JOURNEY_FIELDS", "Decaying", "Scope", "Staying")
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -20,6 +20,14 @@ class Decaying(Protocol):
         """Give its value at a time in ms."""
 
 
+class Staying(Protocol):
+    """A stay in a segment as an expression sees it; `until` 0: it isn't over."""
+
+    @property
+    def until(self) -> int:
+        """When it ended, ms."""
+
+
 class Scope:
     """The variables of one evaluation. One object is used again for all conditions of a decision."""
 
@@ -30,6 +38,7 @@ class Scope:
         "journey",
         "now",
         "scores",
+        "segments",
         "tags",
         "times",
         "variables",
@@ -45,6 +54,7 @@ class Scope:
         scores: Mapping[str, Decaying] = _NOTHING,
         tags: Mapping[str, int] = _NOTHING,
         times: Mapping[str, tuple[int, ...]] = _NOTHING,
+        segments: Mapping[str, Staying] = _NOTHING,
     ) -> None:
         self.attributes = attributes
         self.counts = counts
@@ -54,4 +64,5 @@ class Scope:
         self.scores = scores
         self.tags = tags
         self.times = times
+        self.segments = segments
         self.variables: dict[str, Any] = {}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from engine.keyspace import EntityKey, contact_key, name_of
-from engine.machine import At, Context, Record, Tell, Transition, Wake
+from engine.machine import At, Context, Emit, Record, Tell, Transition, Wake
 from engine.vocabulary import Send
 from scenarios.checking import load
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
 from scenarios.migration import Migration
+from scenarios.segments import compile_segment, load_segment
 from scenarios.state import Contact
 
 
@@ -25,6 +27,7 @@ class Catalog:
         self.migrations: dict[str, Migration] = {}
         self._current: dict[str, CompiledScenario] = {}
         self._versions: dict[str, CompiledScenario] = {}
+        self.others: dict[str, dict[str, Any]] = {}
         for text in texts:
             self.publish(text)
 
@@ -50,7 +53,17 @@ class Catalog:
         return self.settings.get(name) if section == "setting" else None
 
     def all(self, section: str, tenant: str) -> Mapping[str, Any]:
-        return self._current if section == "scenario" else {}
+        return self._current if section == "scenario" else self.others.get(section, {})
+
+    def put(self, section: str, name: str, value: Any) -> None:
+        """Publish something of another section."""
+        self.others.setdefault(section, {})[name] = value
+        self.version += 1
+
+    def segment(self, name: str, when: str) -> None:
+        """Publish a segment."""
+        text = f"segment: {name}\nwhen: {json.dumps(when)}\n"
+        self.put("segment", name, compile_segment(load_segment(text)))
 
 
 class World:
@@ -66,6 +79,7 @@ class World:
         self.sent: list[tuple[int, str, bytes, Send]] = []
         self.told: list[Tell] = []
         self.records: list[Record] = []
+        self.emitted: list[Emit] = []
         self.now = 0
         self.inputs = 0
         self.transitions = 0
@@ -87,6 +101,8 @@ class World:
         for effect in transition.effects:
             if isinstance(effect, Record):
                 self.records.append(effect)
+            elif isinstance(effect, Emit):
+                self.emitted.append(effect)
             elif isinstance(effect, Tell):
                 self.told.append(effect)
                 if isinstance(effect.body, Send):
