@@ -65,9 +65,10 @@ class WorkerShell:
 
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
-        hello = await self._worker.start()
+        return wire.encode(await self._worker.start(self._known))
+
+    async def _known(self, hello: wire.Hello) -> None:
         await _register(self._controller, self._role, hello)
-        return wire.encode(hello)
 
     async def connect(self, handles: list[Any], index: int, egress: Any) -> None:
         """Hear of the other workers, which of them this is, and the egress, if it is another actor. Idempotent."""

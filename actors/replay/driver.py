@@ -20,7 +20,7 @@ import structlog
 
 from actors.cluster import Cluster, WorkerHandle, WorkerLostError
 from actors.replay.rows import LogRow
-from actors.worker.wire import Arriving, Hello, WireArrival, WorkerStatus
+from actors.worker.wire import Arriving, WireArrival, WorkerStatus
 from engine.errors import CapacityError
 from engine.keyspace import Keyspace, contact_key
 from engine.vocabulary import ContactPut
@@ -66,7 +66,6 @@ class Driver:
         self._progress = progress
         self._statuses: dict[int, WorkerStatus] = {}
         self._known: dict[bytes, bytes] = {}
-        self.hellos: list[Hello] = []
         self.events = 0
         self.steps = 0
         self.now = begin
@@ -157,7 +156,7 @@ class Driver:
                 return await call()
             except WorkerLostError as error:
                 log.warning("worker_lost", worker=worker.index, error=str(error))
-                self.hellos.append(await self._cluster.revive(worker))
+                await self._cluster.revive(worker)
             except CapacityError as error:
                 await asyncio.sleep(error.retry_after_s)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from actors.controller import Member
 from actors.worker.pulse import Beat, pulse_path, read_pulse
-from actors.worker.wire import Hello
 
 ATTEMPTING_MIN = 50
 LOOK_S = 0.0005
@@ -70,11 +69,11 @@ def _rich(beat: Beat) -> bool:
     return beat.begun > 0 and beat.unconfirmed > 0
 
 
-def phases_met(hellos: Sequence[Hello | Member]) -> Counter[str]:
+def phases_met(members: Sequence[Member]) -> Counter[str]:
     """Count what kills met, by the phase that each message was in."""
     met: Counter[str] = Counter()
-    for hello in hellos:
-        met["handed over, not begun"] += hello.never_begun
-        met["in the air"] += hello.in_the_air
-        met["outcome unconfirmed"] += hello.concluded
+    for member in members:
+        met["handed over, not begun"] += member.never_begun
+        met["in the air"] += member.in_the_air
+        met["outcome unconfirmed"] += member.concluded
     return met

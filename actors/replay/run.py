@@ -155,7 +155,7 @@ async def _drive(
     if options.sent is not None:
         outcomes.write_sent(options.sent, _message_id_domain(options.config))
     statuses = driver.statuses
-    egresses = [one for one in (await cluster.controller()).members if one.role == "egress"]
+    members = (await cluster.controller()).members
     arrived = sum(twin.twin.counts().taken.values()) if twin is not None else 0
     return Replayed(
         survey=surveyed,
@@ -168,10 +168,9 @@ async def _drive(
         log_end=driver.now,
         started_ms=int(started * 1000),
         arrived=arrived,
-        in_the_air=sum(hello.in_the_air for hello in driver.hellos)
-        + sum(one.in_the_air for one in egresses),
-        kills=len(driver.hellos) + sum(one.restarts for one in egresses),
-        phases=phases_met([*driver.hellos, *egresses]),
+        in_the_air=sum(one.in_the_air for one in members),
+        kills=sum(one.restarts for one in members),
+        phases=phases_met(members),
         journeys_waiting=sum(status.facts.get("timers:c", 0) for status in statuses),
         timeline=timeline,
     )

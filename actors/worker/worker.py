@@ -68,6 +68,8 @@ class Worker:
         self._soon: asyncio.TimerHandle | None = None
         self._quiet: list[asyncio.Future[None]] = []
         self._parts: Assembly | None = None
+        self._starting = asyncio.Lock()
+        self._begun = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: EgressLink | None = None
         self._found = Recovered()
@@ -80,27 +82,51 @@ class Worker:
 
     # ---- life
 
-    async def start(self) -> wire.Hello:
-        """Open the store, settle what a former life left in the air, and begin. Idempotent."""
-        if self._parts is None:
-            self._loop = asyncio.get_running_loop()
-            self._parts = await assemble(self._settings, self.now, self._outcomes_came, self._ports)
-            if self._log_time is None:
-                self._latest = max(p.meta.now for p in self.host.partitions.values())
-            self._desk.look(self._loop.time())
-            self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
-            if isinstance(self._parts.egress, RemoteEgress):
-                self._link = EgressLink(self._parts.egress, self._wake.set, self._outcomes_came)
-            self._found = recover(self._parts)
-            self._inputs.answers += self._found.answers
-            self._spawn(self._run())
-            self._spawn(self._keep_house())
-            self._send_tells(self.host.outboxes())
-            self._wake.set()
+    async def start(
+        self, known: Callable[[wire.Hello], Awaitable[None]] | None = None
+    ) -> wire.Hello:
+        """Open the store, settle what a former life left in the air, and begin. Idempotent.
+
+        Args:
+            known: hears what was found of former lives before any of it is settled, so that whoever counts lives
+                counts each; it must come back by itself when nobody listens.
+        """
+        async with self._starting:
+            if self._parts is None:
+                await self._open()
+            hello = self._hello()
+            if known is not None:
+                await known(hello)
+            if not self._begun:
+                self._begin()
+        return hello
+
+    async def _open(self) -> None:
+        """Open the store and look at what former lives left; nothing of it is settled yet."""
+        self._loop = asyncio.get_running_loop()
+        self._parts = await assemble(self._settings, self.now, self._outcomes_came, self._ports)
+        if self._log_time is None:
+            self._latest = max(p.meta.now for p in self.host.partitions.values())
+        self._desk.look(self._loop.time())
+        self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
+        if isinstance(self._parts.egress, RemoteEgress):
+            self._link = EgressLink(self._parts.egress, self._wake.set, self._outcomes_came)
+        self._found = recover(self._parts)
+
+    def _begin(self) -> None:
+        """Let the loop turn: what was found is settled with its first tick."""
+        self._begun = True
+        self._inputs.answers += self._found.answers
+        self._spawn(self._run())
+        self._spawn(self._keep_house())
+        self._send_tells(self.host.outboxes())
+        self._wake.set()
+
+    def _hello(self) -> wire.Hello:
         found = self._found
         return wire.Hello(
             self._settings.index,
-            self._parts.egress.incarnation,
+            self._need().egress.incarnation,
             os.getpid(),
             len(self.host.partitions),
             found.held,

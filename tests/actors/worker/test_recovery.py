@@ -9,7 +9,7 @@ import pytest
 
 from actors.worker.assembly import Ports, assemble, machines_of
 from actors.worker.recovery import Recovered, recover
-from actors.worker.wire import AdmitBatch, NotStartedError, WorkerSettings
+from actors.worker.wire import AdmitBatch, Hello, NotStartedError, WorkerSettings
 from actors.worker.worker import Worker
 from deliverability.message import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
@@ -120,3 +120,33 @@ def test_a_new_life_that_is_called_before_it_was_started_says_so(tmp_path: Path)
     worker = Worker(settings_of(tmp_path))
     with pytest.raises(NotStartedError):
         asyncio.run(worker.admit(AdmitBatch([])))
+
+
+def test_each_life_is_heard_of_before_anything_of_its_former_ones_is_settled(
+    tmp_path: Path,
+) -> None:
+    """One that dies before it was heard of leaves the same for the next: a doubt is counted before it is settled."""
+    settings = settings_of(tmp_path)
+    die_with_a_message_in_hand(settings)
+    written = ledger(settings)
+    written.begin(MESSAGE, 1)
+    written.close()
+    heard: list[tuple[int, int]] = []
+
+    async def dies(_: Hello) -> None:
+        raise ConnectionError("killed while it registers")
+
+    async def lives() -> None:
+        worker = Worker(settings)
+
+        async def known(hello: Hello) -> None:
+            heard.append((hello.in_the_air, worker.status().ticks))
+
+        with pytest.raises(ConnectionError):
+            await worker.start(dies)
+        await worker.start(known)
+        await worker.start()
+        await worker.stop()
+
+    asyncio.run(lives())
+    assert heard == [(1, 0)]
