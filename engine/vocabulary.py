@@ -209,3 +209,4 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     contact: bytes = b""  # the contact's key
     epoch: int = 0  # of the partition that handed it over
+    topic: str = ""  # of consent
