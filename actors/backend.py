@@ -41,7 +41,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, OutcomeKind, SendDirect
+from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, SendDirect
 
 ContactInput = Event | ContactPut | ConsentGiven | Erase
 """What arrives for a contact. (`SendDirect` comes by `send`, through its idempotency key.)"""
@@ -145,7 +145,7 @@ class OutcomeEntry(msgspec.Struct, frozen=True):
 
     message_id: str
     contact: str
-    kind: OutcomeKind
+    kind: str  # how it ended (delivered, bounced, suppressed, ...), or what came back (returned, complained, ...)
     attempt: int
     at_ms: int
     final: bool

@@ -9,7 +9,16 @@ or is in doubt. Outcomes are kept until the partition that owns the message conf
 
 from __future__ import annotations
 
-__all__ = ("Asked", "Concluded", "Egress", "EgressSettings", "Hand", "Ledger", "lane_name")
+__all__ = (
+    "Asked",
+    "Concluded",
+    "Egress",
+    "EgressSettings",
+    "Guard",
+    "Hand",
+    "Ledger",
+    "lane_name",
+)
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
@@ -17,7 +26,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from deliverability.message import AttemptOutcome
+from deliverability.message import SUPPRESSED, AttemptOutcome
 from engine.host import CreditOffer
 from engine.machine import Credit
 from engine.vocabulary import Message
@@ -49,6 +58,20 @@ class Ledger(Protocol):
         """Write that the partition has the outcome durably."""
 
 
+class Guard(Protocol):
+    """Knows to whom no mail may go. `deliverability.suppression.view`."""
+
+    @property
+    def edition(self) -> int:
+        """Grows whenever somebody was added or taken off."""
+
+    def fresh(self) -> bool:
+        """Tell whether it is up to date within the stated bound; when not, nothing may begin."""
+
+    def refuses(self, message: Message) -> str:
+        """Tell why a message may not go, or ""."""
+
+
 class Hand(msgspec.Struct):
     """One message in hand."""
 
@@ -58,6 +81,8 @@ class Hand(msgspec.Struct):
     started_at: int = 0
     cancelled: bool = False
     fenced: bool = False
+    edition: int = -1  # of the guard, when it was asked
+    suppressed: str = ""
 
 
 class Concluded(msgspec.Struct, frozen=True):
@@ -110,6 +135,7 @@ class Egress:
         holder: the name under which messages are held.
         incarnation: which life of the holder this is; credits of another one are worth nothing.
         ledger: durable marks.
+        guard: knows to whom no mail may go; None: there is no such list.
     """
 
     def __init__(
@@ -118,11 +144,13 @@ class Egress:
         incarnation: int,
         ledger: Ledger,
         settings: EgressSettings | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.holder = holder
         self.incarnation = incarnation
         self.settings = settings or EgressSettings()
         self._ledger = ledger
+        self._guard = guard
         self._hands: dict[bytes, Hand] = {}
         self._queues: dict[str, tuple[deque[Hand], deque[Hand], deque[Hand]]] = {}  # by class
         self._lanes: dict[bytes, _Lane] = {}
@@ -144,7 +172,7 @@ class Egress:
 
         With several `askers` each may have an equal part, of which this one `has` so much in hand or granted.
         """
-        if self.draining:
+        if self.draining or (self._guard is not None and not self._guard.fresh()):
             return None
         settings = self.settings
         account = self._lanes.get(lane)
@@ -215,7 +243,13 @@ class Egress:
     # ---- for connections
 
     def take(self, route: str, now: int) -> Message | None:
-        """Give the next message to start on a route: the most urgent class first, then in order."""
+        """Give the next message to start on a route: the most urgent class first, then in order.
+
+        None while it isn't known who is suppressed: what waits goes back when its time is over.
+        """
+        guard = self._guard
+        if guard is not None and not guard.fresh():
+            return None
         for queue in self._queue(route):
             while queue:
                 hand = queue.popleft()
@@ -223,6 +257,9 @@ class Egress:
                     continue
                 if now > hand.message.not_after:
                     self._drop(hand, "unattempted")
+                    continue
+                if guard is not None and self._is_suppressed(hand, guard):
+                    self._drop(hand, "cancelled", hand.suppressed)
                     continue
                 hand.state = "started"
                 hand.started_at = now
@@ -238,6 +275,9 @@ class Egress:
             return False
         if hand.epoch < self._floors.get(message.message_id[:4], 0):
             return False
+        guard = self._guard
+        if guard is not None and (not guard.fresh() or self._is_suppressed(hand, guard)):
+            return False
         self._ledger.begin(message.message_id, message.attempt)
         hand.state = "begun"
         self.begun += 1
@@ -246,13 +286,16 @@ class Egress:
     def withdrawn(self, message: Message) -> bool:
         """Tell whether a started message was cancelled meanwhile."""
         hand = self._hands.get(message.message_id)
-        return hand is not None and hand.cancelled
+        return hand is not None and (hand.cancelled or bool(hand.suppressed))
 
     def conclude(self, message: Message, outcome: AttemptOutcome) -> None:
         """Take the one outcome of an attempt."""
         hand = self._hands.get(message.message_id)
         if hand is None or hand.message.attempt != message.attempt:
             return  # given back before: the partition has its answer
+        if hand.suppressed and outcome.kind == "cancelled":
+            cause, text = SUPPRESSED, hand.suppressed
+            outcome = msgspec.structs.replace(outcome, cause=cause, text=text)
         self._remove(hand)
         self._keep(Concluded(message, outcome))
 
@@ -380,13 +423,27 @@ class Egress:
             account.in_hand -= 1
             account.concluded += 1
 
-    def _drop(self, hand: Hand, kind: Literal["unattempted", "cancelled"]) -> None:
-        self._remove(hand)
-        self._give_back(hand.message, kind)
+    def _is_suppressed(self, hand: Hand, guard: Guard) -> bool:
+        """Ask, unless nobody was added since it was asked."""
+        if hand.edition != guard.edition:
+            hand.suppressed = guard.refuses(hand.message)
+            hand.edition = guard.edition
+        return bool(hand.suppressed)
 
-    def _give_back(self, message: Message, kind: Literal["unattempted", "cancelled"]) -> None:
+    def _drop(
+        self, hand: Hand, kind: Literal["unattempted", "cancelled"], suppressed: str = ""
+    ) -> None:
+        self._remove(hand)
+        self._give_back(hand.message, kind, suppressed)
+
+    def _give_back(
+        self, message: Message, kind: Literal["unattempted", "cancelled"], suppressed: str = ""
+    ) -> None:
         """Answer for what was never begun; no ledger entry, since no mark means just this."""
-        concluded = Concluded(message, AttemptOutcome(message.attempt, kind))
+        outcome = AttemptOutcome(message.attempt, kind)
+        if suppressed:
+            outcome = AttemptOutcome(message.attempt, kind, SUPPRESSED, text=suppressed)
+        concluded = Concluded(message, outcome)
         self._concluded[message.message_id, message.attempt] = concluded
         self._fresh.append(concluded)
 

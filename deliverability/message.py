@@ -14,6 +14,7 @@ from __future__ import annotations
 
 __all__ = (
     "QUEUED",
+    "SUPPRESSED",
     "AttemptOutcome",
     "CancelAttempt",
     "MessageMachine",
@@ -31,6 +32,7 @@ from typing import Annotated, Any, Literal, assert_never
 import msgspec
 
 from deliverability.retry import next_attempt
+from deliverability.returned import Returned, about
 from engine.config import Delivery, RetryCurve
 from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
 from engine.machine import (
@@ -51,6 +53,7 @@ from engine.machine import (
 )
 from engine.vocabulary import (
     Cancel,
+    ConsentGiven,
     MaySend,
     Message,
     OutcomeKind,
@@ -80,6 +83,9 @@ Status = Literal[
 ]
 PACE_CAUSES = ("sending-too-fast", "too-many-connections")
 """Deferrals that are the queue's fault, not the message's: they burn none of its attempts."""
+
+SUPPRESSED = "suppressed"
+"""Cause of an attempt that the egress cancelled because the address is on the suppression list."""
 
 QUEUED = ("scheduled", "ready", "asking", "attempting")
 
@@ -150,6 +156,10 @@ class OutcomeRecord(msgspec.Struct, frozen=True):
     first_attempt: int = 0  # when it was first handed over, ms; 0: never
     accepted: int = 0  # when it was told to be sent, ms
     domain: str = ""  # of the forward-path
+    recipient: str = ""  # keyed hash of the forward-path, unless it was delivered
+    topic: str = ""
+    phase: str = ""  # the command that was answered
+    returned: Returned | None = None  # what came back after the outcome
 
 
 class MessageState(msgspec.Struct, frozen=True, array_like=True):
@@ -172,9 +182,10 @@ class MessageState(msgspec.Struct, frozen=True, array_like=True):
     finished: int = 0
     doubts: int = 0
     story: tuple[StoryLine, ...] = ()
+    recipient: bytes = b""  # keyed hash of the address that it was sent to, kept after the end
 
 
-Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle
+Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle | Returned
 
 
 def queue_name(send: Send, tenant: str) -> bytes:
@@ -194,6 +205,7 @@ class MessageMachine:
 
     Args:
         curve_of: gives the retry curve of a cause.
+        hash_of: hashes an address, so that what comes back later can be laid to it; None: it can't.
     """
 
     kind = MESSAGE
@@ -201,8 +213,13 @@ class MessageMachine:
     state_type = MessageState
     input_type = Input
 
-    def __init__(self, curve_of: Callable[[str], RetryCurve] | None = None) -> None:
+    def __init__(
+        self,
+        curve_of: Callable[[str], RetryCurve] | None = None,
+        hash_of: Callable[[str], bytes] | None = None,
+    ) -> None:
         self._curve_of = curve_of or Delivery().curve
+        self._hash_of = hash_of
 
     def decide(self, state: MessageState | None, body: Input, context: Context) -> Transition:
         """Decide one input; an input that doesn't fit the status changes nothing but is told."""
@@ -224,9 +241,14 @@ class MessageMachine:
             case Cancel():
                 return _cancelled(state, body, context)
             case AttemptOutcome():
+                if self._hash_of is not None and state.address and not state.recipient:
+                    recipient = self._hash_of(state.address)
+                    state = msgspec.structs.replace(state, recipient=recipient)
                 return _concluded(state, body, context, self._curve_of)
             case Settle():
                 return _settled(state, body, context)
+            case Returned():
+                return _came_back(state, body, context)
             case _:
                 assert_never(body)
 
@@ -338,6 +360,7 @@ def _hand_over(state: MessageState, permit: Permit, context: Context) -> Transit
         not_after=credit.not_after,
         incarnation=credit.incarnation,
         contact=send.contact,
+        topic=send.topic,
     )
     return Transition(state, Held(credit.holder), (Release(credit.holder, message),))
 
@@ -379,7 +402,7 @@ def _cancelled(state: MessageState, cancel: Cancel, context: Context) -> Transit
 
 
 def _without_person(state: MessageState) -> MessageState:
-    return msgspec.structs.replace(state, address="", display_name="", variables={})
+    return msgspec.structs.replace(state, address="", display_name="", variables={}, recipient=b"")
 
 
 def _concluded(
@@ -397,6 +420,10 @@ def _concluded(
         case "bounced":
             return _finish(state, "bounced", context, "bounced", outcome, reason=outcome.cause)
         case "cancelled":
+            if outcome.cause == SUPPRESSED and not state.cancel:
+                return _finish(
+                    state, "suppressed", context, "cancelled", outcome, reason=SUPPRESSED
+                )
             status: Status = "erased" if state.cancel == "erased" else "cancelled"
             return _finish(state, status, context, "cancelled", outcome, reason=state.cancel)
         case "expired":
@@ -478,6 +505,35 @@ def _settled(state: MessageState, settle: Settle, context: Context) -> Transitio
     return _finish(state, "delivered", context, "delivered", reason="settled by hand")
 
 
+def _came_back(state: MessageState, returned: Returned, context: Context) -> Transition:
+    """Take a report about the message: it is told to the contact and to the feed, and moves no counter of the law."""
+    words = " ".join(
+        filter(None, (returned.reply_code, returned.status, returned.cause, returned.proof))
+    )
+    state = msgspec.structs.replace(
+        state, story=_told(state, context.now, returned.kind, f"{words} report {returned.report}")
+    )
+    contact, send = EntityKey(state.send.contact), state.send
+    effects: list[Effect] = [
+        Tell(contact, about(returned, name_of(context.key), send, context.now))
+    ]
+    if returned.kind == "unsubscribed":
+        topic = returned.topic or send.topic or send.stream
+        consent = ConsentGiven(topic, granted=False, at=context.now, source="unsubscribe by mail")
+        effects.insert(0, Tell(contact, consent))
+    told = AttemptOutcome(
+        state.attempt,
+        "bounced",
+        returned.cause,
+        int(returned.reply_code or 0) if returned.reply_code.isdigit() else 0,
+        returned.status,
+        host=returned.reporter,
+    )
+    record = _outcome_record(state, told, returned.kind, context, final=False)
+    effects.append(Emit("outcome", msgspec.structs.replace(record, returned=returned)))
+    return Transition(state, _place(state, context.key), effects)
+
+
 def _finish(
     state: MessageState,
     status: Status,
@@ -548,6 +604,9 @@ def _outcome_record(
         first_attempt=state.first_attempt,
         accepted=state.created,
         domain=send.domain,
+        recipient="" if kind == "delivered" else state.recipient.hex(),
+        topic=send.topic,
+        phase=outcome.phase,
     )
 
 

@@ -39,7 +39,7 @@ from scenarios.membership import follow_segments
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.moving import move_back, move_journeys, release_held
 from scenarios.opening import enter_by_run, open_started
-from scenarios.permission import answer
+from scenarios.permission import Suppressed, answer
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
@@ -68,15 +68,20 @@ _NOBODY = Contact()
 
 
 class ContactMachine:
-    """Decides the inputs of contacts. Holds no state but a memo of the catalog."""
+    """Decides the inputs of contacts. Holds no state but a memo of the catalog.
+
+    Args:
+        suppressed: the suppression list in use; None: there is none.
+    """
 
     kind = CONTACT
     schema = 1
     state_type: Any = Contact
     input_type: Any = ContactInput
 
-    def __init__(self) -> None:
+    def __init__(self, suppressed: Suppressed | None = None) -> None:
         self._views = Views()
+        self._suppressed = suppressed
 
     def tally(self, state: Contact) -> tuple[str, str] | None:  # noqa: ARG002
         """Contacts don't count in the law of messages."""
@@ -100,7 +105,7 @@ class ContactMachine:
                 if draft.dates:
                     keep_appointments(draft)
             case MaySend():
-                answer(draft, body)
+                answer(draft, body, self._suppressed)
             case OutcomeNotice():
                 _settle(draft, body)
             case ContactPut():

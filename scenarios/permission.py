@@ -6,7 +6,9 @@ The last word is here, not at the step that decided the send, so that nothing go
 
 from __future__ import annotations
 
-__all__ = ("answer",)
+__all__ = ("Suppressed", "answer")
+
+from collections.abc import Callable
 
 from typing import Final
 
@@ -18,14 +20,17 @@ from scenarios.sending import address_of, domain_of
 from scenarios.state import Direct, JourneySend
 from scenarios.variables import template_variables
 
+Suppressed = Callable[[str, str, str, str, int], str]
+"""Tells why nobody may send to an address, or "": (tenant, stream, topic, address, now in ms)."""
 
-def answer(draft: Draft, body: MaySend) -> None:
+
+def answer(draft: Draft, body: MaySend, suppressed: Suppressed | None = None) -> None:
     """Answer a message with `Permit` or `Refuse`."""
     under_way = draft.sends.get(body.message_id) or draft.directs.get(body.message_id)
     if under_way is None:
         _refuse(draft, body, "cancelled")
         return
-    refused = _objection(draft, body, under_way)
+    refused = _objection(draft, body, under_way, suppressed)
     if refused is None:
         reserve(draft, body.message_id, body.stream, body.topic)
         draft.tell_message(body.message_id, _permit(draft, body, under_way))
@@ -57,7 +62,7 @@ _PAUSE_ASK_MS: Final = (
 
 
 def _objection(
-    draft: Draft, body: MaySend, under_way: JourneySend | Direct
+    draft: Draft, body: MaySend, under_way: JourneySend | Direct, suppressed: Suppressed | None
 ) -> tuple[RefuseReason, int | None] | None:
     """Give the first reason against it, with the time to ask again."""
     settings = draft.view.settings
@@ -66,6 +71,12 @@ def _objection(
         return "paused", draft.now + again
     if "" in draft.suppressions or body.stream in draft.suppressions:
         return "suppressed", None
+    if suppressed is not None:
+        address = _address(draft, under_way)
+        reason = suppressed(draft.tenant, body.stream, body.topic, address, draft.now)
+        if reason:
+            draft.record("suppressed", message=body.message_id, reason=reason)
+            return "suppressed", None
     if body.stream not in settings.streams_without_consent:
         consent = draft.consents.get(body.topic or body.stream)
         if consent is None or not consent.granted:

@@ -450,14 +450,13 @@ def _cursor(places: list[tuple[int, int]]) -> str:
 
 def _outcome(entry: FeedEntry) -> OutcomeEntry:
     record = _OUTCOME.decode(entry.body)
-    kind = record.kind
     reply = " ".join(
         part for part in (str(record.code or ""), record.enhanced, record.text) if part
     )
     return OutcomeEntry(
         message_id=record.message_id,
         contact=record.contact,
-        kind=kind,  # type: ignore[arg-type] # the feed's kinds are the statuses of a message
+        kind=record.kind,
         attempt=record.attempt,
         at_ms=record.at,
         final=record.final,

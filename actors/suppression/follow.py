@@ -87,11 +87,8 @@ class Follower:
         self.view.rebase(packed)
 
 
-def guard_of(
-    data_dir: Path, monotonic_ms: Callable[[], int], wall_ms: Callable[[], int]
-) -> tuple[Guard, Follower]:
+def guard_of(data_dir: Path, monotonic_ms: Callable[[], int], wall_ms: Callable[[], int]) -> Guard:
     """Make a guard over the files of a data directory."""
     follower = Follower(data_dir / "suppression", monotonic_ms)
-    guard = Guard(follower.view, hasher_of(data_dir), monotonic_ms, wall_ms, follower.look)
     follower.look()
-    return guard, follower
+    return Guard(follower.view, hasher_of(data_dir), monotonic_ms, wall_ms, follower.look)

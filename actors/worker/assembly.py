@@ -26,6 +26,8 @@ import msgspec
 import structlog
 
 from actors.operations.room import disk_free_bytes, memory_free_bytes
+from actors.suppression.files import hasher_of
+from actors.suppression.follow import guard_of
 from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
@@ -35,6 +37,8 @@ from deliverability.feedback.replies import classify_reply
 from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.message import MessageMachine, StreamPolicy
 from deliverability.smtp.opening import ClientConfig, Credentials
+from deliverability.suppression.entry import Hasher
+from deliverability.suppression.view import Guard
 from deliverability.transport.delivery import Delivery, Target, Verdict
 from deliverability.transport.ledger import LedgerFile
 from deliverability.transport.smtp_client import Endpoint, Timeouts
@@ -184,7 +188,8 @@ async def assemble(
     heads = letterheads(settings.config, secret_of)
     store = await ports.open_store(settings)
     try:
-        host = _host(settings, store)
+        guard = guard_for(settings, now)
+        host = _host(settings, store, guard)
     except VeredusError:
         store.close()  # or a second attempt would meet our own lock
         raise
@@ -201,7 +206,9 @@ async def assemble(
         )
     else:
         count = settings.count
-        sending = assemble_sending(settings, holder, count, heads, catalog, now, concluded)
+        sending = assemble_sending(
+            settings, holder, count, heads, catalog, now, concluded, guard=guard
+        )
         egress = LocalEgress(*sending, now)
     return Assembly(host, egress, holder.encode(), catalog, data, old)
 
@@ -224,6 +231,7 @@ def assemble_sending(
     catalog: LiveCatalog,
     now: Callable[[], int],
     concluded: Callable[[], None],
+    guard: Guard | None = None,
 ) -> tuple[Egress, Delivery, Gate, LedgerFile]:
     """Build what sends: a new incarnation of an egress with its ledger, its rates, and its delivery.
 
@@ -235,6 +243,7 @@ def assemble_sending(
         catalog: where templates are found.
         now: the time of inputs, ms.
         concluded: called when there are new outcomes.
+        guard: knows to whom no mail may go; None: made here, if the instance keeps a list.
     """
     config, data = settings.config, Path(settings.data_dir)
     incarnation = time.time_ns() // 1000
@@ -243,7 +252,7 @@ def assemble_sending(
         sync=config.delivery.ledger_sync == "power_loss",
     )
     limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
-    egress = Egress(holder.encode(), incarnation, ledger, limits)
+    egress = Egress(holder.encode(), incarnation, ledger, limits, guard or guard_for(settings, now))
     renderer = MailRenderer(heads, lambda: catalog.current, ObjectFiles(data / "blobs").get)
     governor = Governor(_limits(config), senders)
 
@@ -273,20 +282,32 @@ def _compile_scenario(_tenant: str, name: str, content: bytes) -> CompiledScenar
     return compile_scenario(load_scenario(content.decode(), f"{name}.yaml"))
 
 
-def machines_of(config: Config) -> Machines:
-    """Give the kinds of entities of a deployment."""
-    return Machines((ContactMachine(), MessageMachine(config.delivery.curve), OnceMachine()))
+def machines_of(
+    config: Config, guard: Guard | None = None, hasher: Hasher | None = None
+) -> Machines:
+    """Give the kinds of entities of a deployment, with the suppression list they ask, if there is one."""
+    contacts = ContactMachine(guard.reason if guard is not None else None)
+    messages = MessageMachine(config.delivery.curve, hasher.of if hasher is not None else None)
+    return Machines((contacts, messages, OnceMachine()))
 
 
-def _host(settings: WorkerSettings, store: Store) -> Host:
+def guard_for(settings: WorkerSettings, now: Callable[[], int]) -> Guard | None:
+    """Make what knows to whom no mail may go; None where the instance keeps no list."""
+    if not settings.suppression:
+        return None
+    return guard_of(Path(settings.data_dir), lambda: time.monotonic_ns() // 1_000_000, now)
+
+
+def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
     config = settings.config
     partition = PartitionSettings(
         horizon_ms=config.store.horizon_days * DAY_MS,
         records_kept_ms=config.store.retention_days * DAY_MS,
     )
+    hasher = hasher_of(Path(settings.data_dir)) if settings.suppression else None
     return Host(
         store,
-        machines_of(config),
+        machines_of(config, guard, hasher),
         Keyspace(config.store.partitions),
         Catalog(Head(), {}, {}),
         range(settings.index, config.store.partitions, settings.count),

@@ -28,6 +28,7 @@ import msgspec
 
 from actors.backend import QuarantineDetail, QuarantineEntry, Recount
 from actors.operations.counting import Tells as TellSides
+from deliverability.returned import Returned
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.host import FeedEntry
@@ -36,7 +37,7 @@ from engine.partition import TellOut
 from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
 
-Arriving = Event | ContactPut | ConsentGiven | Erase | MarkSuppressed | SendDirect | Once
+Arriving = Event | ContactPut | ConsentGiven | Erase | MarkSuppressed | SendDirect | Once | Returned
 
 
 class NotStartedError(VeredusError):
@@ -52,6 +53,9 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     config: Config
     twin_port: int = 0  # where mail goes in mode `twin`
     log_time: int | None = None  # ms; None: the wall clock
+    suppression: bool = (
+        False  # whether the data directory has a suppression list that must be asked
+    )
 
 
 class WireArrival(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deliverability.suppression.entry import Entry, Hasher, check_scope, normalised
 from deliverability.suppression.machine import (
@@ -51,7 +52,7 @@ def told(transition: Transition) -> list[Change]:
 
 def test_a_key_gives_its_digest_back() -> None:
     """A key sorts as its digest and names it."""
-    assert DIGEST == digest_of_key(address_key(DIGEST))
+    assert digest_of_key(address_key(DIGEST)) == DIGEST
 
 
 def test_each_scope_has_one_entry_and_the_graver_reason() -> None:
@@ -72,7 +73,7 @@ def test_what_changes_nothing_is_not_told() -> None:
     """A repeated suppression emits no change."""
     first = decide(None, Suppress(entry()))
     assert [Change(DIGEST, (entry(),))] == told(first)
-    assert [] == told(decide(first.state, Suppress(entry())))
+    assert told(decide(first.state, Suppress(entry()))) == []
 
 
 def test_an_entry_ends_when_its_time_is_over() -> None:
@@ -91,13 +92,13 @@ def test_failures_count_within_their_window_by_cause() -> None:
 
     apart = after(soft(1), soft(20), soft(45))
     assert apart is not None
-    assert () == apart.entries
+    assert apart.entries == ()
     mixed = after(soft(1), soft(2, "timed-out"), soft(3))
     assert mixed is not None
-    assert () == mixed.entries
+    assert mixed.entries == ()
     near = after(soft(1), soft(2), soft(3))
     assert near is not None
-    assert ["soft-bounces"] == [one.reason for one in near.entries]
+    assert [one.reason for one in near.entries] == ["soft-bounces"]
 
 
 def test_lifting_is_by_scope_and_reason() -> None:
@@ -105,7 +106,7 @@ def test_lifting_is_by_scope_and_reason() -> None:
     state = after(Suppress(entry("complaint")), Suppress(entry("unsubscribe", "topic/shop/news")))
     assert state is not None
     one = decide(state, Lift("topic/shop/news", ("unsubscribe", "manual")))
-    assert [TENANT] == [left.scope for left in one.state.entries]
+    assert [left.scope for left in one.state.entries] == [TENANT]
     assert state == decide(state, Lift(TENANT, ("unsubscribe",))).state
     assert None is decide(state, Lift()).state
 
@@ -134,7 +135,9 @@ bodies = st.one_of(
 @given(st.lists(st.tuples(bodies, st.integers(0, 50)), max_size=12))
 def test_what_is_told_is_what_holds(said: list[tuple[Any, int]]) -> None:
     """A listener who keeps the last change knows exactly the state, at every time."""
-    state, heard, now = None, (), 0
+    state: SuppressedAddress | None = None
+    heard: tuple[Entry, ...] = ()
+    now = 0
     for body, passed in said:
         now += passed
         transition = decide(state, body, now)
@@ -159,6 +162,6 @@ def test_addresses_are_hashed_in_one_form() -> None:
     """Case and the form of the domain don't matter; another key gives another hash."""
     hasher = Hasher(b"k" * 32)
     assert hasher.of(normalised("Ann@Example.ORG")) == hasher.of("ann@example.org")
-    assert "@xn--bcher-kva.example" == normalised("@bücher.example")
+    assert normalised("@bücher.example") == "@xn--bcher-kva.example"
     assert hasher.of("ann@example.org") != Hasher(b"l" * 32).of("ann@example.org")
     assert "key" not in repr(hasher)

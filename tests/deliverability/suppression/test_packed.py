@@ -7,7 +7,8 @@ import time
 from hashlib import blake2b
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deliverability.suppression.packed import (
     PREFIX_BYTES,
@@ -70,11 +71,12 @@ def test_merging_gives_what_a_dictionary_gives(
 
 def test_an_entry_costs_sixteen_bytes_and_is_found_quickly() -> None:
     """A hundred thousand entries: 16 bytes each beside a small head, each found, strangers not."""
-    changes = {digest(n)[:PREFIX_BYTES]: (FOREVER,) for n in range(100_000)}
+    forever: tuple[Found, ...] = (FOREVER,)
+    changes = {digest(n)[:PREFIX_BYTES]: forever for n in range(100_000)}
     packed = made(changes)
     scopes: dict[str, int] = {}
     size = 100_000 * len(pack(digest(1), FOREVER, scopes))
-    assert RECORD_BYTES * 100_000 == size
+    assert size == RECORD_BYTES * 100_000
     chance = random.Random(1)
     asked = [digest(chance.randrange(200_000)) for _ in range(2000)]
     started = time.process_time()
