@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ("Suppressed", "answer")
 
 from collections.abc import Callable
-
 from typing import Final
 
 from engine.vocabulary import MaySend, Permit, Refuse, RefuseReason
