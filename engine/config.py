@@ -45,6 +45,7 @@ from msgspec import Meta
 
 from engine import settings_text
 from engine.errors import ConfigError, Place
+from engine.redis_config import Redis
 
 CONFIG_BYTES_MAX = 1 << 20
 """A longer configuration is refused unread."""
@@ -84,8 +85,10 @@ class Store(_Section, frozen=True, kw_only=True):
     """Where state lives. `partitions` is fixed when the data directory is made."""
 
     kind: Annotated[
-        Literal["rocksdb", "memory"],
-        Meta(description="`memory` forgets everything when the process ends"),
+        Literal["rocksdb", "redis", "memory"],
+        Meta(
+            description="`redis` for workers on several nodes; `memory` forgets everything when the process ends"
+        ),
     ] = "rocksdb"
     partitions: Annotated[
         int, Meta(ge=1, le=32768, description="a power of two, never changed afterwards")
@@ -112,6 +115,7 @@ class Store(_Section, frozen=True, kw_only=True):
             description="with less room on the disk of the data directory nothing new is taken or handed over",
         ),
     ] = 256
+    redis: Redis = Redis()
 
 
 class Workers(_Section, frozen=True, kw_only=True):
@@ -504,6 +508,14 @@ def _check_store(config: Config, source: settings_text.Source) -> None:
     partitions = config.store.partitions
     if partitions & (partitions - 1):
         raise source.error("store.partitions", f"must be a power of two, not {partitions}")
+    redis = config.store.redis
+    if redis.topology == "cluster" and redis.database:
+        raise source.error("store.redis.database", "a Redis Cluster has only database 0")
+    if bool(redis.cert_file) != bool(redis.key_file):
+        present, absent = ("cert", "key") if redis.cert_file else ("key", "cert")
+        raise source.error(
+            f"store.redis.{present}_file", f"without store.redis.{absent}_file it can't be used"
+        )
 
 
 def _check_tenants(config: Config, source: settings_text.Source) -> None:

@@ -126,7 +126,7 @@ def _literal(value: Any) -> str:
         case str():
             return f'`"{value}"`'
         case tuple():
-            return "`[]`"
+            return f"`[{', '.join(_literal(one).strip('`') for one in value)}]`"
         case bool():
             return f"`{str(value).lower()}`"
         case _:

@@ -36,6 +36,7 @@ from engine.config import Config
 from engine.errors import RefusedError, VeredusError
 from engine.store.catalog_files import CatalogFiles
 from engine.store.format import read_format, settle
+from engine.store.redis_format import settle_in
 
 log = structlog.get_logger()
 
@@ -108,7 +109,9 @@ def _sized(config: Config) -> Config:
     made = read_format(folder)
     count = config.workers.count or (made.stores if made is not None else os.cpu_count() or 1)
     if config.store.kind != "memory":
-        settle(folder, partitions, count)
+        settle(folder, partitions, count, kind=config.store.kind)
+    if config.store.kind == "redis":
+        settle_in(config.store.redis, partitions)
     return msgspec.structs.replace(
         config, workers=msgspec.structs.replace(config.workers, count=count)
     )

@@ -36,6 +36,7 @@ from engine.config import Config
 from engine.errors import InputError, RefusedError
 from engine.keyspace import Keyspace
 from engine.store.format import begin_replay
+from engine.store.redis_format import begin_replay_in
 from engine.tally import ACCEPTED, Counts
 
 VERIFY_EVERY = 50
@@ -227,7 +228,12 @@ def _fresh_store(config: Config) -> None:
     """A replay begins with nothing: a former run's store would know all its input ids."""
     folder = Path(config.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    begin_replay(folder, config.store.partitions, config.workers.count or os.cpu_count() or 1)
+    count = config.workers.count or os.cpu_count() or 1
+    if config.store.kind == "redis":
+        begin_replay(folder, config.store.partitions, count, "redis")
+        begin_replay_in(config.store.redis, config.store.partitions)
+    else:
+        begin_replay(folder, config.store.partitions, count)
     for name in ("store", "ledgers", "pulse", "twin"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

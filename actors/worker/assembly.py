@@ -53,6 +53,7 @@ from engine.store.catalog_files import CatalogFiles, ObjectFiles
 from engine.store.format import store_path
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
+from engine.store.redis import RedisStore
 from engine.store.rocksdb import RocksStore, lock_holder
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
@@ -132,11 +133,13 @@ async def open_store(settings: WorkerSettings) -> Store:
 
     Raises:
         DamageError: what is stored can't be trusted.
-        RefusedError: another process has it, which is named.
+        RefusedError: another process has it, which is named; the Redis isn't durable.
     """
     config = settings.config
     if config.store.kind == "memory":
         return MemoryStore()
+    if config.store.kind == "redis":
+        return RedisStore(config.store.redis, settings.index)
     path = store_path(Path(settings.data_dir), settings.index, settings.count)
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:

@@ -4,7 +4,7 @@ Partition p lies in store p mod n, so both numbers are fixed when the directory 
 most partitions would look empty, and their contacts lost. `settle` writes the file when it makes the directory,
 migrates an older directory step by step, and refuses whatever it can't read for certain.
 
-    format.json    {"version": 1, "partitions": 256, "stores": 2, "purpose": "instance"}
+    format.json    {"version": 1, "partitions": 256, "stores": 2, "purpose": "instance", "kind": "rocksdb"}
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ __all__ = (
     "FORMAT_FILE",
     "VERSION",
     "DataFormat",
+    "Kind",
     "Migration",
     "Purpose",
     "begin_replay",
@@ -37,6 +38,9 @@ VERSION = 1
 Purpose = Literal["instance", "replay"]
 """`replay`: made by a run that began with nothing and may be thrown away by the next."""
 
+Kind = Literal["rocksdb", "redis"]
+"""Where the rows are: in this directory, or in Redis; then any number of workers can serve them."""
+
 Migration = Callable[[Path, "DataFormat"], "DataFormat"]
 """Brings a directory from one version to the next; may be repeated after it was cut short."""
 
@@ -50,6 +54,7 @@ class DataFormat(msgspec.Struct, frozen=True):
     partitions: int
     stores: int  # one a worker; partition p lies in store p mod stores
     purpose: Purpose = "instance"
+    kind: Kind = "rocksdb"
 
 
 def store_path(folder: Path, index: int, stores: int) -> Path:
@@ -88,6 +93,7 @@ def settle(
     stores: int,
     purpose: Purpose = "instance",
     migrations: Mapping[int, Migration] | None = None,
+    kind: Kind = "rocksdb",
 ) -> DataFormat:
     """Make the directory, or see that it is what the configuration says; migrates an older one. Idempotent.
 
@@ -97,20 +103,21 @@ def settle(
         stores: how many workers there are.
         purpose: what a new directory is made for.
         migrations: by the version that they begin with.
+        kind: where the rows are.
 
     Raises:
-        RefusedError: it is newer than this program, or made for other numbers.
+        RefusedError: it is newer than this program, or made for other numbers or another kind of store.
         DamageError: what it says of itself can't be read.
     """
     found = read_format(folder)
     if found is None:
         found = _of_stores(folder, partitions, purpose)
     if found is None:
-        made = DataFormat(VERSION, partitions, stores, purpose)
+        made = DataFormat(VERSION, partitions, stores, purpose, kind)
         _write(folder, made)
         return made
     found = _migrated(folder, found, MIGRATIONS if migrations is None else migrations)
-    _same(folder, found, partitions, stores)
+    _same(folder, found, partitions, stores, kind)
     if found.purpose == "replay" and purpose == "instance":
         found = msgspec.structs.replace(
             found, purpose=purpose
@@ -119,7 +126,7 @@ def settle(
     return found
 
 
-def begin_replay(folder: Path, partitions: int, stores: int) -> DataFormat:
+def begin_replay(folder: Path, partitions: int, stores: int, kind: Kind = "rocksdb") -> DataFormat:
     """Write down a directory whose stores were made for a replay, or are about to be.
 
     Raises: RefusedError: it holds the data of an instance, which a replay would throw away.
@@ -131,7 +138,7 @@ def begin_replay(folder: Path, partitions: int, stores: int) -> DataFormat:
             Place(file=str(folder)),
             "give the replay another directory with --data",
         )
-    made = DataFormat(VERSION, partitions, stores, "replay")
+    made = DataFormat(VERSION, partitions, stores, "replay", kind)
     _write(folder, made)
     return made
 
@@ -175,15 +182,21 @@ def _migrated(folder: Path, found: DataFormat, migrations: Mapping[int, Migratio
     return found
 
 
-def _same(folder: Path, found: DataFormat, partitions: int, stores: int) -> None:
+def _same(folder: Path, found: DataFormat, partitions: int, stores: int, kind: Kind) -> None:
     place = Place(file=str(folder / FORMAT_FILE))
+    if found.kind != kind:
+        raise RefusedError(
+            f"the state of this data directory is in {found.kind}, and store.kind is {kind!r}",
+            place,
+            f"`veredus store move` takes it there, or set store.kind = {found.kind!r}",
+        )
     if found.partitions != partitions:
         raise RefusedError(
             f"this data directory has {found.partitions} partitions, and {partitions} are configured",
             place,
             f"set store.partitions = {found.partitions}; the number is fixed when a directory is made",
         )
-    if found.stores != stores:
+    if found.kind == "rocksdb" and found.stores != stores:
         raise RefusedError(
             f"this data directory was made for {found.stores} workers, and {stores} are asked for",
             place,

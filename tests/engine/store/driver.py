@@ -1,6 +1,6 @@
-"""A process that commits numbered batches to a RocksDB store until it is killed, and says on stdout what is durable.
+"""A process that commits numbered batches until it is killed, and says on stdout what is durable.
 
-python -m tests.engine.store.driver PATH SEED
+python -m tests.engine.store.driver PATH SEED, for a RocksDB store; HOST:PORT in place of PATH: a Redis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from random import Random
 
-from engine.store.protocol import Batch, Stand
+from engine.redis_config import Redis
+from engine.store.protocol import Batch, Stand, Store
+from engine.store.redis import RedisStore
 from engine.store.rocksdb import RocksStore
 
 PARTITIONS = 3
@@ -37,7 +39,9 @@ def batches_of(seed: int, seq: int) -> list[Batch]:
 
 def main() -> None:
     """Commit, and say so, for ever."""
-    store = RocksStore(Path(sys.argv[1]), cache_mb=1)
+    where = sys.argv[1]
+    redis = Redis(addresses=(where,)) if ":" in where else None
+    store: Store = RedisStore(redis) if redis else RocksStore(Path(where), cache_mb=1)
     seed, seq = int(sys.argv[2]), store.stand(0).seq
     while True:
         seq += 1

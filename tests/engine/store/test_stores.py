@@ -44,14 +44,14 @@ STEPS = st.lists(
 )
 
 
-def _all(store: Store) -> Rows:
+def all_rows(store: Store) -> Rows:
     return store.scan(*EVERYTHING)
 
 
 BatchPlan = tuple[int, int, int, dict[bytes, bytes | None], list[tuple[bytes, bytes]]]
 
 
-def _batch(store: Store, plan: BatchPlan) -> Batch:
+def batch_of(store: Store, plan: BatchPlan) -> Batch:
     partition, epoch, seq, rows, ranges = plan
     held = store.stand(partition)
     batch = Batch(partition, Stand(max(held.epoch + epoch - 1, 0), held.seq + seq))
@@ -74,7 +74,7 @@ def test_rocksdb_answers_as_memory_does(
     real = RocksStore(tmp_path_factory.mktemp("db"), cache_mb=1)
     for what, details in steps:
         if what == "commit":
-            offered = [_batch(model, plan) for plan in cast("list[BatchPlan]", details)]
+            offered = [batch_of(model, plan) for plan in cast("list[BatchPlan]", details)]
             assert model.commit(offered) == real.commit(offered)
         elif what == "scan":
             start, end = cast("tuple[bytes, bytes]", details)
@@ -82,10 +82,10 @@ def test_rocksdb_answers_as_memory_does(
                 assert model.scan(start, end, limit) == real.scan(start, end, limit)
         else:
             real.reopen()
-        keys = [row for row, _ in _all(model)] + [b"absent"]
+        keys = [row for row, _ in all_rows(model)] + [b"absent"]
         assert model.get(keys) == real.get(keys)
         assert [model.stand(p) for p in (0, 1, FEED)] == [real.stand(p) for p in (0, 1, FEED)]
-    assert _all(model) == _all(real)
+    assert all_rows(model) == all_rows(real)
     real.close()
     real.close()
 
@@ -154,7 +154,7 @@ def test_killed_in_the_middle_every_commit_is_whole_or_absent(tmp_path: Path) ->
         model = MemoryStore()
         for seq in range(1, durable + 1):
             assert model.commit(batches_of(seed, seq)) == []
-        assert _all(store) == _all(model)
+        assert all_rows(store) == all_rows(model)
         store.close()
 
 
