@@ -15,6 +15,7 @@ import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import redis
 from redis.exceptions import RedisError
@@ -118,6 +119,11 @@ class RedisServer:
     def client(self) -> redis.Redis:
         """Give a client of its own."""
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=10)
+
+    def ask(self, *command: str | int | bytes) -> Any:
+        """Run a command, and give its reply."""
+        with self.client() as client:
+            return cast("Any", client).execute_command(*command)
 
     def kill(self) -> None:
         """SIGKILL, and wait for its end."""

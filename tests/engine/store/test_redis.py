@@ -154,9 +154,7 @@ def test_a_server_that_may_forget_is_refused_unless_told_otherwise(fresh: RedisS
 
 def test_a_user_who_may_not_ask_is_told_so(fresh: RedisServer, tmp_path: Path) -> None:
     """An ACL user without CONFIG can't show that the server is durable; with `as_it_is` it works for it."""
-    with fresh.client() as client:
-        rights = ["+@all", "-config", "~{acl:*", "on", ">secret"]
-        client.execute_command("ACL", "SETUSER", "mail", *rights)
+    fresh.ask("ACL", "SETUSER", "mail", "+@all", "-config", "~{acl:*", "on", ">secret")
     password = tmp_path / "password"
     password.write_text("secret\n")
     mine = {"username": "mail", "password_file": str(password), "name": "acl"}
@@ -352,35 +350,27 @@ def test_a_redis_cluster_answers_as_memory_does(program: Path, tmp_path: Path) -
 
 
 def _join(nodes: list[RedisServer], bus: int) -> None:
-    clients = [node.client() for node in nodes]
     half = 8192
-    clients[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, half - 1)
-    clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", half, 16383)
-    clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, bus)
-    for client in clients:
-        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+    nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", 0, half - 1)
+    nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", half, 16383)
+    nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, bus)
+    for node in nodes:
+        while node.ask("CLUSTER INFO")["cluster_state"] != "ok":
             signal.sigtimedwait([], 0.05)
-        client.close()
 
 
 def _move_all_slots(nodes: list[RedisServer]) -> None:
     """Let the second node serve everything: its keys are copied as a migration would."""
-    clients = [node.client() for node in nodes]
-    first, second = (str(client.execute_command("CLUSTER", "MYID").decode()) for client in clients)
-    slots = sorted(
-        {int(clients[0].execute_command("CLUSTER", "KEYSLOT", f"veredus:{p}")) for p in range(6)}
-    )
-    for slot in (slot for slot in slots if slot < 8192):
-        clients[1].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", first)
-        clients[0].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", second)
-        keys = clients[0].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
-        clients[0].execute_command(
-            "MIGRATE", "127.0.0.1", nodes[1].port, "", 0, 5000, "KEYS", *keys
-        )
-        for client in reversed(clients):
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", second)
-    for client in clients:
-        client.close()
+    one, two = nodes
+    first, second = (node.ask("CLUSTER", "MYID").decode() for node in nodes)
+    slots = {int(one.ask("CLUSTER", "KEYSLOT", f"veredus:{p}")) for p in range(6)}
+    for slot in sorted(slot for slot in slots if slot < 8192):
+        two.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", first)
+        one.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", second)
+        keys = one.ask("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        one.ask("MIGRATE", "127.0.0.1", two.port, "", 0, 5000, "KEYS", *keys)
+        for node in (two, one):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", second)
 
 
 def test_the_master_is_found_by_its_sentinels_and_after_a_failover_all_is_there(
@@ -447,7 +437,7 @@ def test_tls_is_verified(tmp_path: Path) -> None:
     program = next(filter(_speaks_tls, SERVERS))
     pem, port = tmp_path / "server.pem", free_port()
     pem.write_bytes(_certificate())
-    options = (*DURABLE, "--tls-port", str(port), "--tls-cert-file", str(pem))
+    options: tuple[str, ...] = (*DURABLE, "--tls-port", str(port), "--tls-cert-file", str(pem))
     options += (
         "--tls-key-file",
         str(pem),
