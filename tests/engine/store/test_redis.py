@@ -282,15 +282,17 @@ def test_a_commit_waits_for_its_replicas(program: Path, tmp_path: Path) -> None:
             client.replicaof("127.0.0.1", str(master.port))
         store = _when_replicated(master)
         assert store.commit([_batch(0, Stand(1, 1), k=b"1")]) == []
+        hasty = RedisStore(_settings(master, replicas_min=1, timeout_ms=400))
         replica.pause()
         with pytest.raises(StoreError, match="0 replicas hold the commit"):
-            store.commit([_batch(0, Stand(1, 2), k=b"2")])
+            hasty.commit([_batch(0, Stand(1, 2), k=b"2")])
         with pytest.raises(StoreError, match="0 replicas hold"):
-            store.reopen()
+            hasty.reopen()
         replica.resume()
-        store.reopen()
-        assert store.stand(0) == Stand(1, 2)
+        _reopened(hasty)
+        assert hasty.stand(0) == Stand(1, 2)
         assert store.commit([_batch(0, Stand(1, 3), k=b"3")]) == []
+        hasty.close()
         store.close()
         with replica.client() as client:
             assert client.hget("{veredus:0}ek", b"") == b"3"
@@ -309,7 +311,7 @@ def _when_replicated(master: RedisServer) -> RedisStore:
 
 
 def _store_with_replica(master: RedisServer) -> RedisStore:
-    store: Store = RedisStore(_settings(master, replicas_min=1, timeout_ms=2000))
+    store: Store = RedisStore(_settings(master, replicas_min=1, timeout_ms=60_000))
     assert isinstance(store, RedisStore)
     return store
 
