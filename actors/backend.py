@@ -9,6 +9,7 @@ was taken (the same call may be made again: input ids and idempotency keys make 
 from __future__ import annotations
 
 __all__ = (
+    "Addressee",
     "Arrival",
     "AuditEntry",
     "AuditPage",
@@ -37,6 +38,7 @@ __all__ = (
     "WorkerView",
 )
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -69,22 +71,39 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reason: str = ""
 
 
-class SendRequest(msgspec.Struct, frozen=True):
-    """One transactional message. The same key with another digest is a conflict."""
+class Addressee(msgspec.Struct, frozen=True):
+    """One recipient of a request to send, and the message for it."""
 
-    tenant: str
-    idempotency_key: str
     contact: str
-    digest: bytes  # of all that was asked for, the recipient included
     body: SendDirect
 
 
+class SendRequest(msgspec.Struct, frozen=True):
+    """A request to send something to one or more recipients. The same key with another digest is a conflict.
+
+    `repeat_ms`: how long the same request is a repetition; 0: as long as keys are kept. `content_keyed`: the key is
+    made of the digest itself, so that there can be no conflict (a mail transaction, which brings no key of its own).
+    """
+
+    tenant: str
+    idempotency_key: str
+    digest: bytes  # of all that was asked for, the recipients included
+    items: tuple[Addressee, ...]
+    repeat_ms: int = 0
+    content_keyed: bool = False
+
+
 class SendResult(msgspec.Struct, frozen=True):
-    """What became of a request to send; `message_id` is that of the first request under the key."""
+    """What became of a request to send; `message_ids` are those of the first request under the key, in its order."""
 
     status: Literal["accepted", "repeated", "conflict", "refused"]
-    message_id: bytes
+    message_ids: tuple[bytes, ...] = ()
     reason: str = ""
+
+    @property
+    def message_id(self) -> bytes:
+        """The first of them; empty when there is none."""
+        return self.message_ids[0] if self.message_ids else b""
 
 
 class ConsentView(msgspec.Struct, frozen=True):
@@ -321,8 +340,15 @@ class Backend(Protocol):
             StoreError: some may have been taken.
         """
 
-    async def send(self, request: SendRequest) -> SendResult:
-        """Accept one transactional message; answers after the sync. Idempotent by key."""
+    async def send(self, requests: Sequence[SendRequest]) -> list[SendResult]:
+        """Accept requests to send, each whole or not at all; answers after the sync, in order. Idempotent by key.
+
+        Once a request is accepted all its recipients get their messages, whatever dies.
+
+        Raises:
+            CapacityError: none of them was taken.
+            StoreError: some may have been taken.
+        """
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:
         """Tell everything held about a contact; None when it is unknown. An erased one is known, and empty."""

@@ -92,6 +92,10 @@ class WorkerShell:
         """Show an entity."""
         return wire.encode(await self._worker.state(wire.decode(wire.StateQuestion, raw)))
 
+    async def states(self, raw: bytes) -> bytes:
+        """Show several entities."""
+        return wire.encode(await self._worker.states(wire.decode(wire.StatesQuestion, raw)))
+
     async def feed(self, raw: bytes) -> bytes:
         """Read the feed."""
         return wire.encode(await self._worker.feed(wire.decode(wire.FeedQuestion, raw)))
@@ -302,6 +306,12 @@ class WorkerHandle:
         raw = wire.encode(wire.StateQuestion(key))
         answer: wire.StateAnswer = await self._ask(wire.StateAnswer, self.actor.state, raw)
         return answer.body
+
+    async def states(self, keys: list[bytes]) -> list[bytes]:
+        """Give the views of several entities as JSON; empty where there is none."""
+        raw = wire.encode(wire.StatesQuestion(keys))
+        answer: wire.StatesAnswer = await self._ask(wire.StatesAnswer, self.actor.states, raw)
+        return answer.bodies
 
     async def feed(self, position: int, n: int, limit: int) -> wire.FeedAnswer:
         """Read its feed behind a place."""

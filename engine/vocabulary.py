@@ -119,6 +119,8 @@ class SendDirect(msgspec.Struct, frozen=True, tag="send_direct", array_like=True
     message_class: int = 1
     due: int = 0
     expires: int = 0
+    pool: str = ""
+    campaign: str = ""  # a name for the sends that belong together
 
 
 # ---- between contact and message

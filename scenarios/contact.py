@@ -266,6 +266,8 @@ def _stillborn(body: SendDirect, context: Context, tenant: str) -> list[Tell]:
         due=body.due or context.now,
         expires=body.expires,
         message_class=body.message_class,
+        step=body.campaign,
+        pool=body.pool,
         opened_by=context.input_id,
     )
     return [Tell(key, send), Tell(key, Cancel("erased"))]

@@ -82,6 +82,8 @@ def send_direct(draft: Draft, body: SendDirect) -> None:
         due=body.due or draft.now,
         expires=body.expires,
         message_class=_CLASSES[min(max(body.message_class, 0), 2)],
+        step=body.campaign,
+        pool=body.pool,
         opened_by=draft.context.input_id,
     )
     draft.tell_message(body.message_id, send)

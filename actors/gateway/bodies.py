@@ -56,6 +56,7 @@ class Items(msgspec.Struct, Generic[_T]):
 
     items: list[_T]
     raws: list[bytes]
+    listed: bool = False  # they stood in an array, or one a line
 
 
 def decode_items(
@@ -77,7 +78,7 @@ def decode_items(
         items = [decoder.decode(piece) for piece in pieces]
         raws = [bytes(piece) for piece in pieces]
         if not _too_odd(raws, items):
-            return Items(items, raws)
+            return Items(items, raws, listed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # the slow way finds all of them
     raise _faults(pieces, decoder, listed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Intake", "ItemOutcome", "MessageAccepted", "Results")
+__all__ = ("Intake", "ItemOutcome", "Results")
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -13,7 +13,9 @@ import msgspec
 from actors.backend import Arrival, Backend, ItemResult, SendResult
 from actors.gateway import wire
 from actors.gateway.bodies import decode_items, decode_one
+from actors.gateway.messages import Messages
 from actors.gateway.metrics import GatewayMetrics
+from actors.submission.content import Injector
 from engine.config import Config
 
 _T = TypeVar("_T")
@@ -33,19 +35,13 @@ class Results(msgspec.Struct, frozen=True):
     results: list[ItemOutcome]
 
 
-class MessageAccepted(msgspec.Struct, frozen=True):
-    """The message that stands for an idempotency key."""
-
-    message_id: str
-    status: Literal["accepted", "repeated"]
-
-
 class Intake:
     """Takes events, contacts, consents, erasures and messages.
 
     Args:
         clock_ms: wall time.
         make_id: makes an input id where the request gives none; never twice the same.
+        injector: makes content of messages durable; None: only published templates are taken.
     """
 
     def __init__(
@@ -55,6 +51,7 @@ class Intake:
         metrics: GatewayMetrics,
         clock_ms: Callable[[], int],
         make_id: Callable[[], str],
+        injector: Injector | None = None,
     ) -> None:
         self._config = config
         self._backend = backend
@@ -65,7 +62,7 @@ class Intake:
         self._contacts = msgspec.json.Decoder(wire.ContactIn)
         self._consents = msgspec.json.Decoder(wire.ConsentIn)
         self._erasures = msgspec.json.Decoder(wire.EraseIn)
-        self._messages = msgspec.json.Decoder(wire.MessageIn)
+        self._messages = Messages(config, backend, injector, clock_ms)
 
     async def events(self, tenant: str, body: bytes, content_type: str) -> Results:
         """Take events; one call to the engine for all of them."""
@@ -108,15 +105,14 @@ class Intake:
         arrival = wire.erase_arrival(item, tenant, _name(contact), now, self._make_id)
         return _joined_one(arrival, await self._admit("erase", [arrival]))
 
-    async def message(
+    async def messages(
         self, tenant: str, body: bytes, content_type: str, header_key: str | None
-    ) -> SendResult:
-        """Take one message."""
-        item = decode_one(body, content_type, self._messages)
-        request = wire.send_request(item, tenant, header_key, self._clock_ms(), self._config)
-        result = await self.answered(self._backend.send(request))
-        self._metrics.items.labels("message", result.status).inc()
-        return result
+    ) -> tuple[list[SendResult], bool]:
+        """Take messages: one, an array, or one a line. Returns results, and whether they came as a list."""
+        call = self._messages.take(tenant, body, content_type, header_key)
+        results, listed = await self.answered(call)
+        self._metrics.count_items("message", results)
+        return results, listed
 
     async def answered(self, call: Coroutine[Any, Any, _T], extra_ms: int = 0) -> _T:
         """Wait for the engine, but not for ever.

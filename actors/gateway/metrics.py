@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from actors.backend import ItemResult
+from actors.backend import ItemResult, SendResult
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
@@ -45,7 +45,7 @@ class GatewayMetrics:
             "veredus_http_in_flight_bytes", "Bytes of request bodies held.", registry=registry
         )
 
-    def count_items(self, kind: str, answers: Iterable[ItemResult]) -> None:
+    def count_items(self, kind: str, answers: Iterable[ItemResult | SendResult]) -> None:
         """Count what became of inputs."""
         for status, count in Tally(answer.status for answer in answers).items():
             self.items.labels(kind, status).inc(count)

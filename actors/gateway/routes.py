@@ -33,12 +33,15 @@ from actors.backend import (
     QuarantinePage,
     Readiness,
     Repaired,
+    SendResult,
     StatusView,
 )
 from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
-from actors.gateway.intake import Intake, MessageAccepted, Results
+from actors.gateway.intake import Intake, Results
 from actors.gateway.keys import Principal, hash_key
+from actors.gateway.message_wire import MessageIn
+from actors.gateway.messages import MessageAccepted, MessageOutcome, MessageResults
 from actors.gateway.openapi import document
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
 from engine.config import Config
@@ -104,21 +107,32 @@ async def delete_contact(request: _Request, contact: FromPath[str]) -> Results:
     return await _edge(request).intake.erase(_tenant(request), name, *await _body(request))
 
 
-@post("/v1/messages", status_code=202, opt={"body": wire.MessageIn})
-async def post_message(
+@post("/v1/messages", status_code=202, opt={"body": MessageIn, "many": True})
+async def post_messages(
     request: _Request,
     idempotency_key: Annotated[
         str | None,
-        HeaderParameter(name="Idempotency-Key", description="Or as a field of the body."),
+        HeaderParameter(
+            name="Idempotency-Key",
+            description="Or as a field of the body; of a list, each item's key is made of it and its number.",
+        ),
     ] = None,
-) -> Response[MessageAccepted]:
-    """Send one message. The same key again gives the same message (200); with another body it is a conflict (409)."""
-    result = await _edge(request).intake.message(
+) -> Response[MessageAccepted] | Response[MessageResults]:
+    """Send messages: one, an array, or one a line (application/x-ndjson), each to one recipient or many.
+
+    The same key again gives the same messages (200); with another body it is a conflict (409). A list is answered with
+    a result for each item.
+    """
+    results, listed = await _edge(request).intake.messages(
         _tenant(request), *await _body(request), idempotency_key
     )
+    if listed:
+        return Response(MessageResults([_message_outcome(one) for one in results]), status_code=200)
+    (result,) = results
     match result.status:
         case "accepted" | "repeated":
-            accepted = MessageAccepted(result.message_id.hex(), result.status)
+            ids = [one.hex() for one in result.message_ids]
+            accepted = MessageAccepted(ids[0], result.status, ids if len(ids) > 1 else [])
             return Response(accepted, status_code=202 if result.status == "accepted" else 200)
         case "conflict":
             detail = "This idempotency key stands for another request."
@@ -298,7 +312,7 @@ _HANDLERS = (
     put_contacts,
     post_consent,
     delete_contact,
-    post_message,
+    post_messages,
     get_contact,
     get_message,
     explain_message,
@@ -374,6 +388,12 @@ async def _body(request: _Request) -> tuple[bytes, str]:
 def _decoded(request: _Request, contact: str) -> str:
     """Give the contact's id; when it has a slash, the door left the path as it was encoded."""
     return unquote(contact) if SLASHES_ENCODED in request.scope else contact
+
+
+def _message_outcome(result: SendResult) -> MessageOutcome:
+    """Tell what became of an item; the messages of a conflict are those of another request, and not told."""
+    ids = [] if result.status == "conflict" else [one.hex() for one in result.message_ids]
+    return MessageOutcome(result.status, ids, result.reason)
 
 
 def _message_id(text: str) -> bytes:

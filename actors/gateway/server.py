@@ -25,6 +25,7 @@ from actors.gateway.metrics import GatewayMetrics
 from actors.gateway.protocol import BoundedProtocol
 from actors.gateway.routes import Edge, make_app
 from actors.local_socket import SOCKET_NAME, bind_private
+from actors.submission.content import Injector
 from actors.tracking.answers import Tracking
 from deliverability.tokens import KeyRing
 from engine.config import Config, Http
@@ -57,6 +58,7 @@ class Gateway:
     Args:
         registry: what `/metrics` shows; the gateway adds its own metrics to it.
         rings: each tenant's keys; with them recipients are served (unsubscribe, clicks, opens).
+        injector: with it messages may bring their own content; else they name published templates.
     """
 
     def __init__(
@@ -65,11 +67,14 @@ class Gateway:
         backend: Backend,
         registry: CollectorRegistry,
         rings: Mapping[str, KeyRing] | None = None,
+        injector: Injector | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
         metrics = GatewayMetrics(registry)
-        intake = Intake(config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16))
+        intake = Intake(
+            config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
+        )
         app = make_app(Edge(config, backend, intake, registry, self._closing), product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)

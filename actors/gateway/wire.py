@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 __all__ = (
+    "ADDRESS_PATTERN",
     "FORMS",
+    "REVERSE_PATH_PATTERN",
     "ConsentBody",
     "ConsentIn",
     "ContactIn",
@@ -11,28 +13,25 @@ __all__ = (
     "EventIn",
     "Fault",
     "FaultsError",
-    "MessageIn",
+    "Name",
+    "Time",
     "arrivals_of_contact",
     "consent_arrival",
     "erase_arrival",
     "event_arrival",
-    "send_request",
+    "ms_of",
+    "name_fault",
 )
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from actors.backend import Arrival, SendRequest
-from engine.config import Config
-from engine.ids import derive
-from engine.keyspace import contact_key
-from engine.settings_text import did_you_mean
-from engine.vocabulary import TRANSACTIONAL, ConsentGiven, ContactPut, Erase, Event, SendDirect
+from actors.backend import Arrival
+from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -40,11 +39,13 @@ _MS_MIN = 100_000_000_000  # March 1973: a lower number is one of seconds, by mi
 _MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]{1,200}$(?!\n)"
-_ADDRESS_PATTERN = r"^$|^[^@\s]+@[^@\s]+$(?!\n)"
+ADDRESS_PATTERN = r"^$|^[^@\s]+@[^@\s]+$(?!\n)"
+REVERSE_PATH_PATTERN = r"^$|^<>$(?!\n)|^[^@\s<>]+@[^@\s<>]+$(?!\n)"
 
 FORMS = {
     _NAME_PATTERN: "1 to 200 characters without control characters",
-    _ADDRESS_PATTERN: "an address such as name@example.org",
+    ADDRESS_PATTERN: "an address such as name@example.org",
+    REVERSE_PATH_PATTERN: "an address such as bounces@example.org, or <>",
 }
 """What a pattern asks for, in words."""
 
@@ -105,19 +106,6 @@ class EraseIn(_Strict, frozen=True, kw_only=True):
 
     id: Name | None = None
     reason: _Text = ""
-
-
-class MessageIn(_Strict, frozen=True, kw_only=True):
-    """One message outside any scenario. `address` left out, the contact's own is taken."""
-
-    contact: Name
-    template: Name
-    idempotency_key: Name | None = None
-    variables: dict[str, Any] = {}
-    stream: Name = TRANSACTIONAL
-    address: Annotated[str, Meta(max_length=320, pattern=_ADDRESS_PATTERN)] = ""
-    send_at: Time = None
-    expires_at: Time = None
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -190,56 +178,10 @@ def erase_arrival(item: EraseIn, tenant: str, contact: str, now: int, make_id: M
     return Arrival(tenant, contact, item.id or make_id(), now, Erase(item.reason))
 
 
-def send_request(
-    item: MessageIn, tenant: str, header_key: str | None, now: int, config: Config
-) -> SendRequest:
-    """Make the request to send one message; its id is derived from contact and idempotency key.
-
-    Raises:
-        FaultsError: no key or two different ones, an unknown stream, or it expires before it is due.
-    """
-    key = _idempotency_key(item, header_key)
-    stream = config.stream(item.stream)
-    if stream is None:
-        near = did_you_mean(item.stream, [*config.streams, "transactional", "marketing"])
-        detail = f"there is no stream {item.stream!r}" + (f" ({near})" if near else "")
-        raise FaultsError([Fault("stream", detail)])
-    due = ms_of(item.send_at, now)
-    expires = ms_of(item.expires_at, 0)
-    if expires and expires <= due:
-        raise FaultsError([Fault("expires_at", "it expires before it is due")])
-    body = SendDirect(
-        message_id=derive(contact_key(tenant, item.contact), b"direct", tenant, key),
-        template=item.template,
-        variables=item.variables,
-        stream=item.stream,
-        address=item.address,
-        message_class=stream.message_class,
-        due=due,
-        expires=expires,
-    )
-    return SendRequest(tenant, key, item.contact, _digest(item), body)
-
-
-def _idempotency_key(item: MessageIn, header_key: str | None) -> str:
-    if header_key is not None:
-        try:
-            msgspec.convert(header_key, Name)
-        except msgspec.ValidationError:
-            detail = f"expected {FORMS[_NAME_PATTERN]}"
-            raise FaultsError([Fault("Idempotency-Key", detail)]) from None
-    if header_key and item.idempotency_key and header_key != item.idempotency_key:
-        raise FaultsError([Fault("idempotency_key", "differs from the header Idempotency-Key")])
-    key = header_key or item.idempotency_key
-    if not key:
-        detail = (
-            "give it here or in the header Idempotency-Key, so that a repeat sends nothing twice"
-        )
-        raise FaultsError([Fault("idempotency_key", detail)])
-    return key
-
-
-def _digest(item: MessageIn) -> bytes:
-    """Hash what was asked for, whatever the order of its fields and wherever the key stood."""
-    asked = msgspec.structs.replace(item, idempotency_key=None)
-    return sha256(msgspec.json.encode(asked, order="deterministic")).digest()
+def name_fault(name: str) -> str:
+    """Say what is wrong with a name, or nothing."""
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError:
+        return f"expected {FORMS[_NAME_PATTERN]}"
+    return ""

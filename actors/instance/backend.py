@@ -12,7 +12,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -52,13 +52,14 @@ from actors.worker.wire import (
     WireArrival,
     WorkerStatus,
 )
+from deliverability.injected import is_reference
 from deliverability.message import OutcomeRecord
 from engine.config import Config
 from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
 from engine.host import FeedEntry, Repair
 from engine.keyspace import IDEMPOTENCY, Keyspace, contact_key, control_key, message_key
-from engine.once import Once
+from engine.once import Addressed, Several
 from engine.quarantine import NOT_THERE
 from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
@@ -116,25 +117,47 @@ class ClusterBackend:
             raise CapacityError(answer.reason or "intake of a worker", answer.retry_after_s)
         return answer
 
-    async def send(self, request: SendRequest) -> SendResult:
-        """Accept one message under its idempotency key, if there is such a template."""
-        template = request.body.template
-        if not self._has_template(request.tenant, template):
-            return SendResult("refused", b"", f"there is no template {template!r}")
-        key = control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
-        body = Once(request.digest, contact_key(request.tenant, request.contact), request.body)
-        worker = self._worker(key)
-        verdict = (
-            await self._admit(worker.index, [WireArrival(key, body, request.digest)])
-        ).verdicts[0]
-        raw = await self._insist(worker, lambda: worker.state(key))
-        if not raw:
-            return SendResult("refused", b"", verdict)
-        held = msgspec.json.decode(raw, type=OnceView)
-        message_id = bytes.fromhex(held.message_id)
-        if held.digest != request.digest.hex():
-            return SendResult("conflict", message_id)
-        return SendResult("repeated" if verdict == "duplicate" else "accepted", message_id)
+    async def send(self, requests: Sequence[SendRequest]) -> list[SendResult]:
+        """Accept requests to send under their keys, where the template is there."""
+        results: list[SendResult] = [SendResult("refused")] * len(requests)
+        by_worker: dict[int, list[int]] = {}
+        for n, request in enumerate(requests):
+            missing = self._missing_template(request)
+            if missing:
+                results[n] = SendResult("refused", (), f"there is no template {missing!r}")
+            else:
+                by_worker.setdefault(self._index(_once_key(request)), []).append(n)
+        calls = (
+            self._send(index, [requests[n] for n in which]) for index, which in by_worker.items()
+        )
+        for which, answers in zip(by_worker.values(), await asyncio.gather(*calls), strict=True):
+            for n, answer in zip(which, answers, strict=True):
+                results[n] = answer
+        return results
+
+    async def _send(self, index: int, requests: list[SendRequest]) -> list[SendResult]:
+        """Accept requests whose keys live with one worker; of keys that may conflict, see what they stand for."""
+        now = time.time_ns() // 1_000_000
+        items = [_once_arrival(request, now) for request in requests]
+        verdicts = (await self._admit(index, items)).verdicts
+        worker = self._cluster.workers[index]
+        asked = [
+            item.key for item, one in zip(items, requests, strict=True) if not one.content_keyed
+        ]
+        views = await self._insist(worker, partial(worker.states, asked)) if asked else []
+        held = dict(zip(asked, views, strict=True))
+        return [
+            _send_result(request, verdict, held.get(item.key, b""))
+            for request, verdict, item in zip(requests, verdicts, items, strict=True)
+        ]
+
+    def _missing_template(self, request: SendRequest) -> str:
+        """Name a template that isn't published; content that came with the request is durable already."""
+        for item in request.items:
+            name = item.body.template
+            if not is_reference(name) and not self._has_template(request.tenant, name):
+                return name
+        return ""
 
     # ---- out
 
@@ -402,6 +425,35 @@ def _worker_view(status: WorkerStatus, restarts: dict[str, int]) -> WorkerView:
         restarts=restarts.get(name, 0),
         pid=status.pid,
     )
+
+
+def _once_key(request: SendRequest) -> bytes:
+    return control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
+
+
+def _once_arrival(request: SendRequest, now: int) -> WireArrival:
+    """Make the input of a request. Its id is the digest; where that may stand for another later, within a window."""
+    tenant = request.tenant
+    told = tuple(Addressed(contact_key(tenant, one.contact), one.body) for one in request.items)
+    window = now // request.repeat_ms if request.repeat_ms else 0
+    input_id = request.digest + (window.to_bytes(8) if window else b"")
+    body = Several(request.digest, told, request.repeat_ms)
+    return WireArrival(_once_key(request), body, input_id)
+
+
+def _send_result(request: SendRequest, verdict: str, view: bytes) -> SendResult:
+    if request.content_keyed:
+        ids = tuple(item.body.message_id for item in request.items)
+        if verdict in ("accepted", "duplicate"):
+            return SendResult("accepted" if verdict == "accepted" else "repeated", ids)
+        return SendResult("refused", (), _RESULTS[verdict].reason)
+    if not view:
+        return SendResult("refused", (), _RESULTS[verdict].reason)
+    held = msgspec.json.decode(view, type=OnceView)
+    ids = tuple(bytes.fromhex(one) for one in held.message_ids)
+    if held.digest != request.digest.hex():
+        return SendResult("conflict", ids)
+    return SendResult("repeated" if verdict == "duplicate" else "accepted", ids)
 
 
 _RESULTS = {

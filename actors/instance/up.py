@@ -24,11 +24,13 @@ from actors.instance.metrics import WorkerCollector
 from actors.log import configure
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
+from actors.submission.content import Injector
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
 from actors.twin.signatures import keys_in
 from actors.worker.assembly import secret_of
+from actors.worker.injected import Blobs
 from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.twin.presets import twin_of
@@ -83,8 +85,10 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         registry = CollectorRegistry()
         collector = WorkerCollector()
         registry.register(collector)
-        rings = {name: head.ring for name, head in letterheads(config, secret_of).items()}
-        gateway = Gateway(config, backend, registry, rings)
+        heads = letterheads(config, secret_of)
+        rings = {name: head.ring for name, head in heads.items()}
+        injector = Injector(config, heads, Blobs(Path(config.data_dir), _wall_ms()), _wall_ms)
+        gateway = Gateway(config, backend, registry, rings, injector)
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(gateway.serve(ready, stop))
@@ -101,6 +105,10 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             looking.cancel()
             publishing.cancel()
         say("draining")
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _sized(config: Config) -> Config:

@@ -29,6 +29,7 @@ from actors.operations.room import disk_free_bytes, memory_free_bytes
 from actors.suppression.files import hasher_of
 from actors.suppression.follow import guard_of
 from actors.worker.egress_port import EgressPort, LocalEgress
+from actors.worker.injected import Blobs
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
 from actors.worker.wire import WorkerSettings
@@ -49,7 +50,7 @@ from engine.host import Host, HostSettings
 from engine.keyspace import Keyspace
 from engine.once import OnceMachine
 from engine.partition import Machines, PartitionSettings
-from engine.store.catalog_files import CatalogFiles, ObjectFiles
+from engine.store.catalog_files import CatalogFiles
 from engine.store.format import store_path
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
@@ -256,7 +257,7 @@ def assemble_sending(
     )
     limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
     egress = Egress(holder.encode(), incarnation, ledger, limits, guard or guard_for(settings, now))
-    renderer = MailRenderer(heads, lambda: catalog.current, ObjectFiles(data / "blobs").get)
+    renderer = MailRenderer(heads, lambda: catalog.current, Blobs(data))
     governor = Governor(_limits(config), senders)
 
     def lease_of(route: str) -> Lease:

@@ -14,11 +14,13 @@ from pathlib import Path
 import msgspec
 
 from actors.dkim_state import active_keys, read_rotations
+from actors.worker.injected import Blobs, InjectedRenderer
 from deliverability.compose.composer import Skeleton, compile_template
 from deliverability.compose.template import Letter, Profile, Template, Tracking
 from deliverability.dkim.keys import SigningKey, load_key
 from deliverability.dkim.signer import sign
 from deliverability.guard import Guard
+from deliverability.injected import BLOB, MAIL, RAW, caller_reverse_path
 from deliverability.reverse_path import make as make_reverse_path
 from deliverability.tokens import KeyRing, tenant_tag
 from deliverability.transport.delivery import Rendered
@@ -103,20 +105,18 @@ class MailRenderer:
     Args:
         heads: letterhead by tenant.
         catalog: gives the catalog in use.
-        blob: gives a template that was injected with its message, by digest.
+        blobs: where content lies that came with its message.
     """
 
     def __init__(
         self,
         heads: Mapping[str, Letterhead],
         catalog: Callable[[], CatalogView],
-        blob: Callable[[str], bytes],
+        blobs: Blobs,
     ) -> None:
         self._heads = heads
         self._catalog = catalog
-        self._blob = blob
-        self._injected: dict[tuple[str, str], Skeleton] = {}
-        self._compile = compile_template_object(heads)
+        self._injected = InjectedRenderer(blobs, compile_template_object(heads), self._published)
 
     def reverse_path(self, message: Message) -> bytes:
         """Give the signed reverse-path. Raises: RefusedError: the recipient isn't one of those allowed."""
@@ -126,6 +126,9 @@ class MailRenderer:
             raise RefusedError(
                 refusal, mend="allow it in the configuration, or use the mode `twin`"
             )
+        kept = caller_reverse_path(message)
+        if kept is not None:
+            return kept.encode()
         local = make_reverse_path(head.tag, message.message_id, head.ring, message.date)
         return f"{local}@{head.reverse_path_domain}".encode()
 
@@ -143,6 +146,8 @@ class MailRenderer:
             scenario=message.scenario,
             campaign=message.step,
         )
+        if message.template.startswith((RAW, MAIL)):
+            return self._injected.render(message, letter, head.keys)
         composed = self._skeleton(message).compose(letter)
         signatures = sign(composed, head.keys, message.date)
         content = b"".join((signatures, composed.headers, b"\r\n", composed.body))
@@ -150,18 +155,14 @@ class MailRenderer:
 
     def _skeleton(self, message: Message) -> Skeleton:
         name = message.template
-        found = self._catalog().find("template", message.tenant, name)
+        if name.startswith(BLOB):
+            return self._injected.skeleton(message.tenant, name)
+        return self._published(message.tenant, name)
+
+    def _published(self, tenant: str, name: str) -> Skeleton:
+        found = self._catalog().find("template", tenant, name)
         if isinstance(found, Skeleton):
             return found
-        digest = name.removeprefix("blob:")
-        if digest == name:
-            raise InputError(
-                f"there is no template {name!r}", mend="publish it, or mend the scenario's `send`"
-            )
-        skeleton = self._injected.get((message.tenant, digest))
-        if skeleton is None:
-            if len(self._injected) >= 256:
-                self._injected.pop(next(iter(self._injected)))
-            skeleton = self._compile(message.tenant, name, self._blob(digest))
-            self._injected[message.tenant, digest] = skeleton
-        return skeleton
+        raise InputError(
+            f"there is no template {name!r}", mend="publish it, or mend the scenario's `send`"
+        )

@@ -27,7 +27,7 @@ class OnceView(msgspec.Struct, frozen=True):
     """What stands under an idempotency key."""
 
     digest: str
-    message_id: str
+    message_ids: list[str]
 
 
 def view_of(key: EntityKey, state: Any, place: Place | None) -> bytes:
@@ -40,7 +40,8 @@ def view_of(key: EntityKey, state: Any, place: Place | None) -> bytes:
         view = explain_of(key, state)
     else:
         assert isinstance(state, OnceState), f"no view of {type(state).__name__}"
-        view = OnceView(state.digest.hex(), state.message_id.hex())
+        ids = state.message_ids or (state.message_id,)
+        view = OnceView(state.digest.hex(), [one.hex() for one in ids])
     return msgspec.json.encode(view)
 
 

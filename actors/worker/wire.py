@@ -15,6 +15,8 @@ __all__ = (
     "RepairAnswer",
     "StateAnswer",
     "StateQuestion",
+    "StatesAnswer",
+    "StatesQuestion",
     "Tells",
     "TellsAnswer",
     "WireArrival",
@@ -32,12 +34,22 @@ from deliverability.returned import Returned
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.host import FeedEntry
-from engine.once import Once
+from engine.once import Once, Several
 from engine.partition import TellOut
 from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
 
-Arriving = Event | ContactPut | ConsentGiven | Erase | MarkSuppressed | SendDirect | Once | Returned
+Arriving = (
+    Event
+    | ContactPut
+    | ConsentGiven
+    | Erase
+    | MarkSuppressed
+    | SendDirect
+    | Once
+    | Several
+    | Returned
+)
 
 
 class NotStartedError(VeredusError):
@@ -106,6 +118,18 @@ class StateAnswer(msgspec.Struct, frozen=True, array_like=True):
     """An entity's view as JSON; empty when there is none."""
 
     body: bytes
+
+
+class StatesQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for several entities."""
+
+    keys: list[bytes]
+
+
+class StatesAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """Their views as JSON, in order; empty where there is none."""
+
+    bodies: list[bytes]
 
 
 class FeedQuestion(msgspec.Struct, frozen=True, array_like=True):

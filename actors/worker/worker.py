@@ -216,6 +216,11 @@ class Worker:
         state, place = self.host.entry(key)
         return wire.StateAnswer(view_of(key, state, place) if state is not None else b"")
 
+    async def states(self, question: wire.StatesQuestion) -> wire.StatesAnswer:
+        """Show several entities as JSON."""
+        answers = [await self.state(wire.StateQuestion(key)) for key in question.keys]
+        return wire.StatesAnswer([answer.body for answer in answers])
+
     async def feed(self, question: wire.FeedQuestion) -> wire.FeedAnswer:
         """Read the outcome feed behind a place in it."""
         return wire.FeedAnswer(

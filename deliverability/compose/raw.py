@@ -3,7 +3,8 @@
 - Line ends become CRLF (RFC 5321 §2.3.8 forbids bare CR and LF, which is how mail is smuggled). CRs
   before a LF belong to it; a bare CR elsewhere becomes a line end in the body and a space in the
   header section, where a new line would be a new field.
-- Date and Message-ID are added where they are missing (RFC 6409 §8.2, §8.3). From must be there.
+- Date and Message-ID are added where they are missing (RFC 6409 §8.2, §8.3), and From when the caller gives one to add.
+- Bcc (RFC 5322 §3.6.3) and Return-Path (RFC 5321 §4.4), which no recipient may be shown, are taken out.
 - NUL and lines of more than 998 octets (RFC 5322 §2.1.1) are refused, for no server need take them.
 
 Linear in the length, which the caller bounds.
@@ -25,6 +26,7 @@ _ANY_END = re.compile(rb"\r*\n")
 _HEADER_END = re.compile(rb"(?:\A|\n)\r*\n")
 _field_start = re.compile(rb"[!-9;-~]+[ \t]*:").match
 _LONG = re.compile(rb"[^\n]{1000}")  # 998, CR, and one more
+_PRIVATE = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _NOT_NORMAL = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _eight_bit = re.compile(rb"[\x80-\xff]").search
 
@@ -32,24 +34,26 @@ _eight_bit = re.compile(rb"[\x80-\xff]").search
 class RawMessage(msgspec.Struct, frozen=True):
     """A message to be signed and sent: `headers` without the empty line, both with CRLF.
 
-    `added` names the fields put in; `changed` says that line ends were. `eight_bit` asks for
-    8BITMIME (RFC 6152), `smtputf8` for RFC 6531 (the header section isn't ASCII). Without
-    `dot_free` the sender doubles dots at line starts.
+    `added` names the fields put in, `dropped` those taken out; `changed` says that line ends were.
+    `eight_bit` asks for 8BITMIME (RFC 6152), `smtputf8` for RFC 6531 (the header section is UTF-8;
+    octets that aren't go as they came). Without `dot_free` the sender doubles dots at line starts.
     """
 
     headers: bytes
     body: bytes
     added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     changed: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
     dot_free: bool = False
 
 
-def prepare_raw(raw: bytes, now: int, message_id: str) -> RawMessage:
+def prepare_raw(raw: bytes, now: int, message_id: str, from_address: str = "") -> RawMessage:
     """Prepare a message.
 
-    `now` (ms) and `message_id` (without brackets) serve where a field is missing.
+    `now` (ms), `message_id` (without brackets) and `from_address` (a mailbox of ours; "": From must
+    be there) serve where a field is missing.
 
     Raises: InputError: no header section, a line in it that isn't a field, no From or more than
     one, NUL, a line too long.
@@ -62,18 +66,20 @@ def prepare_raw(raw: bytes, now: int, message_id: str) -> RawMessage:
     head, body = _split(raw)
     normal_head, normal_body = _normal_headers(head), _normal_body(body)
     names = _names(normal_head)
-    if names.count(b"from") != 1:
+    if names.count(b"from") > 1 or (b"from" not in names and not from_address):
         raise _refuse(0, "one From field is expected", "RFC 5322 §3.6")
-    added, first = _missing(names, now, message_id)
-    headers = first + normal_head
+    added, first = _missing(names, now, message_id, from_address)
+    dropped = tuple(name.decode().title() for name in names if name in _PRIVATE)
+    headers = first + (_without(normal_head) if dropped else normal_head)
     _check_lines(normal_head, normal_body)
     return RawMessage(
         headers=headers,
         body=normal_body,
         added=added,
+        dropped=dropped,
         changed=normal_head is not head or normal_body is not body,
         eight_bit=bool(_eight_bit(headers) or _eight_bit(normal_body)),
-        smtputf8=not headers.isascii(),
+        smtputf8=_is_utf8(headers),
         dot_free=not (normal_body.startswith(b".") or b"\n." in normal_body or b"\n." in headers),
     )
 
@@ -119,9 +125,37 @@ def _names(headers: bytes) -> list[bytes]:
     return names
 
 
-def _missing(names: list[bytes], now: int, message_id: str) -> tuple[tuple[str, ...], bytes]:
+def _without(headers: bytes) -> bytes:
+    """Take out what no recipient may be shown, with its continuation lines."""
+    kept: list[bytes] = []
+    keeps = True
+    for line in headers.splitlines(keepends=True):
+        if line[:1] not in (b" ", b"\t"):
+            keeps = line.partition(b":")[0].strip(b" \t").lower() not in _PRIVATE
+        if keeps:
+            kept.append(line)
+    return b"".join(kept)
+
+
+def _is_utf8(headers: bytes) -> bool:
+    if headers.isascii():
+        return False
+    try:
+        headers.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _missing(
+    names: list[bytes], now: int, message_id: str, from_address: str
+) -> tuple[tuple[str, ...], bytes]:
     added: list[str] = []
     lines = b""
+    if b"from" not in names:
+        assert not set(from_address) & set("<>\r\n "), "a mailbox of ours"
+        added.append("From")
+        lines += f"From: <{from_address}>\r\n".encode()
     if b"message-id" not in names:
         assert message_id.isascii(), "an id of ours"
         assert not set(message_id) & set("<>\r\n "), "an id of ours"

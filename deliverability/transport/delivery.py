@@ -18,6 +18,7 @@ from typing import Literal, Protocol, assert_never
 import msgspec
 
 from deliverability.egress import Egress
+from deliverability.injected import body_of, wants_smtputf8
 from deliverability.message import AttemptOutcome
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
@@ -318,8 +319,8 @@ class Route:
             token=message,
             reverse_path=self._delivery.renderer.reverse_path(message),
             forward_path=message.address.encode(),
-            body=self.target.body,
-            smtputf8=not message.address.isascii(),
+            body=body_of(message, self.target.body),
+            smtputf8=wants_smtputf8(message),
         )
 
     async def _open(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -78,25 +79,32 @@ class MemoryBackend:
         self._contacts[place] = _applied(view, arrival)
         return ItemResult("accepted")
 
-    async def send(self, request: SendRequest) -> SendResult:
+    async def send(self, requests: Sequence[SendRequest]) -> list[SendResult]:
         if self.overloaded:
             raise CapacityError("inputs waiting", retry_after_s=3)
+        return [self._send_one(request) for request in requests]
+
+    def _send_one(self, request: SendRequest) -> SendResult:
         first = self._sends.setdefault((request.tenant, request.idempotency_key), request)
+        ids = tuple(item.body.message_id for item in first.items)
         if first is request:
-            return SendResult("accepted", request.body.message_id)
+            return SendResult("accepted", ids)
         same = first.digest == request.digest
-        return SendResult("repeated" if same else "conflict", first.body.message_id)
+        return SendResult("repeated" if same else "conflict", ids)
+
+    @property
+    def sends(self) -> list[SendRequest]:
+        return list(self._sends.values())
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:
         return self._contacts.get((tenant, contact))
 
     async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
         for (owner, _), request in self._sends.items():
-            if owner == tenant and request.body.message_id == message_id:
-                body = request.body
-                return MessageView(
-                    message_id.hex(), request.contact, "scheduled", body.stream, body.template
-                )
+            for item in request.items if owner == tenant else ():
+                if item.body.message_id == message_id:
+                    told = (item.body.stream, item.body.template)
+                    return MessageView(message_id.hex(), item.contact, "scheduled", *told)
         return None
 
     async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:

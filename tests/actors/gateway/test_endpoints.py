@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,8 +262,8 @@ def test_what_the_engine_refuses_is_told() -> None:
     """A refusal of the engine carries its reason."""
 
     class Refusing(MemoryBackend):
-        async def send(self, request: SendRequest) -> SendResult:
-            return SendResult("refused", request.body.message_id, "there is no template 't'")
+        async def send(self, requests: Sequence[SendRequest]) -> list[SendResult]:
+            return [SendResult("refused", (), "there is no template 't'") for _ in requests]
 
     async def asked(client: httpx.AsyncClient) -> None:
         body = {"contact": "c", "template": "t", "idempotency_key": "a"}
