@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.keyspace import IDEMPOTENCY, contact_key, control_key
-from engine.machine import Context, Record, Retired, Tell
-from engine.once import KEPT_MS, Once, OnceMachine, OnceState
+from engine.machine import At, Context, Record, Retired, Tell, Wake
+from engine.once import KEPT_MS, TOLD_AT_ONCE, Addressed, Once, OnceMachine, OnceState, Several
 from engine.vocabulary import SendDirect
 from tests.engine.puppet import NoCatalog
 
@@ -45,3 +45,44 @@ def test_keys_are_no_messages() -> None:
     state = OnceState(b"d", b"m" * 16, 5)
     tally: object = OnceMachine.tally(machine, state)  # type: ignore[func-returns-value]  # it is None
     assert tally is None
+
+
+def _several(number: int, repeat_ms: int = 0) -> Several:
+    items = tuple(
+        Addressed(contact_key("t", f"c{n}"), SendDirect(n.to_bytes(16), "welcome", {}))
+        for n in range(number)
+    )
+    return Several(b"d", items, repeat_ms)
+
+
+def test_many_recipients_are_told_a_lot_at_a_time() -> None:
+    """The rest follows by itself; a repetition meanwhile neither repeats nor loses any of them."""
+    machine = OnceMachine()
+    done = machine.decide(None, _several(2 * TOLD_AT_ONCE + 1), _context(5))
+    told = list(done.effects)
+    now = 5
+    while isinstance(done.place, At):
+        assert done.place.due > now
+        repeated = machine.decide(done.state, _several(2 * TOLD_AT_ONCE + 1), _context(now))
+        assert isinstance(repeated.place, At)
+        assert repeated.state == done.state
+        now = done.place.due
+        done = machine.decide(done.state, Wake(), _context(now))
+        told += done.effects
+    assert done.place == Retired(5 + KEPT_MS)
+    tells = [effect for effect in told if isinstance(effect, Tell)]
+    assert [tell.body.message_id for tell in tells] == list(done.state.message_ids)
+    assert len(tells) == 2 * TOLD_AT_ONCE + 1
+
+
+def test_a_request_known_by_its_content_is_new_after_a_while() -> None:
+    """Within the window it is a repetition; later its messages have ids of their own."""
+    machine = OnceMachine()
+    first = machine.decide(None, _several(1, repeat_ms=100), _context(5))
+    again = machine.decide(first.state, _several(1, repeat_ms=100), _context(105))
+    assert (again.state, list(again.effects)) == (first.state, [Record("repeated_request")])
+    later = machine.decide(first.state, _several(1, repeat_ms=100), _context(106))
+    (tell,) = later.effects
+    assert isinstance(tell, Tell)
+    assert tell.body.message_id != first.state.message_id
+    assert tell.body.message_id[:4] == first.state.message_id[:4]
