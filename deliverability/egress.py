@@ -21,7 +21,7 @@ __all__ = (
 )
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -136,6 +136,7 @@ class Egress:
         incarnation: which life of the holder this is; credits of another one are worth nothing.
         ledger: durable marks.
         guard: knows to whom no mail may go; None: there is no such list.
+        queue_of: gives the queue of a message's route: all routes that share connections have one.
     """
 
     def __init__(
@@ -145,12 +146,14 @@ class Egress:
         ledger: Ledger,
         settings: EgressSettings | None = None,
         guard: Guard | None = None,
+        queue_of: Callable[[str], str] = str,
     ) -> None:
         self.holder = holder
         self.incarnation = incarnation
         self.settings = settings or EgressSettings()
         self._ledger = ledger
         self._guard = guard
+        self._queue_of = queue_of
         self._hands: dict[bytes, Hand] = {}
         self._queues: dict[str, tuple[deque[Hand], deque[Hand], deque[Hand]]] = {}  # by class
         self._lanes: dict[bytes, _Lane] = {}
@@ -228,7 +231,7 @@ class Egress:
         self._hands[message_id] = hand
         if account is not None:
             account.in_hand += 1
-        self._queue(message.route)[message.message_class].append(hand)
+        self._queue(self._queue_of(message.route))[message.message_class].append(hand)
 
     def cancel(self, message_id: bytes, attempt: int) -> None:
         """Take a request to cancel: granted when the begin mark isn't written, else the true outcome wins."""

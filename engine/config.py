@@ -43,42 +43,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from engine import settings_text
+from engine import settings_checks, settings_text
 from engine.errors import ConfigError, Place
 from engine.redis_config import Redis
+from engine.settings_routes import Breaker, Destination, Dns, Pool, Relay, Source, Tls
+from engine.settings_types import Domain as _Domain
+from engine.settings_types import File as _File
+from engine.settings_types import KeyHash as _KeyHash
+from engine.settings_types import Name as _Name
+from engine.settings_types import Network as _Network
+from engine.settings_types import Recipient as _Recipient
 
 CONFIG_BYTES_MAX = 1 << 20
 """A longer configuration is refused unread."""
 
-_Domain = Annotated[
-    str,
-    Meta(
-        pattern=r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$(?!\n)",
-        description="a domain in lower case, as A-labels",
-    ),
-]
-_KeyHash = Annotated[
-    str,
-    Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="sha256: and 64 hexadecimal digits"),
-]
-_Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)",
-        description="lower case letters, digits, - and _, at most 63",
-    ),
-]
-_Recipient = Annotated[
-    str,
-    Meta(
-        pattern=r"^[^@\s]*@[^@\s]+$(?!\n)", description="a mailbox, or @domain for a whole domain"
-    ),
-]
-_File = Annotated[str, Meta(extra={"file": True})]
-
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all sections have in common: frozen, by keyword, no unknown keys."""
+    """As `settings_types.Section`; of its own here, where the linter sees that defaults are copied."""
 
 
 class Store(_Section, frozen=True, kw_only=True):
@@ -284,25 +265,6 @@ class Tenant(_Section, frozen=True, kw_only=True):
     ] = ""
 
 
-class Relay(_Section, frozen=True, kw_only=True):
-    """The server that takes all mail in mode `relay`."""
-
-    host: Annotated[str, Meta(max_length=253, description="name or address")] = ""
-    port: Annotated[
-        int, Meta(ge=1, le=65535, description="587 for submission, 25 between servers")
-    ] = 587
-    starttls: Annotated[
-        Literal["required", "opportunistic", "none"],
-        Meta(description="`required` never speaks without TLS; RFC 3207"),
-    ] = "required"
-    ca_file: Annotated[
-        _File,
-        Meta(description="PEM of who signed its certificate; empty: whom the system trusts"),
-    ] = ""
-    username: Annotated[str, Meta(description="empty: no AUTH")] = ""
-    password_file: Annotated[_File, Meta(description="its first line is the password")] = ""
-
-
 class RetryCurve(_Section, frozen=True, kw_only=True):
     """When a deferred message is tried again: first_s times factor^n, never above max_s, spread by jitter."""
 
@@ -343,13 +305,17 @@ DEFAULT_RETRY: Mapping[str, RetryCurve] = {
 """The curve of a cause that the file doesn't name."""
 
 
+PROHIBITED = ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128", "::ffff:0:0/96")
+"""Where no MX leads by default: this machine."""
+
+
 class Delivery(_Section, frozen=True, kw_only=True):
     """Where mail goes. Nothing leaves this machine unless mode, From domain and `allow` say so."""
 
     mode: Annotated[
         Literal["twin", "relay", "live"],
         Meta(
-            description="`twin`: models of providers on loopback; `relay`: one server; `live`: not built yet"
+            description="`twin`: models of providers on loopback; `relay`: one server; `live`: MX hosts"
         ),
     ] = "twin"
     allow: Annotated[
@@ -358,6 +324,33 @@ class Delivery(_Section, frozen=True, kw_only=True):
     ] = ()
     ehlo_name: Annotated[_Domain, Meta(description="the name given in EHLO")] = "localhost"
     relay: Relay = Relay()
+    backup: Annotated[
+        tuple[Relay, ...],
+        Meta(description="relays that take over, in this order, while those before are down"),
+    ] = ()
+    breaker: Breaker = Breaker()
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="of MX hosts; another one is for tests")
+    ] = 25
+    address_policy: Annotated[
+        Literal["ipv4_only", "ipv6_only", "ipv4_first", "ipv6_first"],
+        Meta(description="which addresses of MX hosts are used, and which first"),
+    ] = "ipv4_first"
+    prohibited_networks: Annotated[
+        tuple[_Network, ...],
+        Meta(description="addresses that no domain can make us connect to by its DNS"),
+    ] = PROHIBITED
+    tls: Tls = Tls()
+    dns: Dns = Dns()
+    destinations: Annotated[
+        dict[_Domain, Destination], Meta(description="what you know better than DNS, by domain")
+    ] = {}
+    attempt_log: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="a line for each attempt in `attempts/` of the data directory; `auto`: not in mode `twin`"
+        ),
+    ] = "auto"
     timeouts: Timeouts = Timeouts()
     retry: Annotated[
         dict[_Name, RetryCurve],
@@ -458,6 +451,13 @@ class Config(_Section, frozen=True, kw_only=True):
         tuple[Tenant, ...], Meta(min_length=1, description="the first is used where none is named")
     ] = (Tenant(),)
     delivery: Delivery = Delivery()
+    source: Annotated[
+        tuple[Source, ...], Meta(description="where mail comes from; none: this machine's choice")
+    ] = ()
+    pool: Annotated[
+        tuple[Pool, ...],
+        Meta(description="without any, all sources are the pool `default`, with equal weight"),
+    ] = ()
     limits: Annotated[
         dict[_Domain, Limits], Meta(description="per domain; `default` for all others")
     ] = {}
@@ -501,6 +501,7 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     _check_tenants(config, source)
     _check_http(config, source)
     _check_delivery(config, source)
+    settings_checks.check_pools(config, source)
     return config
 
 
@@ -578,37 +579,11 @@ def _check_http(config: Config, source: settings_text.Source) -> None:
 
 
 def _check_delivery(config: Config, source: settings_text.Source) -> None:
-    delivery = config.delivery
-    match delivery.mode:
+    match config.delivery.mode:
         case "twin":
             return
         case "live":
-            raise source.error(
-                "delivery.mode",
-                "'live' is refused until MX delivery is built",
-                "use 'relay' or 'twin'",
-            )
+            settings_checks.check_live(config, source)
         case "relay":
-            _check_relay(config, source)
-
-
-def _check_relay(config: Config, source: settings_text.Source) -> None:
-    delivery = config.delivery
-    if not delivery.relay.host:
-        raise source.error("delivery.relay.host", "mode 'relay' needs the relay's host")
-    if delivery.relay.username and not delivery.relay.password_file:
-        raise source.error("delivery.relay.password_file", "a username needs a password")
-    if delivery.relay.username and delivery.relay.starttls != "required":
-        raise source.error(
-            "delivery.relay.starttls", "a password is only sent over TLS", "set it to 'required'"
-        )
-    if not delivery.allow:
-        raise source.error(
-            "delivery.allow",
-            "mode 'relay' needs to know whom it may write to",
-            'list recipients or @domains, or write allow = "any"',
-        )
-    if not any(tenant.from_domains for tenant in config.tenant):
-        raise source.error(
-            "tenant", "mode 'relay' needs a From domain that you vouch for", "set from_domains"
-        )
+            settings_checks.check_relays(config, source)
+    settings_checks.check_guards(config, source)

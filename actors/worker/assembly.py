@@ -9,6 +9,7 @@ __all__ = (
     "assemble",
     "assemble_sending",
     "catalog_compilers",
+    "classify",
     "ledgers_of",
     "machines_of",
     "open_store",
@@ -17,7 +18,6 @@ __all__ = (
 )
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -32,17 +32,16 @@ from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.injected import Blobs
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
+from actors.worker.ways import build_ways
 from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
 from deliverability.feedback.replies import classify_reply
 from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.message import MessageMachine, StreamPolicy
-from deliverability.smtp.opening import ClientConfig, Credentials
 from deliverability.suppression.entry import Hasher
 from deliverability.suppression.view import Guard
-from deliverability.transport.delivery import Delivery, Target, Verdict
+from deliverability.transport.delivery import Delivery, Verdict
 from deliverability.transport.ledger import LedgerFile
-from deliverability.transport.smtp_client import Endpoint, Timeouts
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
 from engine.errors import DamageError, RefusedError, StoreError, VeredusError
@@ -256,16 +255,17 @@ def assemble_sending(
         sync=config.delivery.ledger_sync == "power_loss",
     )
     limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
-    egress = Egress(holder.encode(), incarnation, ledger, limits, guard or guard_for(settings, now))
     renderer = MailRenderer(heads, lambda: catalog.current, Blobs(data))
     governor = Governor(_limits(config), senders)
 
     def lease_of(route: str) -> Lease:
         return governor.lease(settings.index, route.partition("/")[2])
 
-    targets = _targets(settings, lease_of)
-    delivery = Delivery(egress, renderer, targets, _classify, now, concluded)
-    return egress, delivery, Gate(lease_of), ledger
+    ways = build_ways(settings, lease_of, classify, concluded)
+    watch = guard or guard_for(settings, now)
+    egress = Egress(holder.encode(), incarnation, ledger, limits, watch, ways.queue_of)
+    delivery = Delivery(egress, renderer, ways.target_of, classify, now, concluded, ways.look)
+    return egress, delivery, ways.gate, ledger
 
 
 def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
@@ -326,39 +326,10 @@ def secret_of(tenant: Tenant) -> bytes:
     return Path(tenant.secret_file).read_bytes()
 
 
-def _classify(code: int, enhanced: str, text: str, phase: str) -> Verdict:
+def classify(code: int, enhanced: str, text: str, phase: str) -> Verdict:
+    """Tell what a reply means. `phase`: the command that was answered."""
     cause = str(classify_reply(str(code), enhanced, text, stage=STAGES.get(phase, "")).cause)
     return Verdict(cause, "retry" if code < 500 else "fail")
-
-
-def _targets(
-    settings: WorkerSettings, lease_of: Callable[[str], Lease]
-) -> Callable[[str], Target | None]:
-    """Tell where routes lead: to the twin's port, or to the relay; live MX delivery isn't built yet."""
-    config = settings.config
-    context = ssl.create_default_context(cafile=config.delivery.relay.ca_file or None)
-
-    def target_of(route: str) -> Target | None:
-        lease = lease_of(route)
-        delivery = config.delivery
-        timeouts = _timeouts(config)
-        if delivery.mode == "twin":
-            endpoint = Endpoint(host="127.0.0.1", port=settings.twin_port)
-            client = ClientConfig(ehlo_name=delivery.ehlo_name, tls="never")
-        else:
-            endpoint = Endpoint(host=delivery.relay.host, port=delivery.relay.port)
-            client = _relay_client(config)
-        return Target(
-            endpoint,
-            client,
-            timeouts,
-            connections_max=max(lease.connections, 1),
-            messages_per_connection=delivery.messages_per_connection_max,
-            idle_s=float(delivery.timeouts.idle_s),
-            tls=None if delivery.mode == "twin" else context,
-        )
-
-    return target_of
 
 
 def _limits(config: Config) -> tuple[Limit, ...]:
@@ -370,30 +341,3 @@ def _limits(config: Config) -> tuple[Limit, ...]:
     default = config.limits_of("default")
     rest = Limit("*", default.connections_max, int(default.messages_per_s * 60), default.burst)
     return (*named, rest)
-
-
-def _timeouts(config: Config) -> Timeouts:
-    wait = config.delivery.timeouts
-    return Timeouts(
-        connect_ms=wait.connect_s * 1000,
-        greeting_ms=wait.greeting_s * 1000,
-        tls_ms=wait.tls_s * 1000,
-        mail_ms=wait.mail_s * 1000,
-        rcpt_ms=wait.rcpt_s * 1000,
-        data_ms=wait.data_s * 1000,
-        block_ms=wait.content_s * 1000,
-        dot_ms=wait.dot_s * 1000,
-    )
-
-
-def _relay_client(config: Config) -> ClientConfig:
-    relay = config.delivery.relay
-    credentials = None
-    if relay.username:
-        password = Path(relay.password_file).read_text("utf-8").splitlines()[0]
-        credentials = Credentials(username=relay.username, password=password)
-    return ClientConfig(
-        ehlo_name=config.delivery.ehlo_name,
-        tls="never" if relay.starttls == "none" else relay.starttls,
-        credentials=credentials,
-    )

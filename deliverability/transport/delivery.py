@@ -20,12 +20,14 @@ import msgspec
 from deliverability.egress import Egress
 from deliverability.injected import body_of, wants_smtputf8
 from deliverability.message import AttemptOutcome
+from deliverability.routing.hops import Hop
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
 from deliverability.smtp.envelope import Body, Transaction
 from deliverability.smtp.opening import ClientConfig
 from deliverability.smtp.reply import Reply
 from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
+from deliverability.transport.way import Way
 from engine.errors import StoreError, TransportError, UserError
 from engine.vocabulary import Message, OutcomeKind
 
@@ -66,7 +68,7 @@ class Renderer(Protocol):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a route leads, and what may be used of it."""
+    """Where a route leads, and what may be used of it. A `way` chooses endpoints by itself."""
 
     endpoint: Endpoint
     config: ClientConfig
@@ -76,6 +78,7 @@ class Target(msgspec.Struct, frozen=True):
     idle_s: float = 10.0
     tls: ssl.SSLContext | None = None
     body: Body = "7bit"
+    way: Way | None = None
 
 
 class Delivery:
@@ -84,20 +87,22 @@ class Delivery:
     Args:
         egress: what to send, and who hears of it.
         renderer: makes content.
-        target_of: resolves a route to its target; None: there is none (the message is deferred).
+        target_of: resolves a route to its target, or to the outcome of all that waits for it.
         classify: tells what a reply means.
         wall_ms: wall or log time in ms, for outcomes.
         concluded: called when there are new outcomes.
+        look: called at each tick, for whoever looks after ways.
     """
 
     def __init__(
         self,
         egress: Egress,
         renderer: Renderer,
-        target_of: Callable[[str], Target | None],
+        target_of: Callable[[str], Target | AttemptOutcome],
         classify: Classifier,
         wall_ms: Callable[[], int],
         concluded: Callable[[], None],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self.egress = egress
         self.renderer = renderer
@@ -110,6 +115,7 @@ class Delivery:
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
         self._target_of = target_of
+        self._look = look
 
     def pump(self) -> None:
         """See that each route with waiting messages has connections at work."""
@@ -117,11 +123,8 @@ class Delivery:
             route = self.routes.get(name)
             if route is None:
                 target = self._target_of(name)
-                if target is None:
-                    unrouted = AttemptOutcome(
-                        0, "deferred", "routing", text="no target for the route"
-                    )
-                    self.egress.fail_route(name, unrouted)
+                if isinstance(target, AttemptOutcome):
+                    self.egress.fail_route(name, target)
                     self.tell()
                     continue
                 route = self.routes[name] = Route(name, target, self)
@@ -130,8 +133,10 @@ class Delivery:
     def tick(self) -> None:
         """Look after time: what waits too long goes back, connections that idle too long are closed."""
         self.egress.expire(self.now())
+        self._look()
         for route in self.routes.values():
             route.close_idle()
+            route.fail_back()
         self.pump()
         self.tell()
 
@@ -163,6 +168,7 @@ class Delivery:
         reply: Reply | None = None,
         phase: str = "",
         text: str = "",
+        host: str = "",
     ) -> None:
         """Give an attempt its outcome."""
         outcome = AttemptOutcome(
@@ -174,6 +180,7 @@ class Delivery:
             text=(reply.text if reply else text)[:TEXT_MAX],
             phase=phase,
             at=self.wall_ms(),
+            host=host,
         )
         try:
             self.egress.conclude(message, outcome)
@@ -210,10 +217,7 @@ class Route:
             return
         room = self.target.connections_max - len(self.connections) - self.opening
         for _ in range(min(room, waiting)):
-            self.opening += 1
-            task = loop.create_task(self._open())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn()
 
     def close_idle(self) -> None:
         """Close connections that had nothing to do for longer than the target likes."""
@@ -221,6 +225,13 @@ class Route:
         for connection in [c for c, since in self._idle.items() if since < limit]:
             del self._idle[connection]
             connection.quit()
+
+    def fail_back(self) -> None:
+        """Try a better host that was down, beside those that serve."""
+        way = self.target.way
+        hop = way.fail_back() if way is not None and not self._delivery.closing else None
+        if hop is not None:
+            self._spawn(hop)
 
     def quit(self) -> None:
         """Close politely, after what is in flight."""
@@ -240,6 +251,8 @@ class Route:
         """Give the next message of this route."""
         delivery = self._delivery
         carried = self.connections.setdefault(connection, 0)
+        if not carried and self.target.way is not None:
+            self.target.way.began(connection)
         if delivery.closing:
             return None
         if carried >= self.target.messages_per_connection:
@@ -278,22 +291,28 @@ class Route:
 
     def ended(self, connection: Connection, transaction: Transaction, ending: Ending) -> None:
         """Turn an ending into the outcome of the attempt."""
-        del connection
         delivery = self._delivery
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
+        host, way = connection.endpoint.tls_name, self.target.way
         match ending:
             case Accepted(reply=reply):
                 self.sent += 1
                 self._backoff_s = 0.0
-                delivery.conclude(message, "delivered", "", reply, "dot")
+                if way is not None:
+                    way.answered(connection)
+                delivery.conclude(message, "delivered", "", reply, "dot", host=host)
             case Rejected(phase=phase, reply=reply):
+                if way is not None:
+                    way.answered(connection)
                 verdict = delivery.classify(reply.code, reply.enhanced, reply.text, phase)
                 kind: OutcomeKind = "deferred" if verdict.action == "retry" else "bounced"
-                delivery.conclude(message, kind, verdict.cause, reply, phase)
+                delivery.conclude(message, kind, verdict.cause, reply, phase, host=host)
             case Lost(phase=phase, begun=begun, reason=reason):
+                if way is not None:
+                    way.lost(connection, reason)
                 kind = "in_doubt" if begun else "deferred"
-                delivery.conclude(message, kind, "connection", None, phase, reason)
+                delivery.conclude(message, kind, "connection", None, phase, reason, host)
             case Aborted(reason=reason):
                 kind = "cancelled" if delivery.egress.withdrawn(message) else "unattempted"
                 delivery.conclude(message, kind, "", text=reason)
@@ -305,7 +324,9 @@ class Route:
         """Forget a connection; slow down when it never carried a message."""
         carried = self.connections.pop(connection, 0)
         self._idle.pop(connection, None)
-        if closed.by not in ("quit", "aborted") and not carried:
+        way = self.target.way
+        elsewhere = way is not None and way.closed(connection, closed)
+        if closed.by not in ("quit", "aborted") and not carried and not elsewhere:
             self._never_served(closed)
         if not self._delivery.closing:
             self._delivery.loop.call_soon(self._delivery.pump)
@@ -323,16 +344,31 @@ class Route:
             smtputf8=wants_smtputf8(message),
         )
 
-    async def _open(self) -> None:
+    def _spawn(self, trial: Hop | None = None) -> None:
+        self.opening += 1
+        task = self._delivery.loop.create_task(self._open(trial))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, trial: Hop | None = None) -> None:
         target = self.target
         try:
-            await connect(
-                self, target.endpoint, target.config, timeouts=target.timeouts, context=target.tls
-            )
+            if target.way is not None:
+                await target.way.connect(self, trial)
+            else:
+                await connect(
+                    self,
+                    target.endpoint,
+                    target.config,
+                    timeouts=target.timeouts,
+                    context=target.tls,
+                )
         except TransportError as error:
             self.opening -= 1
             if self._delivery.closing and not self._delivery.open_connections:
                 self._delivery.emptied.set()
+            if trial is not None:
+                return  # those that serve go on
             self._slow_down()
             if not self.connections and not self.opening:
                 self._fail("connection", 0, "", error.reason, error.phase)
@@ -342,7 +378,7 @@ class Route:
     def _never_served(self, closed: Closed) -> None:
         """The server would not have us at all: fewer connections for a while, or nobody there."""
         self._slow_down()
-        if self.connections:
+        if self.connections or self.opening:
             return
         reply = closed.reply
         if reply is None:

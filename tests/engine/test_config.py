@@ -78,7 +78,21 @@ def test_defaults_pass_their_own_checks() -> None:
             'conf/veredus.toml:2:1: limits["gmail.com"].burst: expected a whole number >= 1, got 0',
         ),
         ("store.partitions = 3", "conf/veredus.toml:1:1: store.partitions: must be a power of two"),
-        ("delivery.mode = 'live'", "'live' is refused until MX delivery is built"),
+        (
+            "delivery.mode = 'live'",
+            "delivery.ehlo_name: mode 'live' needs the name of this machine in DNS",
+        ),
+        (
+            "[delivery]\nmode = 'live'\nehlo_name = 'mx.shop.example'\n[[tenant]]\nfrom_domains = ['shop.example']",
+            "tenant[0].dkim: mode 'live' sends no unsigned mail",
+        ),
+        (
+            "[delivery]\nmode = 'live'\nehlo_name = 'mx.shop.example'",
+            "delivery.allow: mode 'live' needs to know whom it may write to",
+        ),
+        ("[[pool]]\nname = 'p'\nmembers = [{source = 'a'}]", "there is no source 'a'"),
+        ("[[source]]\nname = 'a'\n[[source]]\nname = 'a'", "two sources are named 'a'"),
+        ("[[source]]\nname = 'a'\nproxy = 'socks5'", "a proxy needs proxy_host"),
         (
             "[delivery]\nallow = ['x']",
             "conf/veredus.toml:2:1: delivery.allow[0]: expected a mailbox",

@@ -123,7 +123,7 @@ class World:
         self.marks = marks
         self.egress = Egress(b"w0", 1, marks)
         self.told = asyncio.Event()
-        self.target: Target | None = Target(
+        self.target: Target | AttemptOutcome = Target(
             Endpoint(host="127.0.0.1", port=port),
             ClientConfig(ehlo_name="out.sender.test", tls="never"),
             Timeouts(),
@@ -212,7 +212,7 @@ def test_a_route_without_a_target_defers_what_waits_for_it() -> None:
     """Nobody can say where it leads."""
 
     async def main(world: World) -> None:
-        world.target = None
+        world.target = AttemptOutcome(0, "deferred", "routing", text="no target for the route")
         world.hand_over("ada", "bob")
         got = await world.outcomes(2)
         assert {(o.kind, o.cause) for o in got.values()} == {("deferred", "routing")}

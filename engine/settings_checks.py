@@ -1,0 +1,118 @@
+"""What keys of the configuration about delivery demand of each other."""
+
+from __future__ import annotations
+
+__all__ = ("check_guards", "check_live", "check_pools", "check_relays")
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from engine.settings_routes import Relay, Source
+
+if TYPE_CHECKING:
+    from engine.config import Config
+    from engine.settings_text import Source as Text
+
+
+def check_guards(config: Config, text: Text) -> None:
+    """Nothing leaves by accident: recipients are named, and a From domain that somebody vouches for. DESIGN §4."""
+    mode = config.delivery.mode
+    if not config.delivery.allow:
+        raise text.error(
+            "delivery.allow",
+            f"mode '{mode}' needs to know whom it may write to",
+            'list recipients or @domains, or write allow = "any"',
+        )
+    if not any(tenant.from_domains for tenant in config.tenant):
+        raise text.error(
+            "tenant", f"mode '{mode}' needs a From domain that you vouch for", "set from_domains"
+        )
+
+
+def check_relays(config: Config, text: Text) -> None:
+    """Each relay has a host, and a password only where it travels encrypted."""
+    delivery = config.delivery
+    _check_relay(delivery.relay, "delivery.relay", "mode 'relay' needs the relay's host", text)
+    for index, relay in enumerate(delivery.backup):
+        _check_relay(relay, f"delivery.backup[{index}]", "a backup needs its host", text)
+
+
+def _check_relay(relay: Relay, path: str, hostless: str, text: Text) -> None:
+    if not relay.host:
+        raise text.error(f"{path}.host", hostless)
+    if relay.username and not relay.password_file:
+        raise text.error(f"{path}.password_file", "a username needs a password")
+    if relay.username and relay.starttls != "required":
+        raise text.error(
+            f"{path}.starttls", "a password is only sent over TLS", "set it to 'required'"
+        )
+
+
+def check_live(config: Config, text: Text) -> None:
+    """MX hosts expect a real EHLO name (RFC 5321 §4.1.1.1) and signed mail."""
+    delivery = config.delivery
+    if delivery.ehlo_name == "localhost" and not config.source:
+        raise text.error(
+            "delivery.ehlo_name",
+            "mode 'live' needs the name of this machine in DNS",
+            "the name that its address resolves to, such as mail.shop.example",
+        )
+    for index, tenant in enumerate(config.tenant):
+        if tenant.from_domains and not tenant.dkim:
+            raise text.error(
+                f"tenant[{index}].dkim",
+                "mode 'live' sends no unsigned mail",
+                "`veredus dkim keygen` makes a key",
+            )
+    for index, network in enumerate(delivery.prohibited_networks):
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            path = f"delivery.prohibited_networks[{index}]"
+            raise text.error(path, f"{network!r} isn't an address or a network") from None
+    for index, server in enumerate(delivery.dns.nameservers):
+        if not _is_address(server):
+            raise text.error(f"delivery.dns.nameservers[{index}]", f"{server!r} isn't an address")
+
+
+def check_pools(config: Config, text: Text) -> None:
+    """Sources and pools have names of their own, and pools name sources that exist."""
+    sources: set[str] = set()
+    for index, source in enumerate(config.source):
+        path = f"source[{index}]"
+        if source.name in sources:
+            raise text.error(f"{path}.name", f"two sources are named {source.name!r}")
+        sources.add(source.name)
+        _check_source(source, path, text)
+    pools: set[str] = set()
+    for index, pool in enumerate(config.pool):
+        path = f"pool[{index}]"
+        if pool.name in pools:
+            raise text.error(f"{path}.name", f"two pools are named {pool.name!r}")
+        pools.add(pool.name)
+        for number, member in enumerate(pool.members):
+            if member.source not in sources:
+                raise text.error(
+                    f"{path}.members[{number}].source",
+                    f"there is no source {member.source!r}",
+                    "add [[source]]",
+                )
+
+
+def _check_source(source: Source, path: str, text: Text) -> None:
+    if source.address and not _is_address(source.address):
+        raise text.error(f"{path}.address", f"{source.address!r} isn't an IP address")
+    if source.proxy == "none":
+        return
+    if not source.proxy_host or not source.proxy_port:
+        raise text.error(f"{path}.proxy_host", "a proxy needs proxy_host and proxy_port")
+    if source.proxy == "haproxy" and not source.address:
+        raise text.error(f"{path}.address", "HAProxy has to be told which address to come from")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
