@@ -37,6 +37,7 @@ class Summary(msgspec.Struct, frozen=True):
     kills: int
     in_the_air: int
     phases: dict[str, int]
+    places: dict[str, int]
 
 
 def configured(
@@ -100,6 +101,7 @@ def summarise(done: Replayed, *, as_json: bool) -> None:
         kills=done.kills,
         in_the_air=done.in_the_air,
         phases=dict(done.phases),
+        places=dict(done.places),
     )
     if as_json:
         print_json(summary)
@@ -113,6 +115,8 @@ def summarise(done: Replayed, *, as_json: bool) -> None:
     if done.kills:
         met = ", ".join(f"{number} {phase}" for phase, number in done.phases.items())
         print_line(f"{done.kills} kills met: {met}")
+        at = ", ".join(f"{number} {place}" for place, number in sorted(done.places.items()))
+        print_line(f"kills by part of the tick: {at or 'all between two ticks'}")
     print_line(f"in_the_air={done.in_the_air}")
 
 

@@ -1,7 +1,8 @@
 """Kills workers in the middle of a run, when many messages are in their hands, to show that nothing is lost.
 
 The moment is chosen by the state that a worker's pulse shows, and the kill comes from outside, by SIGKILL: messages are
-then in several phases at once, and what a kill met is counted from what the next life finds.
+then in several phases at once, and what a kill met is counted from what the next life finds. In which part of its tick
+it met the worker, the pulse tells, which outlives the process.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.controller import Member
-from actors.worker.pulse import Beat, pulse_path, read_pulse
+from actors.worker.pulse import DECIDING, RELEASING, Beat, pulse_path, read_pulse
 
 ATTEMPTING_MIN = 50
 LOOK_S = 0.0005
 PATIENCE = 4000  # looks after which a moment is good enough that shows fewer phases at once
+AIM_PATIENCE = (
+    200  # such moments that pass before any of them will do, whatever part of a tick it meets
+)
+DIES_WITHIN_S = 0.05  # after SIGKILL the last instructions of a process have run by then
+PLACES = {DECIDING: "before the sync", RELEASING: "synced, not all released"}
 
 
 class StateKiller:
@@ -38,6 +44,8 @@ class StateKiller:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="killer", daemon=True)
         self.killed = 0
+        self.places: Counter[str] = Counter()
+        """How many kills met a worker in which part of its tick."""
 
     def start(self) -> None:
         """Begin to look for moments."""
@@ -58,10 +66,17 @@ class StateKiller:
                 continue
             looks += 1
             if _rich(beat) or looks > PATIENCE:
-                os.kill(beat.pid, signal.SIGKILL)
-                self._dead.add(beat.pid)
-                self.killed += 1
+                self._kill(self._paths[turn], beat.pid)
                 looks = 0
+
+    def _kill(self, path: Path, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._dead.add(pid)
+        self.killed += 1
+        self._over.wait(DIES_WITHIN_S)
+        place = PLACES.get(read_pulse(path).place)
+        if place is not None:
+            self.places[place] += 1
 
 
 def _rich(beat: Beat) -> bool:

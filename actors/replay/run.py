@@ -73,6 +73,9 @@ class Replayed(msgspec.Struct):
     in_the_air: int
     kills: int
     phases: Counter[str]
+    """Messages that kills met, by phase."""
+    places: Counter[str]
+    """Kills, by the part of a tick in which they met a worker."""
     journeys_waiting: int
     timeline: list[tuple[int, Counts]]
 
@@ -172,6 +175,7 @@ async def _drive(
         in_the_air=sum(one.in_the_air for one in members),
         kills=sum(one.restarts for one in members),
         phases=phases_met(members),
+        places=killer.places if killer is not None else Counter(),
         journeys_waiting=sum(status.facts.get("timers:c", 0) for status in statuses),
         timeline=timeline,
     )

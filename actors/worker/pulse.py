@@ -3,12 +3,12 @@
 The worker writes them as they change; reading costs no call and doesn't disturb. They outlive the process: whoever
 reads looks at the process id first.
 
-    pid (4 bytes) + in hand (4) + begun (4) + outcomes unconfirmed (4), little-endian
+    pid (4 bytes) + in hand (4) + begun (4) + outcomes unconfirmed (4) + where in its tick (4), little-endian
 """
 
 from __future__ import annotations
 
-__all__ = ("Beat", "Pulse", "pulse_path", "read_pulse")
+__all__ = ("DECIDING", "IDLE", "RELEASING", "Beat", "Pulse", "pulse_path", "read_pulse")
 
 import mmap
 import os
@@ -16,7 +16,16 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-_FORM = struct.Struct("<IIII")
+_FORM = struct.Struct("<IIIII")
+_PLACE = struct.Struct("<I")
+_PLACE_AT = _FORM.size - _PLACE.size
+
+IDLE = 0
+"""Where in its tick a worker is: between two,"""
+DECIDING = 1
+"""before its sync,"""
+RELEASING = 2
+"""or between the sync and the last effect."""
 
 
 class Beat(NamedTuple):
@@ -26,6 +35,7 @@ class Beat(NamedTuple):
     in_hand: int = 0
     begun: int = 0
     unconfirmed: int = 0
+    place: int = IDLE
 
 
 class Pulse:
@@ -37,10 +47,16 @@ class Pulse:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FORM.size)
         self._pid = os.getpid()
+        self._place = IDLE
 
     def beat(self, in_hand: int, begun: int, unconfirmed: int) -> None:
         """Write newer numbers."""
-        _FORM.pack_into(self._map, 0, self._pid, in_hand, begun, unconfirmed)
+        _FORM.pack_into(self._map, 0, self._pid, in_hand, begun, unconfirmed, self._place)
+
+    def at(self, place: int) -> None:
+        """Say where in its tick the worker is."""
+        self._place = place
+        _PLACE.pack_into(self._map, _PLACE_AT, place)
 
     def close(self) -> None:
         """Leave zeros behind."""

@@ -23,7 +23,7 @@ from actors.operations.room import Room
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.egress_link import EgressCalls, EgressLink
-from actors.worker.pulse import Pulse, pulse_path
+from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
 from actors.worker.views import view_of
@@ -348,7 +348,9 @@ class Worker:
             self._settle_quiet()
             return False
         inputs.timers = not self._desk.room.short
+        self._pulse.at(DECIDING)
         released = parts.host.tick(self.now(), inputs)
+        self._pulse.at(RELEASING)
         # somebody else owns these partitions: what was decided isn't there, and must not be told (DESIGN §3)
         assert not released.lost, f"partitions {released.lost} have another owner"
         self._desk.store_works()
@@ -358,6 +360,7 @@ class Worker:
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
         self._release(released)
+        self._pulse.at(IDLE)
         self._settle_quiet()
         return bool(
             inputs.arrivals
