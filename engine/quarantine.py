@@ -2,7 +2,8 @@
 
 A row holds the input as its machine takes it. Replaying decides it again in the partition's own turn, and its row goes
 in the same batch; one that raises again keeps its row, its first time and a new reason. What the input had stopped (a
-wake, a hand-over) stays stopped until a replay succeeds or another input moves the entity on.
+wake, a hand-over) stays stopped until a replay succeeds or another input moves the entity on. A turn whose entity was
+moved on is over: replaying it decides nothing and takes its row away.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.keyspace import EntityKey
-from engine.machine import Context, Granted, Wake
+from engine.machine import Context, Granted, Stuck, Wake
 from engine.rows import QUARANTINE
 from engine.store.protocol import Rows, Store
 
@@ -87,6 +88,9 @@ def replay(partition: Partition, number: int, context: Context) -> str:
     held = quarantine.take(number)
     if held is None:
         return NOT_THERE
+    if _is_over(partition, held):
+        _settle(partition, number, "quarantine_overtaken")
+        return ""
     quarantine.replaying = (number, held.at)
     try:
         body = read_kept(partition.machines, held)
@@ -119,6 +123,12 @@ def read_kept(machines: Machines, held: Quarantined) -> Any:
         return _OWN.decode(held.body)
     except msgspec.MsgspecError:
         return machines.read_input(held.key, held.body)
+
+
+def _is_over(partition: Partition, held: Quarantined) -> bool:
+    """Whether it was an entity's turn, and the entity doesn't stand still for it any more."""
+    turn = held.source in ("wake", "grant")
+    return turn and type(partition.entry(EntityKey(held.key))[1]) is not Stuck
 
 
 def _settle(partition: Partition, number: int, fact: str) -> None:

@@ -412,6 +412,10 @@ class Worker:
         self._acknowledge(released)
         self._send_tells(released.tells)
         parts.egress.pump()
+        if (
+            parts.egress.fresh_count
+        ):  # given back at once, such as a hand-over by a credit of a former life
+            self._outcomes_came()
         self._beat()
 
     def _take_back(self, offers: list[CreditOffer]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deliverability.message import Settle
+from engine.host import Repair
 from engine.keyspace import EntityKey, contact_key, message_key
 from engine.partition import Arrival
+from engine.quarantine import Quarantined
 from tests.simulation.cluster import HOUR, Cluster
 from tests.simulation.life import HORIZON_MS
 from tests.simulation.people import Deed, Happened
@@ -36,6 +38,8 @@ class Clients:
         self.refused: set[int] = set()
         self.too_old: set[int] = set()  # by design
         self.settled: set[bytes] = set()
+        self.dropped: set[int] = set()  # events that the operator lets go out of quarantine
+        self.mended = False
         self.number = 0
 
     def plan(self) -> int:
@@ -141,3 +145,35 @@ class Clients:
         self.number += 1
         arrival = Arrival(key, Settle(resend=False), number.to_bytes(8))
         self._send(self.cluster.keyspace.partition(key) % self.cluster.workers, [arrival])
+
+    def repair(self, *, mended: bool) -> None:
+        """Replay what is in quarantine, or drop it; ask again until nothing is left, once it is mended."""
+        self.mended = mended
+        for index in range(self.cluster.workers):
+            self._repair(index)
+
+    def _repair(self, index: int) -> None:
+        cluster = self.cluster
+        owner = cluster.owners.get(index)
+        if owner is None:
+            cluster.world.after(1000, lambda: self._repair(index))
+            return
+        repairs = [
+            self._choose(number, row, held)
+            for number, partition in owner.host.partitions.items()
+            for row, held in partition.quarantine.listed()
+        ]
+        if repairs:
+            owner.do(lambda: owner.repair(repairs))
+            if self.mended:
+                cluster.world.after(1000, lambda: self._repair(index))
+
+    def _choose(self, partition: int, row: int, held: Quarantined) -> Repair:
+        number = int.from_bytes(held.input_id)
+        drops = held.source == "arrive" and (number in self.dropped or number % 3 == 0)
+        if not (drops and self.mended):
+            self.cluster.world.reach("operator: replays")
+            return Repair(partition, row, "replay")
+        self.cluster.world.reach("operator: drops")
+        self.dropped.add(number)
+        return Repair(partition, row, "drop")

@@ -17,7 +17,7 @@ from deliverability.governor import Gate, Lease
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError, StoreError
-from engine.host import Answer, CreditOffer, HostSettings, Released, TickInputs
+from engine.host import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
 from engine.keyspace import EntityKey, message_key, name_of
 from engine.partition import Arrival, PartitionSettings, TellOut
 from engine.vocabulary import Message
@@ -192,6 +192,12 @@ class Life:
             self.inputs.confirms += confirms
             self.wake(GATHER_MS)
 
+    def repair(self, repairs: list[Repair]) -> None:
+        """Take the operator's word on inputs in quarantine."""
+        if not self.orphan and not self._broken:
+            self.inputs.repairs += repairs
+            self.wake(GATHER_MS)
+
     def take_outcomes(self, concluded: list[Concluded], orphan: Life) -> None:
         """Take outcomes of an orphan's egress."""
         if self.orphan or self._broken:
@@ -272,6 +278,10 @@ class Life:
         self._keep_house()
         if self.inputs.arrivals:
             self.wake(1)
+        if (
+            self.egress.fresh_count
+        ):  # what was given back at once, such as a credit of a former life
+            self.wake(GATHER_MS)
         if self.inputs.delivers or self.inputs.confirms:
             self.wake(GATHER_MS)
         self._rest()
@@ -290,6 +300,8 @@ class Life:
     def _worth_it(self) -> bool:
         inputs = self.inputs
         if inputs.answers or inputs.arrivals or inputs.delivers or inputs.confirms:
+            return True
+        if inputs.repairs:
             return True
         due = self.host.next_due()
         if due is not None and due <= self.wall():

@@ -59,7 +59,11 @@ PersonInput = Happened | Referred | MaySend | OutcomeNotice | Wake
 
 
 class Poison(Exception):
-    """Raised by inputs that are poison by design."""
+    """Raised by inputs that are poison by design, until the operator publishes a catalog in which that is mended."""
+
+
+def _hurts(context: Context) -> bool:
+    return not context.catalog.find("mended", "", "")
 
 
 class PersonMachine:
@@ -80,14 +84,14 @@ class PersonMachine:
             case Happened():
                 return _happened(person, body, context)
             case Referred():
-                if body.poison:
+                if body.poison and _hurts(context):
                     raise Poison("referred")
                 assert body.n not in person.referred, "a Tell was decided twice"
                 return _stay(msgspec.structs.replace(person, referred=(*person.referred, body.n)))
             case MaySend():
                 return _may_send(person, body, context)
             case OutcomeNotice():
-                return _outcome(person, body)
+                return _outcome(person, body, context)
             case Wake():
                 return _wake(person, context)
 
@@ -114,7 +118,9 @@ def _happened(person: Person, body: Happened, context: Context) -> Transition:
             told = Tell(EntityKey(context.key), Referred(body.n, poison=True))
             return Transition(sent.state, sent.place, (*sent.effects, told))
         case "poison":
-            raise Poison("event")
+            if _hurts(context):
+                raise Poison("event")
+            return _stay(person)
         case "cancel" | "erase":
             tenant, erase = tenant_of(context.key), body.do == "erase"
             reason = "erased" if erase else "changed my mind"
@@ -159,7 +165,7 @@ def _may_send(person: Person, body: MaySend, context: Context) -> Transition:
         answer = Refuse(body.attempt, "quiet_hours", context.now + 60_000)
     elif body.attempt == 1 and chance < 0.07:
         answer = Refuse(body.attempt, "no_consent")
-    elif body.attempt == 1 and chance < 0.08:
+    elif body.attempt == 1 and chance < 0.08 and _hurts(context):
         raise Poison("may send")
     else:
         answer = Permit(body.attempt, name_of(context.key).decode() + "@example", {"a": 1})
@@ -167,8 +173,8 @@ def _may_send(person: Person, body: MaySend, context: Context) -> Transition:
     return _stay(msgspec.structs.replace(person, permits=permits), (Tell(key, answer),))
 
 
-def _outcome(person: Person, body: OutcomeNotice) -> Transition:
-    if person.brittle:
+def _outcome(person: Person, body: OutcomeNotice, context: Context) -> Transition:
+    if person.brittle and _hurts(context):
         raise Poison("outcome")
     if not body.final:
         return _stay(person)
@@ -181,7 +187,7 @@ def _outcome(person: Person, body: OutcomeNotice) -> Transition:
 def _wake(person: Person, context: Context) -> Transition:
     due = [one for one in person.waits if one[0] <= context.now]
     assert due, "woken for nothing"
-    if any(poison for _, _, poison in due):
+    if any(poison for _, _, poison in due) and _hurts(context):
         raise Poison("wake")
     left = tuple(one for one in person.waits if one[0] > context.now)
     woken = (*person.woken, *(n for _, n, _ in due))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -75,6 +76,9 @@ def _run(world: World, cluster: Cluster) -> Seed:
     _settle_doubts(world, cluster, clients)
     _restart_all(world, cluster)
     durable = at_rest(cluster, clients)
+    if durable.quarantine:
+        _repair(world, cluster, clients)
+        durable = at_rest(cluster, clients)
     accepted = cluster.sink.accepted
     duplicates = sum(accepted.values()) - len(accepted)
     for _, state in ((k, s) for k, (s, _) in durable.entities.items() if k[4:5] == b"m"):
@@ -91,6 +95,23 @@ def _settle_doubts(world: World, cluster: Cluster, clients: Clients) -> None:
             if held and len(clients.settled) < SETTLES_MAX:
                 clients.settle(record.tenant, bytes.fromhex(body["message_id"]))
     world.run()
+
+
+def _repair(world: World, cluster: Cluster, clients: Clients) -> None:
+    """The operator replays what is in quarantine, in vain at first; then the cause is mended. Faults go on."""
+    for mended in (False, True):
+        if mended:
+            cluster.catalog = cluster.catalog.mend()
+            for life in cluster.owners.values():
+                life.host.publish(cluster.catalog)
+        clients.repair(mended=mended)
+        for index in range(cluster.workers):
+            fault = world.chance.choice(
+                ("crash", "commit in", "commit after", "commit unknown", "")
+            )
+            if fault:
+                world.after(world.chance.randrange(60), partial(cluster.befall, fault, index))
+        world.run()
 
 
 def _restart_all(world: World, cluster: Cluster) -> None:

@@ -101,6 +101,26 @@ def test_a_wake_in_quarantine_stops_its_entity_until_it_is_replayed() -> None:
     assert person.woken == 1
 
 
+def test_a_turn_whose_entity_was_moved_on_is_over() -> None:
+    """Two of its wakes failed, one after the other; a replay has one turn to give, not two."""
+    people = People(MemoryStore())
+    for _ in range(2):
+        people.do("ann", "poisoned wake", due=people.now + 10)
+        people.now += 100
+        people.tick()
+    people.machine.poisonous = False
+    found = people.quarantined()
+    assert len(found) == 2
+    repairs = [Repair(partition, number, "replay") for partition, number, *_ in found]
+    assert people.tick(repairs=repairs).repaired == ["", ""]
+    assert people.quarantined() == []
+    person = people.person("ann")
+    assert person is not None
+    assert person.woken == 1
+    facts = people.host.facts()
+    assert (facts["quarantine_replayed"], facts["quarantine_overtaken"]) == (1, 1)
+
+
 def test_a_failed_commit_leaves_the_quarantine_as_it_was() -> None:
     class Failing(MemoryStore):
         failing = False
