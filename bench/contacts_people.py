@@ -150,7 +150,7 @@ def fill(
             prefix = partition_prefix(batch.partition)
             encoded = machines.encode(state)
             octets += len(encoded)
-            batch.puts.append((prefix + ENTITY + key, machines.write(key, state, place, encoded)))
+            batch.puts.append((prefix + ENTITY + key, machines.seal(key, encoded, place)))
             batch.puts.append((prefix + AGENDA + place.due.to_bytes(8) + key, b""))
         _put_control(store, batches)
         assert store.commit(batches) == [], "nobody else writes here"

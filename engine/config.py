@@ -72,8 +72,13 @@ class Store(_Section, frozen=True, kw_only=True):
         ),
     ] = "rocksdb"
     partitions: Annotated[
-        int, Meta(ge=1, le=32768, description="a power of two, never changed afterwards")
-    ] = 256
+        int,
+        Meta(
+            ge=1,
+            le=32768,
+            description="a power of two, never changed afterwards; a cluster wants thousands",
+        ),
+    ] = 32
     cache_mb: Annotated[
         int, Meta(ge=8, le=1_048_576, description="memory for blocks read, per store")
     ] = 128

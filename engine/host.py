@@ -31,14 +31,12 @@ from typing import Any, Literal
 import msgspec
 
 from engine import quarantine
+from engine.entities import EntityCache, Entry, Machines
 from engine.errors import RefusedError
 from engine.keyspace import EntityKey, Keyspace
 from engine.machine import CatalogView, Context, Credit, Release
 from engine.partition import (
     Arrival,
-    EntityCache,
-    Entry,
-    Machines,
     Partition,
     PartitionSettings,
     TellOut,
@@ -127,6 +125,11 @@ class FeedEntry(msgspec.Struct, frozen=True, array_like=True):
     body: msgspec.Raw
 
 
+_Turn = tuple[
+    int, bytes, bool
+]  # an arrival by its number, its row among seen ids, whether it was seen
+
+
 def lane_of(queue: bytes) -> bytes:
     """Give the lane of a ready queue: what credits are granted for."""
     return queue.partition(b"\0")[0]
@@ -209,18 +212,13 @@ class Host:
         """
         released = Released()
         taken = self._take_arrivals(inputs, self._due_soon(now))
-        rows = self._prefetch(now, inputs, taken)
+        turns = self._prefetch(now, inputs, taken)
         self._answers(now, inputs, released)
         self._delivers(now, inputs, released)
         self._repair(now, inputs, released)
         if inputs.timers:
             released.woken = self._wake(now, self.settings.batch_max - len(taken))
-        context = self._context
-        for arrival, (partition, seen_rows, seen) in zip(taken, rows, strict=True):
-            partition.advance(now, context)
-            released.verdicts.append(
-                partition.arrive(arrival, seen_rows, seen=seen, context=context)
-            )
+        self._arrive(now, taken, turns, released)
         released.credits_left = self._grant(now, inputs.credits)
         inputs.credits = []
         self._drop(now)
@@ -247,26 +245,57 @@ class Host:
 
     def _prefetch(
         self, now: int, inputs: TickInputs, taken: Sequence[Arrival]
-    ) -> list[tuple[Partition, tuple[bytes, bytes], bool]]:
+    ) -> list[tuple[Partition, list[_Turn]]]:
         """Read all that the inputs are known to touch with one list `get`: entities, and rows of seen ids."""
         keys: list[EntityKey] = [answer.key for answer in inputs.answers]
         for answer in inputs.answers:
             keys += answer.touches
         keys += [EntityKey(tell.key) for tell in inputs.delivers]
         keys += [arrival.key for arrival in taken]
-        places = []
-        seen_rows: list[bytes] = []
-        for arrival in taken:
-            partition = self.partitions[self.keyspace.partition(arrival.key)]
+        grouped = self._grouped(taken)
+        rows: list[bytes] = []
+        for partition, numbers in grouped:
             partition.advance(now, self._context)
-            rows = partition.seen_rows(arrival)
-            places.append((partition, rows))
-            seen_rows += rows
-        found = self._load(keys, seen_rows)
-        return [
-            (partition, rows, found[2 * n] is not None or found[2 * n + 1] is not None)
-            for n, (partition, rows) in enumerate(places)
-        ]
+            rows += partition.seen_rows([taken[n] for n in numbers])
+        found = self._load(keys, rows)
+        turns = []
+        at = 0
+        for partition, numbers in grouped:
+            turn = []
+            for n in numbers:
+                turn.append((n, rows[at], found[at] is not None or found[at + 1] is not None))
+                at += 2
+            turns.append((partition, turn))
+        return turns
+
+    def _grouped(self, taken: Sequence[Arrival]) -> list[tuple[Partition, list[int]]]:
+        """Group arrivals by partition, each group in their order: partitions don't look at each other."""
+        number_of = self.keyspace.partition
+        groups: dict[int, list[int]] = {}
+        for n, arrival in enumerate(taken):
+            number = number_of(arrival.key)
+            group = groups.get(number)
+            if group is None:
+                groups[number] = [n]
+            else:
+                group.append(n)
+        return [(self.partitions[number], group) for number, group in groups.items()]
+
+    def _arrive(
+        self,
+        now: int,
+        taken: Sequence[Arrival],
+        turns: list[tuple[Partition, list[_Turn]]],
+        released: Released,
+    ) -> None:
+        verdicts: list[Verdict] = ["lost"] * len(taken)
+        context = self._context
+        for partition, turn in turns:
+            partition.advance(now, context)
+            arrive = partition.arrive
+            for n, row, seen in turn:
+                verdicts[n] = arrive(taken[n], row, seen=seen, context=context)
+        released.verdicts = verdicts
 
     def _answers(self, now: int, inputs: TickInputs, released: Released) -> None:
         context = self._context
@@ -300,22 +329,28 @@ class Host:
         inputs.repairs = []
 
     def _wake(self, now: int, room: int) -> int:
+        """Decide what is due, the partition with the oldest first, each its share: none starves under overload."""
         room = max(room, self.settings.batch_max // 4)
-        woken = 0
-        for partition in self.partitions.values():
-            first = partition.agenda.first()
-            if first is None or first > now:
-                continue
-            due = partition.due(now, room - woken)
-            partition.advance(now, self._context)
-            self._load(key for _, key in due)
-            for number, key in due:
-                partition.wake(number, key, self._context)
-            woken += len(due)
+        heads = sorted(
+            (first, partition.number)
+            for partition in self.partitions.values()
+            if (first := partition.agenda.first()) is not None and first <= now
+        )
+        if not heads:
+            return 0
+        taken: list[tuple[Partition, list[tuple[int, bytes]]]] = []
+        for left, (_, number) in zip(range(len(heads), 0, -1), heads, strict=True):
+            partition = self.partitions[number]
+            due = partition.due(now, -(-room // left))
+            room -= len(due)
             partition.dirty = partition.dirty or bool(due)
-            if woken >= room:
-                break
-        return woken
+            taken.append((partition, due))
+        self._load(key for _, due in taken for _, key in due)
+        for partition, due in taken:
+            partition.advance(now, self._context)
+            for when, key in due:
+                partition.wake(when, key, self._context)
+        return sum(len(due) for _, due in taken)
 
     def _load(self, keys: Iterable[bytes], rows: Sequence[bytes] = ()) -> list[bytes | None]:
         """Bring entities into the cache and read other rows, in one go. Returns those rows."""
@@ -421,11 +456,17 @@ class Host:
     def _feed_batch(self, dirty: Sequence[Partition]) -> Batch | None:
         batch = Batch(FEED, Stand(self._feed.epoch, self._feed.seq + 1))
         start = partition_prefix(FEED) + FEED_INDEX + batch.stand.seq.to_bytes(8)
+        encode, puts = self._machines.encode, batch.puts
+        # a `FeedEntry` framed by hand: its body is encoded already, and its head is the same for many
+        head = b"\x95" + encode(batch.stand.seq)
+        owners: dict[tuple[str, str], bytes] = {}
         n = 0
         for partition in dirty:
             for channel, tenant, body in partition.emits:
-                entry = FeedEntry(batch.stand.seq, n, channel, tenant, msgspec.Raw(body))
-                batch.puts.append((start + n.to_bytes(4), self._machines.encode(entry)))
+                owner = owners.get((channel, tenant))
+                if owner is None:
+                    owner = owners[channel, tenant] = encode(channel) + encode(tenant)
+                puts.append((start + n.to_bytes(4), b"".join((head, encode(n), owner, body))))
                 n += 1
         return batch if n else None
 

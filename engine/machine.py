@@ -122,8 +122,8 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     body: Any
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A fact about the decision, kept with the input: which version, branch, draw, and why."""
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A fact about the decision, kept with the input as it is: which version, branch, draw, and why."""
 
     fact: str
     detail: Mapping[str, Any] = {}

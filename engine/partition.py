@@ -21,13 +21,14 @@ __all__ = (
     "Verdict",
 )
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
 
-from engine.errors import DamageError, StoreError
+from engine.entities import ABSENT, EntityCache, Entry, Machines
+from engine.errors import StoreError
 from engine.keyspace import EntityKey, Keyspace, tenant_of
 from engine.machine import (
     At,
@@ -36,7 +37,6 @@ from engine.machine import (
     Emit,
     Granted,
     Held,
-    Machine,
     Place,
     Ready,
     Record,
@@ -58,12 +58,8 @@ from engine.rows import (
     RETIRED,
     SEEN,
     TALLY,
-    Codec,
-    PlainCodec,
-    open_envelope,
     place_row,
     queue_prefix,
-    seal_envelope,
 )
 from engine.store.protocol import Batch, Stand, Store, partition_prefix
 from engine.tally import QUARANTINED, Tally
@@ -73,13 +69,12 @@ Verdict = Literal["accepted", "duplicate", "too_old", "quarantined", "lost"]
 """What became of an input; "lost": nothing, its partition belongs to somebody else now."""
 
 Used = Literal["used", "unused", "empty"]  # what became of a credit; after "unused" try the next
-Entry = tuple[Any, Place | None]  # state (None: there is no such entity) and place
 Move = tuple[str, str | None, str | None]  # whose counters; from bucket to bucket
-Change = tuple[bytes, Entry, Entry, bytes | None, Move | None]  # key, old, new, index row, move
+Change = tuple[bytes, Entry, Entry, bytes, bytes | None, Move | None]
+"""Key, old, new, the new state encoded, its index row when the place is another, move."""
 
 ROUNDS_MAX = 256  # decisions in one unit; more is a loop of Tells and ends in quarantine
 SCAN = 1000
-ABSENT: Entry = (None, None)
 WAKE = Wake()
 STUCK = Stuck()
 HOUR = 3_600_000
@@ -109,7 +104,7 @@ class Meta(msgspec.Struct, array_like=True):
     confirmed: dict[int, int] = {}  # target partition -> number up to which all are confirmed
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
+class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An input from outside. `raw` is kept as the record of it; `at` is its own time (ms; 0: when it arrives)."""
 
     key: EntityKey
@@ -128,73 +123,6 @@ class TellOut(msgspec.Struct, frozen=True, array_like=True):
     seq: int
     key: bytes
     body: bytes  # msgpack of an input of the target's machine
-
-
-class Machines:
-    """The kinds of entities of a deployment, with their decoders made once."""
-
-    def __init__(self, machines: Iterable[Machine], codec: Codec | None = None) -> None:
-        self.by_kind: dict[int, Machine] = {machine.kind: machine for machine in machines}
-        self.codec = codec or PlainCodec()
-        self.encode = msgspec.msgpack.Encoder().encode
-        self._states = {
-            m.kind: msgspec.msgpack.Decoder(m.state_type) for m in self.by_kind.values()
-        }
-        self._inputs = {
-            m.kind: msgspec.msgpack.Decoder(m.input_type) for m in self.by_kind.values()
-        }
-
-    def read(self, key: bytes, raw: bytes | None) -> Entry:
-        """Decode a stored entity."""
-        if raw is None:
-            return ABSENT
-        _schema, codec, place, stored = open_envelope(key, raw)
-        if codec != self.codec.number:
-            raise DamageError(f"record {key.hex()}: unknown codec {codec}")
-        try:
-            return self._states[key[4]].decode(self.codec.open(key, stored)), place
-        except (msgspec.MsgspecError, KeyError) as error:
-            raise DamageError(f"record {key.hex()}: {error}") from error
-
-    def write(
-        self, key: bytes, state: Any, place: Place | None, encoded: bytes | None = None
-    ) -> bytes:
-        """Make an entity's record for the store; `encoded` saves encoding the state again."""
-        stored = self.codec.seal(key, self.encode(state) if encoded is None else encoded)
-        return seal_envelope(self.by_kind[key[4]].schema, self.codec.number, place, stored)
-
-    def read_input(self, key: bytes, raw: bytes) -> Any:
-        """Decode an input of the kind that the key names."""
-        return self._inputs[key[4]].decode(raw)
-
-
-class EntityCache:
-    """Decoded entities as they are on disk, shared by the partitions of a worker; about twice `size` at most."""
-
-    def __init__(self, size: int = 20_000) -> None:
-        self._size = size
-        self._young: dict[bytes, Entry] = {}
-        self._old: dict[bytes, Entry] = {}
-
-    def get(self, key: bytes) -> Entry | None:
-        """Give what is known, and keep it longer."""
-        entry = self._young.get(key)
-        if entry is None:
-            entry = self._old.get(key)
-            if entry is not None:
-                self.put(key, entry)
-        return entry
-
-    def put(self, key: bytes, entry: Entry) -> None:
-        """Keep an entity; when the young half is full the old half is forgotten."""
-        self._young[key] = entry
-        if len(self._young) > self._size:
-            self._old, self._young = self._young, {}
-
-    def clear(self) -> None:
-        """Forget all: after a failed or unknown commit."""
-        self._young.clear()
-        self._old.clear()
 
 
 class Partition:
@@ -237,13 +165,13 @@ class Partition:
         self._retired = Window(self._prefix + RETIRED, self.meta.retired_mark, empty=fresh)
         self.ready: dict[bytes, Window] = {queue: self._queue(queue) for queue in self._queues()}
         self._overlay.clear()
+        self._turn_bucket()
         self._reset_tick()
 
     def _reset_tick(self) -> None:
         self.dirty = False
-        self._base: dict[bytes, Entry] = {}  # as on disk, of what is in the overlay
-        self._encoded: dict[bytes, bytes] = {}  # states of the overlay, encoded
-        self._rows: dict[bytes, bytes | None] = {}  # index rows of places that changed
+        # of what is in the overlay: as on disk, index row of its place if that changed, state encoded
+        self._written: dict[bytes, tuple[Entry, bytes | None, bytes]] = {}
         self.emits: list[tuple[str, str, bytes]] = []
         self.releases: list[Release] = []
         self.tells: list[TellOut] = []
@@ -274,32 +202,40 @@ class Partition:
         """Set the time of the inputs that follow; it never goes back."""
         if now > self.meta.now:
             self.meta.now = now
+            if now >= self._seen_until:
+                self._turn_bucket()
         context.now = self.meta.now
 
-    def seen_rows(self, arrival: Arrival) -> tuple[bytes, bytes]:
-        """Give the two rows of which one exists if the input was seen: this bucket's and the last one's."""
-        bucket = self.meta.now // self._settings.horizon_ms
-        digest = blake2b(arrival.key + arrival.input_id, digest_size=16).digest()
-        last = max(bucket - 1, 0)
-        return (
-            b"".join((self._prefix, SEEN, bucket.to_bytes(4), digest)),
-            b"".join((self._prefix, SEEN, last.to_bytes(4), digest)),
-        )
+    def _turn_bucket(self) -> None:
+        """Begin the bucket of seen ids that the time is in."""
+        horizon_ms = self._settings.horizon_ms
+        bucket = self.meta.now // horizon_ms
+        self._seen_now = self._prefix + SEEN + bucket.to_bytes(4)
+        self._seen_last = self._prefix + SEEN + max(bucket - 1, 0).to_bytes(4)
+        self._seen_until = (bucket + 1) * horizon_ms
 
-    def arrive(
-        self, arrival: Arrival, rows: tuple[bytes, bytes], *, seen: bool, context: Context
-    ) -> Verdict:
-        """Decide an input from outside, once for each (entity, input id)."""
-        if seen or rows[0] in self._seen:
+    def seen_rows(self, arrivals: Sequence[Arrival]) -> list[bytes]:
+        """Give two rows for each: one exists if it was seen, in this bucket or the last."""
+        now, last = self._seen_now, self._seen_last
+        rows: list[bytes] = []
+        for arrival in arrivals:
+            digest = blake2b(arrival.key + arrival.input_id, digest_size=16).digest()
+            rows += (now + digest, last + digest)
+        return rows
+
+    def arrive(self, arrival: Arrival, row: bytes, *, seen: bool, context: Context) -> Verdict:
+        """Decide an input from outside, once for each (entity, input id); `row` is its row among the seen ids."""
+        if seen or row in self._seen:
             self.tally.count("duplicate_inputs")
             self.dirty = True
             return "duplicate"
-        too_old = arrival.at and arrival.at < self.meta.now - self._settings.horizon_ms
-        if too_old and not arrival.historical:
+        at = arrival.at
+        if at and at < self.meta.now - self._settings.horizon_ms and not arrival.historical:
             return "too_old"
-        self._seen[rows[0]] = None
-        body = arrival.raw or arrival.body
-        fine = self.unit(arrival.key, arrival.body, context, "arrive", arrival.input_id, body)
+        self._seen[row] = None
+        body = arrival.body
+        kept = arrival.raw or body
+        fine = self.unit(arrival.key, body, context, "arrive", arrival.input_id, kept)
         return "accepted" if fine else "quarantined"
 
     def answer(self, key: EntityKey, body: Any, context: Context) -> bool:
@@ -428,17 +364,16 @@ class Partition:
         """Decide an input with all its Tells inside the partition, or undo it all. Returns False when quarantined."""
         emits, releases = len(self.emits), len(self.releases)
         changed: dict[bytes, Entry] = {}
-        facts: list[tuple[str, Mapping[str, Any]]] = []
+        facts: list[Record] = []
         outward: list[Tell] = []
         context.input_id = input_id
         encode = self.machines.encode
         try:
             self._decide_all(key, body, context, changed, facts, outward)
-            encoded = {k: encode(entry[0]) for k, entry in changed.items() if entry[0] is not None}
-            tells = [(tell.to, encode(tell.body)) for tell in outward]
+            changes = [self._weighed(k, entry) for k, entry in changed.items()]
+            tells = [(tell.to, encode(tell.body)) for tell in outward] if outward else ()
             kept = body if raw is None else raw
             record = encode((self.meta.now, source, key, input_id, kept, facts))
-            changes = [self._weighed(k, entry) for k, entry in changed.items()]
         except StoreError:
             raise  # not the input's fault: nothing of this tick is written
         except Exception as error:  # noqa: BLE001 -- DESIGN §3: whatever a decision raises is undone, kept and counted
@@ -448,7 +383,6 @@ class Partition:
         for target, tell in tells:
             self._tell_out(target, tell)
         self._merge(changes)
-        self._encoded.update(encoded)
         self._records.append(record)
         self.dirty = True
         return True
@@ -459,11 +393,10 @@ class Partition:
         body: Any,
         context: Context,
         changed: dict[bytes, Entry],
-        facts: list[tuple[str, Mapping[str, Any]]],
+        facts: list[Record],
         outward: list[Tell],
     ) -> None:
         machines = self.machines.by_kind
-        partition = self._keyspace.partition
         todo: list[tuple[EntityKey, Any]] = [(key, body)]
         for key, body in todo:  # grows while it is walked
             if len(todo) > ROUNDS_MAX:
@@ -474,46 +407,55 @@ class Partition:
             if transition.state is not None or entry is not ABSENT:
                 changed[key] = (transition.state, transition.place)
             for effect in transition.effects:
-                if type(effect) is Tell:
-                    if partition(effect.to) == self.number:
-                        todo.append((effect.to, effect.body))
-                    else:
-                        outward.append(effect)
-                elif type(effect) is Record:
-                    facts.append((effect.fact, effect.detail))
+                if type(effect) is Record:
+                    facts.append(effect)
                 elif type(effect) is Emit:
                     emitted = self.machines.encode(effect.body)
                     self.emits.append((effect.channel, tenant_of(key), emitted))
+                elif type(effect) is Tell:
+                    if self._keyspace.partition(effect.to) == self.number:
+                        todo.append((effect.to, effect.body))
+                    else:
+                        outward.append(effect)
                 elif type(effect) is Release:
                     self.releases.append(effect)
 
     def _weighed(self, key: bytes, new: Entry) -> Change:
         """Prepare a change: whatever can't be written or counted raises here, before anything is changed."""
         old = self.entry(key)
-        row = place_row(new[1], key) if new[1] != old[1] else None
+        state, place = new
+        encoded = b"" if state is None else self.machines.encode(state)
+        row = place_row(place, key) if place != old[1] else None
         tally = self.machines.by_kind[key[4]].tally
-        was = tally(old[0]) if old[0] is not None else None
-        now = tally(new[0]) if new[0] is not None else None
+        was = None if old[0] is None else tally(old[0])
+        now = None if state is None else tally(state)
         if was is None and now is None:
-            return key, old, new, row, None
+            return key, old, new, encoded, row, None
         stream = (was or now or ("", ""))[0]
         old_bucket = was and (QUARANTINED if type(old[1]) is Stuck else was[1])
-        new_bucket = now and (QUARANTINED if type(new[1]) is Stuck else now[1])
+        new_bucket = now and (QUARANTINED if type(place) is Stuck else now[1])
         if old_bucket == new_bucket:
-            return key, old, new, row, None
-        return key, old, new, row, (f"{tenant_of(key)}\0{stream}", old_bucket, new_bucket)
+            return key, old, new, encoded, row, None
+        move = (f"{tenant_of(key)}\0{stream}", old_bucket, new_bucket)
+        return key, old, new, encoded, row, move
 
     def _merge(self, changes: Iterable[Change]) -> None:
-        for key, old, new, row, move in changes:
+        overlay, written = self._overlay, self._written
+        for key, old, new, encoded, row, move in changes:
             if move is not None:
                 self.tally.move(*move)
-            self._count_entity(key[4], old, new)
+            before = written.get(key)
+            base = old
+            if before is not None:
+                base = before[0]
+                if new[1] == old[1]:
+                    row = before[1]  # noqa: PLW2901 -- the place is where an earlier unit of this tick put it
             if new[1] != old[1]:
-                self._rows[key] = row
                 self._stand_at(key, new[1])
-            if key not in self._base:
-                self._base[key] = old
-            self._overlay[key] = new if new[0] is not None else ABSENT
+            if (old[0] is None) is not (new[0] is None) or type(old[1]) is not type(new[1]):
+                self._count_entity(key[4], old, new)
+            written[key] = (base, row, encoded)
+            overlay[key] = ABSENT if new[0] is None else new
 
     def _count_entity(self, kind: int, old: Entry, new: Entry) -> None:
         """Count living entities, and those that wait for a time, by kind: `entities:c`, `timers:c`."""
@@ -569,20 +511,19 @@ class Partition:
         """Make the batch of this tick. `settle` follows when it is durable, `load` when it may not be."""
         batch = Batch(self.number, Stand(self.epoch, self.stand.seq + 1))
         puts, deletes = batch.puts, batch.deletes
-        prefix, entity = self._prefix, self._entity
-        write, encoded = self.machines.write, self._encoded
-        for key, (state, place) in self._overlay.items():
-            was_state, was_place = self._base[key]
-            if was_place != place:
-                row = place_row(was_place, key)
-                if row is not None:
-                    deletes.append(prefix + row)
-                row = self._rows[key]
+        prefix, entity, overlay = self._prefix, self._entity, self._overlay
+        seal = self.machines.seal
+        for key, (base, row, encoded) in self._written.items():
+            state, place = overlay[key]
+            if base[1] != place:
+                old_row = place_row(base[1], key)
+                if old_row is not None:
+                    deletes.append(prefix + old_row)
                 if row is not None:
                     puts.append((prefix + row, b""))
             if state is not None:
-                puts.append((entity + key, write(key, state, place, encoded.get(key))))
-            elif was_state is not None:
+                puts.append((entity + key, seal(key, encoded, place)))
+            elif base[0] is not None:
                 deletes.append(entity + key)
         puts += [(row, b"") for row in self._seen]
         encode = self.machines.encode
@@ -618,9 +559,7 @@ class Partition:
     def settle(self, stand: Stand) -> None:
         """Take the tick as durable: what was decided is what is on disk."""
         self.stand = stand
-        put = self._cache.put
-        for key, entry in self._overlay.items():
-            put(key, entry)
+        self._cache.put_all(self._overlay)
         self._overlay.clear()
         self.tally.changed = False
         self.agenda.settled()

@@ -26,6 +26,7 @@ __all__ = (
     "ENTITY",
     "FEED_INDEX",
     "HELD",
+    "IS_AT",
     "META",
     "OUTBOX",
     "QUARANTINE",
@@ -36,6 +37,7 @@ __all__ = (
     "TALLY",
     "Codec",
     "PlainCodec",
+    "envelope_head",
     "open_envelope",
     "place_row",
     "queue_prefix",
@@ -100,37 +102,42 @@ def queue_prefix(queue: bytes) -> bytes:
 
 def place_row(place: Place | None, key: bytes) -> bytes | None:
     """Give the index row (without partition) that shows where an entity stands; None where no index does."""
+    if type(place) is At:  # first: the most frequent by far
+        return AGENDA + place.due.to_bytes(8) + key
     match place:
-        case At(due=due):
-            return AGENDA + due.to_bytes(8) + key
         case Ready(queue=queue, order=order):
             return b"".join((READY, queue_prefix(queue), order.to_bytes(8), key))
         case Held(holder=holder):
             return HELD + queue_prefix(holder) + key
         case Retired(until=until):
             return RETIRED + until.to_bytes(8) + key
-        case Stuck() | None:
+        case At() | Stuck() | None:
             return None
+
+
+def envelope_head(schema: int, codec: int, tag: int) -> bytes:
+    """Give the first bytes of a record: envelope version, schema of the state, codec, kind of place."""
+    return _HEAD.pack(ENVELOPE_VERSION, schema, codec, tag)
 
 
 def seal_envelope(schema: int, codec: int, place: Place | None, stored: bytes) -> bytes:
     """Write a record: versions, codec and place in front of the stored state."""
     match place:
         case None:
-            return _HEAD.pack(ENVELOPE_VERSION, schema, codec, NO_PLACE) + stored
+            return envelope_head(schema, codec, NO_PLACE) + stored
         case At(due=due):
-            return _HEAD.pack(ENVELOPE_VERSION, schema, codec, IS_AT) + due.to_bytes(8) + stored
+            return envelope_head(schema, codec, IS_AT) + due.to_bytes(8) + stored
         case Ready(queue=queue, order=order):
-            head = _HEAD.pack(ENVELOPE_VERSION, schema, codec, IS_READY)
+            head = envelope_head(schema, codec, IS_READY)
             return b"".join((head, order.to_bytes(8), queue_prefix(queue), stored))
         case Held(holder=holder):
-            head = _HEAD.pack(ENVELOPE_VERSION, schema, codec, IS_HELD)
+            head = envelope_head(schema, codec, IS_HELD)
             return b"".join((head, queue_prefix(holder), stored))
         case Retired(until=until):
-            head = _HEAD.pack(ENVELOPE_VERSION, schema, codec, IS_RETIRED)
+            head = envelope_head(schema, codec, IS_RETIRED)
             return head + until.to_bytes(8) + stored
         case Stuck():
-            return _HEAD.pack(ENVELOPE_VERSION, schema, codec, IS_STUCK) + stored
+            return envelope_head(schema, codec, IS_STUCK) + stored
 
 
 def open_envelope(key: bytes, raw: bytes) -> tuple[int, int, Place | None, bytes]:

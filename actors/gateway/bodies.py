@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from actors.gateway.wire import FORMS, Fault, FaultsError
+from actors.gateway.wire import FORMS, QUICK, Fault, FaultsError
 
 _T = TypeVar("_T")
 
@@ -41,6 +41,10 @@ _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _TYPES = {"array": "an array", "bool": "true or false", "object": "an object", "str": "a string"}
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
+
+_ONLY_DIGITS = bytes(ord("0" if byte in b"0123456789" else " ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+"""What the digits of a number outside 64 bits look like, all digits taken for zeros."""
 
 
 class UnsupportedTypeError(Exception):
@@ -64,7 +68,7 @@ def decode_items(
 ) -> Items[_T]:
     """Decode one item, an array of them, or one a line.
 
-    Hot path of POST /v1/events, `bench/` case `events`: about 3 µs an event of 400 bytes.
+    Hot path of POST /v1/events, `bench/` case `events`: about 3.5 µs an event of 400 bytes.
 
     Raises:
         UnsupportedTypeError: neither JSON nor NDJSON by its content type.
@@ -75,13 +79,29 @@ def decode_items(
     if len(pieces) > items_max:
         raise TooLargeError(f"at most {items_max} items in one request")
     try:
-        items = [decoder.decode(piece) for piece in pieces]
+        items = _decoded(body, pieces, decoder)
         raws = [bytes(piece) for piece in pieces]
-        if not _too_odd(raws, items):
+        if not _too_odd(body, raws, items):
             return Items(items, raws, listed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # the slow way finds all of them
     raise _faults(pieces, decoder, listed)
+
+
+def _decoded(
+    body: bytes, pieces: Sequence[bytes | msgspec.Raw], decoder: msgspec.json.Decoder[_T]
+) -> list[_T]:
+    """Decode all items; patterns of names are looked at only where a name of this body can hold a control character.
+
+    JSON takes one in a string only when it is escaped, but for DEL (RFC 8259 §7). Patterns took 4.3 of 6.7 µs.
+    """
+    quick = QUICK.get(decoder.type)
+    if quick is None:
+        return [decoder.decode(piece) for piece in pieces]
+    if b"\\" in body or b"\x7f" in body:
+        for piece in pieces:
+            decoder.decode(piece)
+    return [quick.decode(piece) for piece in pieces]
 
 
 def decode_one(body: bytes, content_type: str, decoder: msgspec.json.Decoder[_T]) -> _T:
@@ -119,11 +139,13 @@ def _pieces(body: bytes, content_type: str) -> tuple[Sequence[bytes | msgspec.Ra
         raise FaultsError([Fault("", _text(error))]) from None
 
 
-def _too_odd(raws: list[bytes], items: list[_T]) -> bool:
+def _too_odd(body: bytes, raws: list[bytes], items: list[_T]) -> bool:
     """Tell whether an item might be too deep, or holds a number that can't be stored."""
     for raw in raws:
         if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX and _depth(raw) > DEPTH_MAX:
             return True
+    if _LONG_NUMBER not in body.translate(_ONLY_DIGITS):
+        return False
     try:
         msgspec.msgpack.encode(items)
     except (OverflowError, RecursionError):

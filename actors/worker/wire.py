@@ -35,7 +35,7 @@ from engine.config import Config
 from engine.errors import VeredusError
 from engine.host import FeedEntry
 from engine.once import Once, Several
-from engine.partition import TellOut
+from engine.partition import Arrival, TellOut
 from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
 
@@ -70,15 +70,10 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     )
 
 
-class WireArrival(msgspec.Struct, frozen=True, array_like=True):
-    """One input on its way to its partition."""
+class WireArrival(Arrival, frozen=True, array_like=True, gc=False):
+    """One input on its way to its partition, which takes it as it is."""
 
-    key: bytes
     body: Arriving
-    input_id: bytes
-    at: int = 0
-    raw: bytes = b""
-    historical: bool = False
 
 
 class AdmitBatch(msgspec.Struct, frozen=True, array_like=True):

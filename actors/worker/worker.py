@@ -32,7 +32,7 @@ from deliverability.message import CancelAttempt
 from engine.errors import CapacityError, DamageError, StoreError
 from engine.host import CreditOffer, Host, Released, Repair, TickInputs
 from engine.keyspace import EntityKey
-from engine.partition import Arrival, TellOut
+from engine.partition import TellOut
 from engine.vocabulary import Message
 
 log = structlog.get_logger()
@@ -191,10 +191,7 @@ class Worker:
             reason = self._desk.trouble or "this worker ends"
             return wire.AdmitAnswer(overloaded=True, retry_after_s=RETRY_AFTER_S, reason=reason)
         future: asyncio.Future[list[str]] = self._loop.create_future()
-        self._inputs.arrivals += [
-            Arrival(EntityKey(i.key), i.body, i.input_id, i.at, i.raw, i.historical)
-            for i in batch.items
-        ]
+        self._inputs.arrivals += batch.items
         self._admissions.append((len(batch.items), [], future))
         self._wake.set()
         return wire.AdmitAnswer(await future)
@@ -424,16 +421,17 @@ class Worker:
             parts.egress.take_back(offer)
 
     def _acknowledge(self, released: Released) -> None:
-        verdicts = deque(released.verdicts)
-        while verdicts:
+        verdicts, at = released.verdicts, 0
+        while at < len(verdicts):
             number, got, future = self._admissions[0]
-            while verdicts and len(got) < number:
-                got.append(verdicts.popleft())
+            part = verdicts[at : at + number - len(got)]
+            got += part
+            at += len(part)
             if len(got) < number:
                 break
             self._admissions.popleft()
             if not future.done():
-                future.set_result(list(got))
+                future.set_result(got)
         self._confirm(released.confirms)
 
     def _confirm(self, confirmed: list[TellNumber]) -> None:

@@ -4,7 +4,7 @@ Partition p lies in store p mod n, so both numbers are fixed when the directory 
 most partitions would look empty, and their contacts lost. `settle` writes the file when it makes the directory,
 migrates an older directory step by step, and refuses whatever it can't read for certain.
 
-    format.json    {"version": 1, "partitions": 256, "stores": 2, "purpose": "instance", "kind": "rocksdb"}
+    format.json    {"version": 1, "partitions": 32, "stores": 2, "purpose": "instance", "kind": "rocksdb"}
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from engine.errors import DamageError, Place, RefusedError
 
 FORMAT_FILE = "format.json"
 VERSION = 1
+PARTITIONS_OF_VERSION_0 = 256
 
 Purpose = Literal["instance", "replay"]
 """`replay`: made by a run that began with nothing and may be thrown away by the next."""
@@ -111,8 +112,9 @@ def settle(
     """
     found = read_format(folder)
     if found is None:
-        found = _of_stores(folder, partitions, purpose)
+        found = _of_stores(folder, purpose)
     if found is None:
+        _enough(folder, partitions, stores)
         made = DataFormat(VERSION, partitions, stores, purpose, kind)
         _write(folder, made)
         return made
@@ -138,6 +140,7 @@ def begin_replay(folder: Path, partitions: int, stores: int, kind: Kind = "rocks
             Place(file=str(folder)),
             "give the replay another directory with --data",
         )
+    _enough(folder, partitions, stores)
     made = DataFormat(VERSION, partitions, stores, "replay", kind)
     _write(folder, made)
     return made
@@ -147,7 +150,17 @@ class _Version(msgspec.Struct):
     version: int
 
 
-def _of_stores(folder: Path, partitions: int, purpose: Purpose) -> DataFormat | None:
+def _enough(folder: Path, partitions: int, stores: int) -> None:
+    """Refuse to make a directory in which some workers would own nothing, for ever."""
+    if stores > partitions:
+        raise RefusedError(
+            f"{stores} workers can't share {partitions} partitions",
+            Place(file=str(folder)),
+            f"set store.partitions to a power of two of at least {stores}, better sixteen times as many",
+        )
+
+
+def _of_stores(folder: Path, purpose: Purpose) -> DataFormat | None:
     """Tell what a directory of version 0, which had no file, is by the names of its stores."""
     counts = set()
     parent = folder / "store"
@@ -163,7 +176,7 @@ def _of_stores(folder: Path, partitions: int, purpose: Purpose) -> DataFormat | 
             Place(file=str(parent)),
             "move the folders of all but one number away",
         )
-    return DataFormat(0, partitions, counts.pop(), purpose)
+    return DataFormat(0, PARTITIONS_OF_VERSION_0, counts.pop(), purpose)
 
 
 def _migrated(folder: Path, found: DataFormat, migrations: Mapping[int, Migration]) -> DataFormat:

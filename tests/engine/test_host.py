@@ -123,6 +123,23 @@ def test_intake_and_timers_share_a_batch_neither_below_a_quarter() -> None:
     assert sum(total(host, one) for one in KEYS) >= 50 + 20 + 12
 
 
+def test_under_lasting_overload_every_partition_has_its_share_of_the_timers() -> None:
+    """What is due longest goes first, wherever it is: no partition starves, whatever its number."""
+    host = host_on(settings=HostSettings(batch_max=4))
+    late = keys_in(3, Keyspace(4), 1)[0]
+    busy = keys_in(0, Keyspace(4), 40)
+    tick(host, NOW, arrival(late, due(NOW + 10, add=1), 1))
+    for n, one in enumerate(busy):
+        tick(host, NOW, arrival(one, due(NOW + 5 + n % 2, add=1), 100 + n))
+    for now in range(NOW + 10, NOW + 13):
+        released = tick(host, now, arrival(busy[0], due(now, add=1), now))
+        assert released.woken <= 4
+    assert host.entry(late)[0].decided == 2
+    while host.tick(NOW + 99, TickInputs()).woken:
+        pass
+    assert host.next_due() is None
+
+
 # ---- credits
 
 

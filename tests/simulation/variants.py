@@ -181,11 +181,9 @@ class AppliedForgotten(Partition):
 class SeenForgotten(Partition):
     """Doesn't write which inputs it has seen."""
 
-    def arrive(
-        self, arrival: Arrival, rows: tuple[bytes, bytes], *, seen: bool, context: Context
-    ) -> Verdict:
+    def arrive(self, arrival: Arrival, row: bytes, *, seen: bool, context: Context) -> Verdict:
         """Decide, and forget that."""
-        verdict = super().arrive(arrival, rows, seen=seen, context=context)
+        verdict = super().arrive(arrival, row, seen=seen, context=context)
         self._seen.clear()
         return verdict
 

@@ -153,7 +153,7 @@ def sample_run() -> RunReport:
         in_the_air_max=14,
         machine={"CPU": "AMD EPYC, 2 cores", "memory": "24 GB", "system": "Linux 6.1"},
         versions={"veredus": "0.1.0", "python": "3.11.7", "ray": "2.55.0"},
-        settings={"workers": "2", "partitions": "256", "store": "rocksdb", "seed": "7"},
+        settings={"workers": "2", "partitions": "32", "store": "rocksdb", "seed": "7"},
         notes=["A worker was killed on 2026-03-04 (log time) and came back after 0.9 s."],
     )
 

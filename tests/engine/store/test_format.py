@@ -104,3 +104,12 @@ def test_a_replay_never_throws_an_instance_away(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="data of an instance"):
         begin_replay(tmp_path, 64, 1)
     assert read_format(tmp_path) == DataFormat(VERSION, 64, 1, "instance")
+
+
+def test_a_worker_without_partitions_is_refused(tmp_path: Path) -> None:
+    """More workers than partitions would leave some without anything to do, and the number is fixed for ever."""
+    with pytest.raises(RefusedError, match="33 workers can't share 32 partitions"):
+        settle(tmp_path, 32, 33)
+    with pytest.raises(RefusedError, match="5 workers can't share 4 partitions"):
+        begin_replay(tmp_path, 4, 5)
+    assert settle(tmp_path, 4, 4).stores == 4
