@@ -307,9 +307,9 @@ class WorkerHandle:
         answer: wire.StateAnswer = await self._ask(wire.StateAnswer, self.actor.state, raw)
         return answer.body
 
-    async def states(self, keys: list[bytes]) -> list[bytes]:
+    async def states(self, keys: Sequence[bytes]) -> list[bytes]:
         """Give the views of several entities as JSON; empty where there is none."""
-        raw = wire.encode(wire.StatesQuestion(keys))
+        raw = wire.encode(wire.StatesQuestion(list(keys)))
         answer: wire.StatesAnswer = await self._ask(wire.StatesAnswer, self.actor.states, raw)
         return answer.bodies
 

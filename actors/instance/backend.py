@@ -58,7 +58,7 @@ from engine.config import Config
 from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
 from engine.host import FeedEntry, Repair
-from engine.keyspace import IDEMPOTENCY, Keyspace, contact_key, control_key, message_key
+from engine.keyspace import IDEMPOTENCY, EntityKey, Keyspace, contact_key, control_key, message_key
 from engine.once import Addressed, Several
 from engine.quarantine import NOT_THERE
 from engine.store.catalog_files import CatalogFiles
@@ -427,7 +427,7 @@ def _worker_view(status: WorkerStatus, restarts: dict[str, int]) -> WorkerView:
     )
 
 
-def _once_key(request: SendRequest) -> bytes:
+def _once_key(request: SendRequest) -> EntityKey:
     return control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
 
 
