@@ -11,7 +11,7 @@ import msgspec
 
 from engine.errors import DamageError
 from engine.machine import At, Machine, Place
-from engine.rows import IS_AT, Codec, PlainCodec, envelope_head, open_envelope, seal_envelope
+from engine.rows import Codec, PlainCodec, open_envelope, seal_envelope, waiting_head
 
 Entry = tuple[Any, Place | None]  # state (None: there is no such entity) and place
 
@@ -27,7 +27,7 @@ class Machines:
         self.encode = msgspec.msgpack.Encoder().encode
         self._plain = type(self.codec) is PlainCodec
         self._at_heads = {
-            m.kind: envelope_head(m.schema, self.codec.number, IS_AT) for m in self.by_kind.values()
+            m.kind: waiting_head(m.schema, self.codec.number) for m in self.by_kind.values()
         }
         self._states = {
             m.kind: msgspec.msgpack.Decoder(m.state_type) for m in self.by_kind.values()

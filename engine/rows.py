@@ -26,7 +26,6 @@ __all__ = (
     "ENTITY",
     "FEED_INDEX",
     "HELD",
-    "IS_AT",
     "META",
     "OUTBOX",
     "QUARANTINE",
@@ -37,11 +36,11 @@ __all__ = (
     "TALLY",
     "Codec",
     "PlainCodec",
-    "envelope_head",
     "open_envelope",
     "place_row",
     "queue_prefix",
     "seal_envelope",
+    "waiting_head",
 )
 
 import struct
@@ -115,8 +114,12 @@ def place_row(place: Place | None, key: bytes) -> bytes | None:
             return None
 
 
-def envelope_head(schema: int, codec: int, tag: int) -> bytes:
-    """Give the first bytes of a record: envelope version, schema of the state, codec, kind of place."""
+def waiting_head(schema: int, codec: int) -> bytes:
+    """Give the first bytes of the record of an entity in the agenda; its due time and its state follow."""
+    return _head(schema, codec, IS_AT)
+
+
+def _head(schema: int, codec: int, tag: int) -> bytes:
     return _HEAD.pack(ENVELOPE_VERSION, schema, codec, tag)
 
 
@@ -124,20 +127,20 @@ def seal_envelope(schema: int, codec: int, place: Place | None, stored: bytes) -
     """Write a record: versions, codec and place in front of the stored state."""
     match place:
         case None:
-            return envelope_head(schema, codec, NO_PLACE) + stored
+            return _head(schema, codec, NO_PLACE) + stored
         case At(due=due):
-            return envelope_head(schema, codec, IS_AT) + due.to_bytes(8) + stored
+            return _head(schema, codec, IS_AT) + due.to_bytes(8) + stored
         case Ready(queue=queue, order=order):
-            head = envelope_head(schema, codec, IS_READY)
+            head = _head(schema, codec, IS_READY)
             return b"".join((head, order.to_bytes(8), queue_prefix(queue), stored))
         case Held(holder=holder):
-            head = envelope_head(schema, codec, IS_HELD)
+            head = _head(schema, codec, IS_HELD)
             return b"".join((head, queue_prefix(holder), stored))
         case Retired(until=until):
-            head = envelope_head(schema, codec, IS_RETIRED)
+            head = _head(schema, codec, IS_RETIRED)
             return head + until.to_bytes(8) + stored
         case Stuck():
-            return envelope_head(schema, codec, IS_STUCK) + stored
+            return _head(schema, codec, IS_STUCK) + stored
 
 
 def open_envelope(key: bytes, raw: bytes) -> tuple[int, int, Place | None, bytes]:
