@@ -31,6 +31,7 @@ __all__ = (
     "RetryCurve",
     "Store",
     "Stream",
+    "Submission",
     "Tenant",
     "Timeouts",
     "Workers",
@@ -206,6 +207,59 @@ class Http(_Section, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=300_000, description="longest wait of `GET /v1/outcomes` for something new"),
     ] = 30_000
+
+
+class Submission(_Section, frozen=True, kw_only=True):
+    """The SMTP door for applications (RFC 6409). With neither port there is none; see docs/submission.md."""
+
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="STARTTLS where there is a certificate; 0: none")
+    ] = 0
+    tls_port: Annotated[
+        int, Meta(ge=0, le=65535, description="TLS from the first octet (RFC 8314); 0: none")
+    ] = 0
+    tls_cert_file: Annotated[
+        _File, Meta(description="PEM, the whole chain; AUTH is offered over TLS alone")
+    ] = ""
+    tls_key_file: Annotated[_File, Meta(description="PEM, not encrypted")] = ""
+    require_auth: Annotated[
+        Literal["auto", "always"], Meta(description="`auto`: not from this machine on loopback")
+    ] = "auto"
+    size_bytes_max: Annotated[
+        int, Meta(ge=1024, le=1 << 30, description="a larger message is refused (RFC 1870)")
+    ] = 25 << 20
+    recipients_max: Annotated[
+        int, Meta(ge=100, le=10_000, description="of one transaction; RFC 5321 wants 100 or more")
+    ] = 1000
+    connections_max: Annotated[int, Meta(ge=1, le=100_000, description="at one time")] = 1000
+    connections_per_address_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="at one time, from one address")
+    ] = 200
+    held_bytes_max: Annotated[
+        int,
+        Meta(ge=1 << 20, le=1 << 36, description="content held at one time; beyond it: 452"),
+    ] = 256 << 20
+    idle_s: Annotated[int, Meta(ge=1, le=3600, description="a silent client is sent away")] = 300
+    session_s_max: Annotated[
+        int, Meta(ge=1, le=86_400, description="the longest session, however busy")
+    ] = 3600
+    stream: Annotated[_Name, Meta(description="of mail that names none")] = "transactional"
+    pool: Annotated[str, Meta(max_length=63, description="of mail that names none")] = ""
+    reverse_path: Annotated[
+        Literal["signed", "caller"],
+        Meta(
+            description="`signed`: ours, so that bounces are understood; `caller`: as the client gave it"
+        ),
+    ] = "signed"
+    repeat_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=604_800,
+            description="how long an equal message without Message-ID is taken for a repetition",
+        ),
+    ] = 600
 
 
 class DkimKey(_Section, frozen=True, kw_only=True):
@@ -452,6 +506,7 @@ class Config(_Section, frozen=True, kw_only=True):
     store: Store = Store()
     workers: Workers = Workers()
     http: Http = Http()
+    submission: Submission = Submission()
     tenant: Annotated[
         tuple[Tenant, ...], Meta(min_length=1, description="the first is used where none is named")
     ] = (Tenant(),)
@@ -505,6 +560,7 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     _check_store(config, source)
     _check_tenants(config, source)
     _check_http(config, source)
+    _check_submission(config, source)
     _check_delivery(config, source)
     settings_checks.check_pools(config, source)
     return config
@@ -581,6 +637,32 @@ def _check_http(config: Config, source: settings_text.Source) -> None:
         )
     if http.in_flight_bytes_max < http.body_bytes_max:
         raise source.error("http.in_flight_bytes_max", "is smaller than http.body_bytes_max")
+
+
+def _check_submission(config: Config, source: settings_text.Source) -> None:
+    door = config.submission
+    if bool(door.tls_cert_file) != bool(door.tls_key_file):
+        present, absent = ("cert", "key") if door.tls_cert_file else ("key", "cert")
+        raise source.error(
+            f"submission.tls_{present}_file",
+            f"without submission.tls_{absent}_file it can't be used",
+            "set both",
+        )
+    if door.tls_port and not door.tls_cert_file:
+        raise source.error("submission.tls_port", "needs a certificate", "set tls_cert_file")
+    keyed = any(tenant.api_key_hashes for tenant in config.tenant)
+    opened = door.port or door.tls_port
+    must = not settings_text.is_loopback(door.host) or door.require_auth == "always"
+    if opened and must and not (keyed and door.tls_cert_file):
+        raise source.error(
+            "submission.host",
+            "AUTH is needed here, so an API key and a certificate are",
+            "`veredus init` makes a key; set tls_cert_file and tls_key_file; or listen on 127.0.0.1",
+        )
+    if config.stream(door.stream) is None:
+        known = [*config.streams, *DEFAULT_STREAMS]
+        mend = settings_text.did_you_mean(door.stream, known) or "add [streams.<name>]"
+        raise source.error("submission.stream", f"there is no stream {door.stream!r}", mend)
 
 
 def _check_delivery(config: Config, source: settings_text.Source) -> None:

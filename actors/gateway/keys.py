@@ -48,6 +48,8 @@ class Keys:
         for key_hash in config.http.operator_key_hashes:
             self._add(key_hash, Principal(self._default, operator=True))
         self._open = config.http.require_key == "auto" and is_loopback(config.http.host)
+        door = config.submission
+        self._open_to_mail = door.require_auth == "auto" and is_loopback(door.host)
 
     def _add(self, key_hash: str, principal: Principal) -> None:
         digest = bytes.fromhex(key_hash.removeprefix("sha256:"))
@@ -72,16 +74,34 @@ class Keys:
         """Tell who asks over the local socket, which only its owner can open: the operator, for any tenant."""
         return self._as_operator(headers)
 
-    def _by_key(self, authorization: bytes) -> Principal | Unknown:
-        scheme, _, key = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
-            return Unknown("expected `Authorization: Bearer KEY`")
-        digest = sha256(key.strip()).digest()
+    def by_credentials(self, username: str, password: str) -> Principal | Unknown:
+        """Tell who logs in over SMTP: the password is an API key, the user name its tenant's, or `apikey`."""
+        found = self._owner(password.encode())
+        if found is None:
+            return Unknown("this API key isn't known")
+        if found.operator and username in self._tenants:
+            return Principal(username, operator=True)
+        return found if username in (found.tenant, "apikey") else Unknown("not this user's key")
+
+    def of_this_machine(self, address: str) -> Principal | None:
+        """Tell who submits mail without AUTH: on loopback, where it isn't always wanted, this machine's operator."""
+        if self._open_to_mail and is_loopback(address):
+            return Principal(self._default, operator=True)
+        return None
+
+    def _owner(self, key: bytes) -> Principal | None:
+        digest = sha256(key).digest()
         found = None
         for known, principal in self._keys.get(digest[:_INDEX_BYTES], ()):
             if hmac.compare_digest(known, digest):
                 found = principal
-        return found or Unknown("this API key isn't known")
+        return found
+
+    def _by_key(self, authorization: bytes) -> Principal | Unknown:
+        scheme, _, key = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return Unknown("expected `Authorization: Bearer KEY`")
+        return self._owner(key.strip()) or Unknown("this API key isn't known")
 
     def _as_operator(self, headers: Mapping[bytes, bytes]) -> Principal | Unknown:
         tenant = headers.get(b"veredus-tenant", b"").decode("latin-1") or self._default

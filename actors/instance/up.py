@@ -25,6 +25,7 @@ from actors.log import configure
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.submission.content import Injector
+from actors.submission.listener import Submission
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
@@ -89,6 +90,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         rings = {name: head.ring for name, head in heads.items()}
         injector = Injector(config, heads, Blobs(Path(config.data_dir), _wall_ms()), _wall_ms)
         gateway = Gateway(config, backend, registry, rings, injector)
+        submission = Submission(config, backend, injector, heads, registry, _wall_ms)
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(gateway.serve(ready, stop))
@@ -101,7 +103,10 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 say(
                     f"mail goes to the twin on port {twin.port}; read it with `veredus twin --inbox`"
                 )
+            for line in await submission.start():
+                say(line)
             await serving
+            await submission.stop()
             looking.cancel()
             publishing.cancel()
         say("draining")

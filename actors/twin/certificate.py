@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("server_context",)
+__all__ = ("self_signed_pem", "server_context")
 
 import datetime as dt
 import os
@@ -24,14 +24,15 @@ def server_context(hostname: str, now_s: float) -> ssl.SSLContext:
     handle, name = tempfile.mkstemp(suffix=".pem")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_pem(hostname, dt.datetime.fromtimestamp(now_s, dt.UTC)))
+            file.write(self_signed_pem(hostname, dt.datetime.fromtimestamp(now_s, dt.UTC)))
         context.load_cert_chain(name)
     finally:
         Path(name).unlink()
     return context
 
 
-def _pem(hostname: str, now: dt.datetime) -> bytes:
+def self_signed_pem(hostname: str, now: dt.datetime) -> bytes:
+    """Make a key and a certificate of its own for a host, in one PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

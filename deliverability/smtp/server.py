@@ -182,6 +182,19 @@ class ServerSession:
         """Octets received that wait to be eaten."""
         return len(self._buffer) - self._position
 
+    @property
+    def held(self) -> int:
+        """Octets of content and commands that this session keeps in memory, about."""
+        receiver = self._receiver
+        content = receiver.octets if receiver is not None and not receiver.too_large else 0
+        chunks = 0 if self._failure else self._chunks_octets - self._chunk_left
+        return self.buffered + content + chunks
+
+    def give_up(self, reply: Reply) -> None:
+        """Say a last reply and close: the listener can't go on with this session."""
+        if not self.closing:
+            self._give_up(reply.encode())
+
     def connect(self, now_ms: int) -> None:
         """Begin: decide on the greeting. RFC 5321 §3.1."""
         self._now_ms = now_ms

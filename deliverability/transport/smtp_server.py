@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Self, TypeAlias, cast
 
 from deliverability.smtp.policy import Decision, Peer, ServerPolicy
+from deliverability.smtp.reply import Reply
 from deliverability.smtp.server import ServerConfig, ServerSession
 
 Decide: TypeAlias = Callable[[Decision], None]
@@ -29,6 +30,8 @@ _HELD_OCTETS_MAX = 16_384  # of what a client sends while it waits; beyond it, r
 
 IDLE_MS_MAX = 300_000
 """How long a client may be silent. RFC 5321 §4.5.3.2.7."""
+SESSION_MS_MAX = 365 * 86_400_000
+"""How long a session may last where nobody says: as long as it likes."""
 _TLS_HANDSHAKE_S = 60.0
 _CLOSE_S = 5.0
 
@@ -37,6 +40,8 @@ class ServerConnection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
+        "_began",
+        "_held",
         "_hold",
         "_idle_s",
         "_last",
@@ -59,6 +64,8 @@ class ServerConnection(asyncio.Protocol):
         self._upgrade: asyncio.Task[None] | None = None
         self._idle_s = listener.idle_ms / 1000
         self._last = 0.0
+        self._began = self._loop.time()
+        self._held = 0
         self._paused = False
 
     # ------------------------------------------------------------------------------------ for the loop
@@ -74,7 +81,8 @@ class ServerConnection(asyncio.Protocol):
         self._session = ServerSession(listener.config, listener.policy(peer, self._decide), peer)
         listener.connections.add(self)
         self._last = self._loop.time()
-        self._timer = self._loop.call_later(self._idle_s, self._look_idle)
+        first = min(self._idle_s, listener.session_ms / 1000)
+        self._timer = self._loop.call_later(first, self._look_idle)
         self._session.connect(listener.clock())
         self._flush()
 
@@ -86,6 +94,7 @@ class ServerConnection(asyncio.Protocol):
             return  # read and thrown away, see `_stop`
         self._last = self._loop.time()
         session.receive(data, self._listener.clock())
+        self._weigh(session)
         self._flush()
         if session.stopped and session.buffered > _HELD_OCTETS_MAX and self._transport is not None:
             self._transport.pause_reading()
@@ -111,6 +120,8 @@ class ServerConnection(asyncio.Protocol):
             self._upgrade.cancel()
         self._transport = None
         self._listener.connections.discard(self)
+        self._listener.held_octets -= self._held
+        self._held = 0
         if self._session is not None:
             self._session.disconnected(str(exc) if exc else "closed")
 
@@ -122,6 +133,15 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
 
     # ------------------------------------------------------------------------------------ inside
+
+    def _weigh(self, session: ServerSession) -> None:
+        """Count what is held in memory, over all connections; who comes on top of too much is sent away."""
+        held = session.held
+        listener = self._listener
+        listener.held_octets += held - self._held
+        self._held = held
+        if held and listener.held_octets > listener.held_octets_max:
+            session.give_up(Reply(421, "4.3.1", ("Too much is held in memory, try again",)))
 
     def _decide(self, decision: Decision) -> None:
         session = self._session
@@ -197,12 +217,16 @@ class ServerConnection(asyncio.Protocol):
         """Close when nothing came for too long; one timer, moved only when it fires."""
         session = self._session
         assert session is not None
-        left = self._last + self._idle_s - self._loop.time()
-        if left > 0 or (session.stopped and not session.mute):
-            self._timer = self._loop.call_later(max(left, 1.0), self._look_idle)
+        now = self._loop.time()
+        left = self._last + self._idle_s - now
+        over = self._began + self._listener.session_ms / 1000 - now
+        if (left > 0 or (session.stopped and not session.mute)) and over > 0:
+            again = max(min(left, over), min(1.0, over))
+            self._timer = self._loop.call_later(again, self._look_idle)
             return
         if self._transport is not None:
-            self._transport.write(b"421 4.4.2 Idle for too long\r\n")  # RFC 5321 §3.8
+            why = b"Idle for too long" if over > 0 else b"This session has lasted long enough"
+            self._transport.write(b"421 4.4.2 " + why + b"\r\n")  # RFC 5321 §3.8
             self._transport.close()
         session.disconnected("idle for too long")
 
@@ -211,7 +235,8 @@ class SmtpListener:
     """A listener: its connections share configuration, policy factory and clock.
 
     `clock` gives milliseconds since the epoch; in a replay it gives the log's time. `context` is needed
-    if the configuration offers STARTTLS, or with `implicit_tls`: TLS from the first octet (RFC 8314).
+    if the configuration offers STARTTLS, or with `implicit_tls`: TLS from the first octet (RFC 8314). No session lasts
+    longer than `session_ms`; what all of them keep in memory is bounded by `held_octets_max` (and one read each).
     """
 
     def __init__(
@@ -223,6 +248,8 @@ class SmtpListener:
         context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         idle_ms: int = IDLE_MS_MAX,
+        session_ms: int = SESSION_MS_MAX,
+        held_octets_max: int = 1 << 40,
     ) -> None:
         needed = config.starttls or implicit_tls
         assert context is not None or not needed, "TLS needs a certificate"
@@ -232,6 +259,10 @@ class SmtpListener:
         self.context = context
         self.implicit_tls = implicit_tls
         self.idle_ms = idle_ms
+        self.session_ms = session_ms
+        self.held_octets_max = held_octets_max
+        self.held_octets = 0
+        """Octets that all sessions together keep in memory, about."""
         self.connections: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
 
