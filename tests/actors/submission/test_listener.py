@@ -78,7 +78,8 @@ def test_a_program_moves_over_by_changing_a_host_name(tmp_path: Path) -> None:
             client.send_message(mail, to_addrs=["ann@inbox.example", "bob@inbox.example"])
             client.send_message(mail, to_addrs=["bob@inbox.example", "ann@inbox.example"])
 
-    async def act(here: Embedded, _: Submission) -> None:
+    async def act(here: Embedded, door: Submission) -> None:
+        del door
         await asyncio.to_thread(submit)
         await here.until(lambda: len(here.mails) == 2)
         assert (await here.law()) == {"accepted": 2, "delivered": 2}
@@ -129,7 +130,8 @@ def test_auth_over_tls(tmp_path: Path, implicit: bool) -> None:
         with client() as two, pytest.raises(smtplib.SMTPException):
             two.login("somebody", KEY)
 
-    async def act(here: Embedded, _: Submission) -> None:
+    async def act(here: Embedded, door: Submission) -> None:
+        del door
         await asyncio.to_thread(submit)
         await here.until(lambda: len(here.mails) == 1)
         assert b" with ESMTPSA id " in here.mails[0].content
@@ -147,7 +149,9 @@ def test_an_asynchronous_client(tmp_path: Path) -> None:
     """aiosmtplib, many connections at a time: transactions share syncs, each is answered for itself."""
     config = with_door(tmp_path)
 
-    async def act(here: Embedded, _: Submission) -> None:
+    async def act(here: Embedded, door: Submission) -> None:
+        del door
+
         async def one(number: int) -> None:
             async with aiosmtplib.SMTP(
                 hostname="127.0.0.1", port=config.submission.port, start_tls=False
@@ -206,7 +210,8 @@ def test_what_is_not_taken(tmp_path: Path, commands: list[bytes], expected: str)
     """Each refusal has its codes."""
     config = with_door(tmp_path)
 
-    async def act(here: Embedded, _: Submission) -> None:
+    async def act(here: Embedded, door: Submission) -> None:
+        del door
         said = await replies(config.submission.port, b"EHLO app.example\r\n", *commands)
         assert said[-1].startswith(expected), said
         taken = 1 if expected.startswith("250") else 0
