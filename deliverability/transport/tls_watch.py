@@ -16,6 +16,7 @@ from deliverability.policy.dane import DANE_TA, matches_end_entity, matching_aut
 from deliverability.policy.tls_demand import TlsDemand
 
 _BROKEN_MAX = 100_000
+_DER = 2  # `_ssl.ENCODING_DER`
 _EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, …_HAS_EXPIRED
 _HOSTNAME = (62, 64)  # …_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
 
@@ -126,7 +127,7 @@ def _chain(tls: ssl.SSLObject) -> list[bytes]:
     """All certificates that the server sent (DER). Python has a public name for it from 3.13 on."""
     inner = cast("Any", tls)._sslobj
     sent: list[_Certificate] = inner.get_unverified_chain() or []
-    return [one.public_bytes(1) for one in sent]  # 1 is DER
+    return [one.public_bytes(_DER) for one in sent]
 
 
 def _path_refusal(chain: list[bytes], place: int, host: str, now: float) -> str:
