@@ -1,0 +1,85 @@
+"""What all lives of a simulation share, made of texts alone: catalog, machines, cast, and who serves a domain."""
+
+from __future__ import annotations
+
+__all__ = ("Setting", "World")
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from deliverability.message import MessageMachine
+from deliverability.twin.config import TwinConfig
+from deliverability.twin.twin import Twin
+from engine.config import Delivery
+from scenarios.behaviour.acting import Cast
+from scenarios.behaviour.model import Behaviour
+from scenarios.compiling import CompiledScenario, compile_scenario
+from scenarios.contact import ContactMachine
+from scenarios.model import Scenario, Split, Wait, walk
+from scenarios.proof.coverage import Traced, traced
+from scenarios.proof.rehearsal import Published
+from scenarios.settings import ContactSettings
+
+TENANT = "default"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """All that decides a simulation but the number of contacts; the same setting gives the same lives."""
+
+    scenario: Scenario
+    behaviour: Behaviour
+    settings: ContactSettings
+    twin: TwinConfig
+    seed: int = 0
+    delivery: Delivery = Delivery()
+
+
+class World:
+    """The shared parts of one process."""
+
+    def __init__(self, setting: Setting, *, cast: Cast | None = None) -> None:
+        self.setting = setting
+        self.tenant = TENANT
+        self.scenario = setting.scenario
+        self.compiled: CompiledScenario = compile_scenario(setting.scenario)
+        watched, program = traced(self.compiled)
+        self.trace: Traced = program
+        self.catalog = Published({setting.scenario.name: watched}, setting.settings)
+        self.contacts = ContactMachine()
+        self.messages = MessageMachine(setting.delivery.curve)
+        self.cast = cast or Cast(setting.behaviour)
+        self.at_minutes = _at_minutes(setting.scenario)
+        self.metrics = _metrics(setting.scenario)
+        self.step_names = {at: name for name, at in self.compiled.places.items()}
+        self._twin = Twin(setting.twin)
+        self._providers: dict[str, str] = {}
+
+    def provider(self, domain: str) -> str:
+        """Name who serves a domain: the provider of the twin, or the domain itself."""
+        found = self._providers.get(domain)
+        if found is None:
+            served = self._twin.provider_of(domain)
+            found = self._providers[domain] = served.name if served else domain
+        return found
+
+
+def _at_minutes(scenario: Scenario) -> frozenset[int]:
+    """Find the wall times at which waits end: mail that is due then is meant for that time."""
+    found = set()
+    for step in walk(scenario.steps):
+        if isinstance(step, Wait) and step.calendar is not None:
+            for minute in (step.calendar.at_minute, step.calendar.from_minute):
+                if minute >= 0:
+                    found.add(minute)
+    return frozenset(found)
+
+
+def _metrics(scenario: Scenario) -> Mapping[str, tuple[str, ...]]:
+    """Give the experiments' steps by the event that measures them."""
+    found: dict[str, Any] = {}
+    for step in walk(scenario.steps):
+        if isinstance(step, Split) and step.metric:
+            found.setdefault(step.metric, []).append(step.id)
+    return {event: tuple(steps) for event, steps in found.items()}
