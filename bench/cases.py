@@ -20,6 +20,7 @@ CASES = {
     "render": "composing",
     "replay": "running a log's time",
     "pacing": "finding a provider's limits",
+    "simulate": "a scenario over a whole audience in virtual time",
 }
 """What each case measures, in the order in which `all` runs them."""
 

@@ -6,7 +6,7 @@ folder a scenario.
 
 from __future__ import annotations
 
-__all__ = ("Subject", "copy_scenario", "found", "library", "read_subject")
+__all__ = ("Subject", "copy_scenario", "found", "library", "read_subject", "scenario_file")
 
 import shutil
 from importlib import resources
@@ -68,6 +68,21 @@ def _tests_of(path: Path) -> list[Path]:
     if not test.is_file():
         raise InputError("the scenario has no tests", Place(str(path)), f"write `{test.name}`")
     return [test]
+
+
+def scenario_file(path: Path) -> Path:
+    """Find the scenario file that is meant by a file, a folder, or a name of the library.
+
+    Raises: InputError: there is none.
+    """
+    shelf = library()
+    folder = path if path.is_dir() else shelf.get(str(path))
+    if folder is not None:
+        path = folder / _SCENARIO
+    if not path.is_file():
+        mend = did_you_mean(str(path), shelf) or "name a file, a folder or one of the library"
+        raise InputError("there is no such scenario", Place(str(path)), mend)
+    return path
 
 
 def read_subject(test: Path) -> tuple[Subject | None, list[Mistake]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.cli.simulating import add_commands
+
 if TYPE_CHECKING:
     from scenarios.difference import Change
     from scenarios.mistakes import Mistake
@@ -296,3 +298,6 @@ def begin_from_library(
     for path in written:
         typer.echo(f"wrote {path}")
     typer.echo(f"now change it, and try: veredus scenario test {folder or source}")
+
+
+add_commands(app)

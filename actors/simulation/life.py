@@ -260,6 +260,8 @@ class Life:
         if event.name in _FAREWELLS:
             topic = str(event.data.get("topic") or "marketing")
             consents = [*consents, ConsentGiven(topic, False, at, event.name)]
+        if self.story is not None:
+            self._tell("does", event.name)
         if self.trace is not None:
             self.trace.append((at, input_id, attributes, tuple(consents), event))
         if attributes:
@@ -283,8 +285,6 @@ class Life:
             step = event.data.get("step")
             if step:
                 _add(tally.mail, f"{step}\t{name[5:]}")
-        if self.story is not None:
-            self._tell("does", name)
         for step in self._world.metrics.get(name, ()):
             if step in self._variants:
                 self._once.add(f"converted {step}")

@@ -60,7 +60,7 @@ def compile_value(spec: Any, name: str, depth: int = 0) -> Maker:
         if form is not None:
             try:
                 return form(of, name, depth)
-            except (TypeError, ValueError, AttributeError, KeyError) as error:
+            except (TypeError, ValueError, AttributeError, LookupError) as error:
                 message = f"`{key}` can't be made of {str(of)[:60]!r}"
                 raise InputError(message, mend="docs/simulation.md has the forms") from error
     return lambda _frame: spec
