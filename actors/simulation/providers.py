@@ -25,7 +25,7 @@ from deliverability.twin.verdict import Verdict
 from engine.vocabulary import Message, OutcomeKind
 
 SOURCE: Final = "192.0.2.25"
-"""The one source that mail comes from, as twins see it. RFC 5737."""
+"""The one source that mail comes from, as twins see it."""
 
 _LATENCY_MS: Final = 200
 
