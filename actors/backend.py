@@ -44,8 +44,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, SendDirect
+from scenarios.runs import EnterJourney
 
-ContactInput = Event | ContactPut | ConsentGiven | Erase
+ContactInput = Event | ContactPut | ConsentGiven | Erase | EnterJourney
 """What arrives for a contact. (`SendDirect` comes by `send`, through its idempotency key.)"""
 
 

@@ -22,6 +22,13 @@ import msgspec
 import structlog
 
 from actors.controller import Controller, ControllerView, Registration, Role
+from actors.planning.records import (
+    DecisionAnswer,
+    DecisionQuestion,
+    StoryAnswer,
+    StoryQuestion,
+)
+from actors.planning.walking import WalkAnswer, WalkQuestion
 from actors.worker import wire
 from actors.worker.assembly import senders_of
 from engine.errors import VeredusError
@@ -117,6 +124,19 @@ class WorkerShell:
         """In a replay: take inputs at a time, and let all happen that is due then. Idempotent."""
         batch = wire.decode(wire.AdmitBatch, raw) if raw else None
         return wire.encode(await self._worker.pass_time(now, batch))
+
+    async def walk(self, raw: bytes) -> bytes:
+        """Look at some contacts for a run; asking again is harmless."""
+        return wire.encode(await self._worker.walk(wire.decode(WalkQuestion, raw)))
+
+    async def decisions(self, raw: bytes) -> bytes:
+        """Tell what was decided about an entity."""
+        question = wire.decode(DecisionQuestion, raw)
+        return wire.encode(await self._worker.decisions(question))
+
+    async def stories(self, raw: bytes) -> bytes:
+        """Give some contacts with their events."""
+        return wire.encode(await self._worker.stories(wire.decode(StoryQuestion, raw)))
 
     async def publish(self) -> int:
         """Look for a newer catalog. Idempotent."""
@@ -344,6 +364,24 @@ class WorkerHandle:
         """Ask where it stands."""
         status: wire.WorkerStatus = await self._ask(wire.WorkerStatus, self.actor.status)
         return status
+
+    async def walk(self, question: WalkQuestion) -> WalkAnswer:
+        """Let it look at some contacts for a run."""
+        answer: WalkAnswer = await self._ask(WalkAnswer, self.actor.walk, wire.encode(question))
+        return answer
+
+    async def decisions(self, question: DecisionQuestion) -> DecisionAnswer:
+        """Ask what it decided about an entity."""
+        raw = wire.encode(question)
+        answer: DecisionAnswer = await self._ask(DecisionAnswer, self.actor.decisions, raw)
+        return answer
+
+    async def stories(self, question: StoryQuestion) -> StoryAnswer:
+        """Ask for some contacts with their events."""
+        answer: StoryAnswer = await self._ask(
+            StoryAnswer, self.actor.stories, wire.encode(question)
+        )
+        return answer
 
     async def publish(self) -> None:
         """Let it look for a newer catalog."""

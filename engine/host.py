@@ -472,6 +472,11 @@ class Host:
 
     # ---- questions
 
+    @property
+    def catalog(self) -> CatalogView:
+        """The catalog in use."""
+        return self._context.catalog
+
     def next_due(self) -> int | None:
         """Give a lower bound of the next time at which a timer is due; None when the agenda is empty."""
         times = [t for p in self.partitions.values() if (t := p.agenda.first()) is not None]

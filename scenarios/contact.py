@@ -40,7 +40,7 @@ from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.moving import move_back, move_journeys, release_held
 from scenarios.opening import enter_by_run, open_started
 from scenarios.permission import Suppressed, answer
-from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
+from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys, campaign_news
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
 
@@ -250,6 +250,11 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
             if isinstance(body, SendDirect):
                 told = _stillborn(body, context, tenant)
                 return Transition(dropped, None, [*told, record])
+            if isinstance(body, EnterJourney) and body.source == "campaign":
+                told_of = campaign_news(
+                    context.key, context.now, body.scenario, "refused", "erased"
+                )
+                return Transition(dropped, None, [*told_of, record])
             return Transition(dropped, None, [record])
         case _:
             assert_never(body)

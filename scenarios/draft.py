@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from engine.keyspace import message_key, name_of
+from engine.keyspace import message_key
 from engine.machine import At, Context, Effect, Emit, Record, Tell, Transition
 from engine.vocabulary import Cancel
 from scenarios.catalog import TenantView
@@ -19,7 +19,7 @@ from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
 from scenarios.compiling import CompiledScenario
 from scenarios.program import Condition
-from scenarios.runs import CAMPAIGN_PREFIX
+from scenarios.runs import campaign_news
 from scenarios.state import Contact, Journey, JourneySend, Past
 from scenarios.zones import zone_of
 
@@ -169,10 +169,7 @@ class Draft:
 
     def tell_campaign(self, scenario: str, what: str, reason: str = "", **more: Any) -> None:
         """Tell the campaign's feed what became of this contact."""
-        if scenario.startswith(CAMPAIGN_PREFIX):
-            contact = name_of(self.context.key).decode()
-            body = {"campaign": scenario[len(CAMPAIGN_PREFIX) :], "contact": contact, "what": what}
-            self.emit("campaign", {**body, "reason": reason, "at": self.now, **more})
+        self.effects += campaign_news(self.context.key, self.now, scenario, what, reason, **more)
 
     def add_send(self, message_id: bytes, send: JourneySend) -> None:
         """Note that a message of a journey is under way."""

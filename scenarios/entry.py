@@ -17,6 +17,7 @@ from scenarios.draft import Draft
 from scenarios.interpreter import advance, caught, due_of, fits, look
 from scenarios.opening import open_journey
 from scenarios.program import Listening, Waiting
+from scenarios.runs import CAMPAIGN_PREFIX
 from scenarios.state import Journey, Seen
 from scenarios.variables import send_fields
 
@@ -34,9 +35,7 @@ def take_event(draft: Draft, event: Event) -> None:
     if event.historical:
         return
     if event.name.startswith(_OF_MAIL):
-        scenario = event.data.get("scenario")
-        if isinstance(scenario, str):
-            draft.tell_campaign(scenario, event.name, step=event.data.get("step"))
+        _tell_reader(draft, event)
     if event.name in draft.view.looks_back:
         seen = Seen(draft.ordinal, draft.now, event.data)
         kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
@@ -48,6 +47,17 @@ def take_event(draft: Draft, event: Event) -> None:
     if draft.sends:
         _reach_mail(draft, event)
     _enter(draft, event)
+
+
+def _tell_reader(draft: Draft, event: Event) -> None:
+    """Tell a campaign that this contact read, clicked or complained: once for each, and not of scanners."""
+    scenario = event.data.get("scenario")
+    if not isinstance(scenario, str) or not scenario.startswith(CAMPAIGN_PREFIX):
+        return
+    mark = f"{scenario}\0{event.name}"
+    if mark not in draft.arms and event.data.get("by") != "scanner":
+        draft.arms = {**draft.arms, mark: ""}
+        draft.tell_campaign(scenario, event.name, step=event.data.get("step"))
 
 
 def _reach_mail(draft: Draft, event: Event) -> None:

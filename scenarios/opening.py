@@ -37,7 +37,7 @@ def enter_by_run(draft: Draft, body: EnterJourney) -> None:
     reason = _entered(draft, body)
     if reason in {"not_published", "not_an_entry", "not_a_member", "condition"}:
         draft.record("entry_refused", scenario=body.scenario, reason=reason)
-    if body.source == "campaign" and reason != "not_a_member":
+    if body.source == "campaign":
         draft.tell_campaign(body.scenario, "refused" if reason else "entered", reason)
 
 

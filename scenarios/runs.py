@@ -14,6 +14,7 @@ __all__ = (
     "LookAnew",
     "ReleaseHeld",
     "StopJourneys",
+    "campaign_news",
     "share_of",
 )
 
@@ -22,6 +23,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from engine.keyspace import name_of
+from engine.machine import Emit
 from engine.vocabulary import Personal
 
 EntrySource = Literal["api", "list", "schedule", "campaign"]
@@ -70,3 +73,20 @@ def share_of(key: bytes, salt: str) -> int:
     """Give a contact's place among 0 … 9,999 for a salt: the same one in each run, node and replay."""
     digest = blake2b(key, key=blake2b(salt.encode()).digest(), digest_size=8).digest()
     return int.from_bytes(digest) % SHARE_MAX
+
+
+def campaign_news(
+    key: bytes, now: int, scenario: str, what: str, reason: str = "", **more: Any
+) -> list[Emit]:
+    """Tell the feed of campaigns what became of a contact; nothing for other scenarios."""
+    if not scenario.startswith(CAMPAIGN_PREFIX):
+        return []
+    body = {
+        "campaign": scenario[len(CAMPAIGN_PREFIX) :],
+        "contact": name_of(key).decode(),
+        "what": what,
+        "reason": reason,
+        "at": now,
+        **more,
+    }
+    return [Emit("campaign", body)]

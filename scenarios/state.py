@@ -179,4 +179,6 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     dates: dict[
         str, int
     ] = {}  # when a date entry opens next, by scenario NUL number of the entry, ms
-    arms: dict[str, str] = {}  # variants of experiments that decide themselves, by salt
+    arms: dict[
+        str, str
+    ] = {}  # variants by experiment; what this contact did with mail of a campaign, by both

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("app",)
+__all__ = ("app", "told")
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.cli.publishing import add_publishing
 from actors.cli.simulating import add_commands
 
 if TYPE_CHECKING:
@@ -179,14 +180,15 @@ def show_differences(
         return
     typer.echo(f"{old.version} -> {new.version}")
     for change in changes:
-        typer.echo(_told(change))
+        typer.echo(told(change))
     for step, place in places.items():
         typer.echo(f"journeys at {step} would {f'move to {place}' if place else 'end'}")
     if not changes:
         typer.echo("no difference in meaning")
 
 
-def _told(change: Change) -> str:
+def told(change: Change) -> str:
+    """Tell a difference in one line."""
     where = ".".join(filter(None, (change.step, change.key)))
     if change.what in {"added", "removed"}:
         return f"{change.what} {change.step} ({change.after or change.before})"
@@ -301,3 +303,4 @@ def begin_from_library(
 
 
 add_commands(app)
+add_publishing(app)

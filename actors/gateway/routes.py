@@ -6,16 +6,13 @@ __all__ = ("Edge", "make_app")
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, Literal, TypeVar, cast
-from urllib.parse import unquote
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import structlog
 from litestar import Litestar, MediaType, Request, Response, delete, get, post, put
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from prometheus_client import generate_latest
@@ -23,7 +20,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from actors.backend import (
     AuditPage,
-    Backend,
     Conservation,
     ContactView,
     Explanation,
@@ -37,14 +33,20 @@ from actors.backend import (
     StatusView,
 )
 from actors.gateway import wire
-from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
-from actors.gateway.intake import Intake, Results
-from actors.gateway.keys import Principal, hash_key
+from actors.gateway.handling import Edge
+from actors.gateway.handling import ProblemError as _ProblemError
+from actors.gateway.handling import actor_of as _actor
+from actors.gateway.handling import contact_of as _decoded
+from actors.gateway.handling import edge_of as _edge
+from actors.gateway.handling import found as _found
+from actors.gateway.handling import operator_only as _operator_only
+from actors.gateway.handling import tenant_of as _tenant
+from actors.gateway.intake import Results
 from actors.gateway.message_wire import MessageIn
 from actors.gateway.messages import MessageAccepted, MessageOutcome, MessageResults
 from actors.gateway.openapi import document
+from actors.gateway.planning import PLANNING_HANDLERS
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
-from engine.config import Config
 from engine.ids import ID_BYTES
 
 _T = TypeVar("_T")
@@ -54,24 +56,6 @@ _Reason = Annotated[
     str, QueryParameter(max_length=500, description="Why; it goes on record. No address in it.")
 ]
 _log = structlog.get_logger("veredus.http")
-
-
-class Edge(msgspec.Struct, frozen=True):
-    """What all endpoints share."""
-
-    config: Config
-    backend: Backend
-    intake: Intake
-    registry: Any  # prometheus_client.CollectorRegistry
-    closing: asyncio.Event  # set when the gateway ends: nobody is to wait any longer
-
-
-class _ProblemError(Exception):
-    """Carries a problem to the exception handler."""
-
-    def __init__(self, told: Problem) -> None:
-        self.told = told
-        super().__init__(told.detail)
 
 
 # ---- taking
@@ -199,13 +183,6 @@ async def get_outcomes(
 # ---- operating
 
 
-def _operator_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    principal = cast("dict[str, Any]", connection.scope)[PRINCIPAL]
-    if not principal.operator:
-        detail = "This concerns the whole instance and needs an operator's key."
-        raise _ProblemError(problem(403, "operator-only", detail))
-
-
 @get("/v1/status", guards=[_operator_only])
 async def get_status(request: _Request) -> StatusView:
     """Describe the instance: workers, queues, the conservation law."""
@@ -328,6 +305,7 @@ _HANDLERS = (
     get_health,
     get_readiness,
     get_openapi,
+    *PLANNING_HANDLERS,
 )
 
 
@@ -353,21 +331,6 @@ def make_app(edge: Edge, version: str) -> Litestar:
 # ---- pieces
 
 
-def _edge(request: _Request) -> Edge:
-    return cast("Edge", request.app.state.edge)
-
-
-def _tenant(request: _Request) -> str:
-    principal: Principal = cast("dict[str, Any]", request.scope)[PRINCIPAL]
-    return principal.tenant
-
-
-def _actor(request: _Request) -> str:
-    """Tell who changes something, for the record: the owner of the local socket, or an operator's key by its hash."""
-    key = request.headers.get("authorization", "").partition(" ")[2].strip()
-    return f"operator key {hash_key(key)[:19]}" if key else "operator on this machine"
-
-
 async def _unless_closing(edge: Edge, call: Coroutine[Any, Any, _T], extra_ms: int) -> _T | None:
     """Wait for an answer that may take long; None when the gateway ends before it comes."""
     async with asyncio.TaskGroup() as group:
@@ -385,11 +348,6 @@ async def _body(request: _Request) -> tuple[bytes, str]:
     return await request.body(), request.headers.get("content-type", "")
 
 
-def _decoded(request: _Request, contact: str) -> str:
-    """Give the contact's id; when it has a slash, the door left the path as it was encoded."""
-    return unquote(contact) if SLASHES_ENCODED in request.scope else contact
-
-
 def _message_outcome(result: SendResult) -> MessageOutcome:
     """Tell what became of an item; the messages of a conflict are those of another request, and not told."""
     ids = [] if result.status == "conflict" else [one.hex() for one in result.message_ids]
@@ -405,12 +363,6 @@ def _message_id(text: str) -> bytes:
         detail = f"expected {2 * ID_BYTES} hexadecimal digits"
         raise wire.FaultsError([wire.Fault("{message_id}", detail)])
     return found
-
-
-def _found(view: _T | None, what: str) -> _T:
-    if view is None:
-        raise _ProblemError(problem(404, "not-found", f"There is no such {what}."))
-    return view
 
 
 def _answer(request: _Request, error: Exception) -> Response[bytes]:

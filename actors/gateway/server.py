@@ -19,12 +19,14 @@ from prometheus_client import CollectorRegistry
 
 from actors.backend import Backend
 from actors.gateway.door import Door, InFlight
+from actors.gateway.handling import Edge
 from actors.gateway.intake import Intake
 from actors.gateway.keys import Keys
 from actors.gateway.metrics import GatewayMetrics
 from actors.gateway.protocol import BoundedProtocol
-from actors.gateway.routes import Edge, make_app
+from actors.gateway.routes import make_app
 from actors.local_socket import SOCKET_NAME, bind_private
+from actors.planning.keeper import Keeper
 from actors.submission.content import Injector
 from actors.tracking.answers import Tracking
 from deliverability.tokens import KeyRing
@@ -68,6 +70,7 @@ class Gateway:
         registry: CollectorRegistry,
         rings: Mapping[str, KeyRing] | None = None,
         injector: Injector | None = None,
+        planning: Keeper | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -75,7 +78,8 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        app = make_app(Edge(config, backend, intake, registry, self._closing), product_version())
+        edge = Edge(config, backend, intake, registry, self._closing, planning)
+        app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)
         tracking = Tracking(rings, backend, _clock_ms) if rings else None

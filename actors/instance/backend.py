@@ -369,6 +369,10 @@ class ClusterBackend:
                     raise StoreError(f"{error}; whether anything was taken isn't known") from error
                 await self._revive(worker)
 
+    async def ask(self, worker: WorkerHandle, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a worker for who asks beside the edge: a lost one is waited for, and called again."""
+        return await self._insist(worker, call)
+
     async def _revive(self, worker: WorkerHandle) -> None:
         lock = self._reviving.setdefault(worker.index, asyncio.Lock())
         waited = lock.locked()

@@ -22,6 +22,8 @@ from actors.instance.backend import ClusterBackend
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.log import configure
+from actors.planning.instance import PlanningInstance
+from actors.planning.keeper import Keeper
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.submission.content import Injector
@@ -89,13 +91,20 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         heads = letterheads(config, secret_of)
         rings = {name: head.ring for name, head in heads.items()}
         injector = Injector(config, heads, Blobs(Path(config.data_dir), _wall_ms()), _wall_ms)
-        gateway = Gateway(config, backend, registry, rings, injector)
+        keeper = Keeper(
+            Path(config.data_dir),
+            PlanningInstance(backend, cluster, config.store.partitions),
+            config.store.partitions,
+            _wall_ms,
+        )
+        gateway = Gateway(config, backend, registry, rings, injector, keeper)
         submission = Submission(config, backend, injector, heads, registry, _wall_ms)
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(gateway.serve(ready, stop))
             looking = tasks.create_task(_look(backend, collector))
             publishing = tasks.create_task(_bring_catalogs(config, cluster))
+            planning = tasks.create_task(keeper.serve())
             await ready.wait()
             host, port = gateway.address
             say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
@@ -109,6 +118,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             await submission.stop()
             looking.cancel()
             publishing.cancel()
+            planning.cancel()
         say("draining")
 
 

@@ -55,11 +55,13 @@ from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
 from engine.store.redis import RedisStore
 from engine.store.rocksdb import RocksStore, lock_holder
+from scenarios.campaign import Campaign, scenario_of
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
 from scenarios.migration import Migration
-from scenarios.settings import ContactSettings
+from scenarios.segments import Segment, compile_segment
+from scenarios.settings import ContactSettings, Pause
 
 log = structlog.get_logger()
 
@@ -276,6 +278,13 @@ def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
         "template": compile_template_object(heads),
         "stream": lambda _tenant, _name, content: msgspec.json.decode(content, type=StreamPolicy),
         "migration": lambda _tenant, _name, content: msgspec.json.decode(content, type=Migration),
+        "segment": lambda _tenant, _name, content: compile_segment(
+            msgspec.json.decode(content, type=Segment)
+        ),
+        "pause": lambda _tenant, _name, content: msgspec.json.decode(content, type=Pause),
+        "campaign": lambda _tenant, _name, content: compile_scenario(
+            scenario_of(msgspec.json.decode(content, type=Campaign))
+        ),
         "setting": lambda _tenant, _name, content: msgspec.json.decode(
             content, type=ContactSettings
         ),

@@ -38,10 +38,18 @@ from engine.once import Once, Several
 from engine.partition import Arrival, TellOut
 from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
+from scenarios.migration import MoveBack, MoveJourneys
+from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 
 Arriving = (
     Event
     | ContactPut
+    | EnterJourney
+    | MoveJourneys
+    | MoveBack
+    | StopJourneys
+    | LookAnew
+    | ReleaseHeld
     | ConsentGiven
     | Erase
     | MarkSuppressed

@@ -20,6 +20,15 @@ import structlog
 
 from actors.operations.desk import Desk
 from actors.operations.room import Room
+from actors.planning.records import (
+    DecisionAnswer,
+    DecisionQuestion,
+    StoryAnswer,
+    StoryQuestion,
+    decisions,
+    stories,
+)
+from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.egress_link import EgressCalls, EgressLink
@@ -78,6 +87,7 @@ class Worker:
         self._broken = False
         self._stopping = False
         self._latest = 0  # ms: the time in use never goes back
+        self._walks = Walks()
         self._desk = Desk(_room(settings, self._ports), settings.index)
 
     # ---- life
@@ -265,6 +275,29 @@ class Worker:
         self._wake.set()
         await future
         return self.status()
+
+    async def walk(self, question: WalkQuestion) -> WalkAnswer:
+        """Look at some contacts, and give inputs to those whom a run is about; answers when these are durable.
+
+        Asking again is harmless: a contact takes a run's input once.
+        """
+        self._need()
+        looked, arrivals = self._walks.look(self.host, question, self.now())
+        if not arrivals:
+            return looked
+        items = [wire.WireArrival(one.key, one.body, one.input_id) for one in arrivals]
+        answer = await self.admit(wire.AdmitBatch(items))
+        if answer.overloaded:
+            return WalkAnswer(question.places, retry_after_s=answer.retry_after_s)
+        return looked
+
+    async def decisions(self, question: DecisionQuestion) -> DecisionAnswer:
+        """Tell what was decided about an entity, from the records."""
+        return decisions(self._need().host, question)
+
+    async def stories(self, question: StoryQuestion) -> StoryAnswer:
+        """Give some contacts with their events, from the records."""
+        return stories(self._need().host, question)
 
     async def publish(self) -> int:
         """Look for a newer catalog in the data directory. Returns the version in use."""

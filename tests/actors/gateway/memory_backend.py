@@ -35,6 +35,7 @@ from actors.backend import (
 from engine import control_log
 from engine.errors import CapacityError, InputError
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
+from scenarios.runs import EnterJourney
 
 
 class MemoryBackend:
@@ -217,6 +218,8 @@ def _applied(view: ContactView, arrival: Arrival) -> ContactView:
             return msgspec.structs.replace(view, consents=consents)
         case Erase():
             return ContactView(view.contact, erased=True)
+        case EnterJourney():
+            return view
 
 
 def _entry(record: control_log.ControlRecord) -> AuditEntry:
