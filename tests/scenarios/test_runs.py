@@ -143,6 +143,7 @@ def test_a_campaign_tells_what_becomes_of_each_contact() -> None:
         ("bob", "unsent", "no_address"),
         ("bob", "ended", ""),
         ("bob", "entered", ""),
+        ("cat", "refused", "erased"),
         ("ann", "refused", "never_again"),
         ("ann", "mail.complained", ""),
     ]
