@@ -25,12 +25,16 @@ CASES = {
 """What each case measures, in the order in which `all` runs them."""
 
 
-def measure(case: str, *, quick: bool, seed: int) -> Report:
+WITH_STORES = ("events",)
+"""Cases that can be measured over another store too."""
+
+
+def measure(case: str, *, quick: bool, seed: int, store: str = "rocksdb") -> Report:
     """Run one case in this process, with its surroundings and the calibration loop before and after."""
     from actors.report.surroundings import machine_facts, version_facts
 
     before = calibrate()
-    measured = _run(case, quick=quick, seed=seed)
+    measured = _run(case, quick=quick, seed=seed, store=store)
     after = calibrate()
     calibration = before | {f"{name}_after": value for name, value in after.items()}
     return Report(
@@ -38,14 +42,15 @@ def measure(case: str, *, quick: bool, seed: int) -> Report:
         results=measured.results,
         machine=machine_facts(),
         versions=version_facts(),
-        settings={"quick": quick, "seed": seed} | measured.settings,
+        settings={"quick": quick, "seed": seed, "store": store} | measured.settings,
         calibration=calibration,
     )
 
 
-def _run(case: str, *, quick: bool, seed: int) -> Measured:
+def _run(case: str, *, quick: bool, seed: int, store: str) -> Measured:
     assert case in CASES, "the command line checks names"
-    found = import_module(f"bench.{case}").run(quick=quick, seed=seed)
+    chosen = {"store": store} if case in WITH_STORES else {}
+    found = import_module(f"bench.{case}").run(quick=quick, seed=seed, **chosen)
     if isinstance(found, Measured):
         return found
     return Measured([msgspec.convert(one, Result, from_attributes=True) for one in found])

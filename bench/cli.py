@@ -20,6 +20,8 @@ from bench.frame import Report, say
 from engine.errors import InputError, VeredusError
 from engine.settings_text import did_you_mean
 
+STORES = ("rocksdb", "redis")
+
 app = new_app("Measure against ceilings.")
 
 
@@ -29,6 +31,9 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Within a minute; rougher.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is generated.")] = 1,
+    store: Annotated[
+        str, typer.Option(help="redis: `events` is measured over a Redis of its own too.")
+    ] = "rocksdb",
     as_json: AsJson = False,
 ) -> None:
     """Measure a case and the ceiling it is held against, alternating; `all` runs every case in turn."""
@@ -36,13 +41,17 @@ def bench(
         near = did_you_mean(case, [*CASES, "all"])
         mend = near or f"there are {', '.join(CASES)} and all"
         raise InputError(f"there is no case {case!r}", mend=mend)
+    if store not in STORES:
+        raise InputError(f"there is no store {store!r}", mend=f"one of {', '.join(STORES)}")
     names = list(CASES) if case == "all" else [case]
     reports = []
     for name in names:
         say(f"{name}: {CASES[name]}")
         alone = case != "all"
         reports.append(
-            measure(name, quick=quick, seed=seed) if alone else _apart(name, quick=quick, seed=seed)
+            measure(name, quick=quick, seed=seed, store=store)
+            if alone
+            else _apart(name, quick=quick, seed=seed)
         )
     if html is not None:
         from bench.page import page

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
 import msgspec
 import uvloop
@@ -32,6 +33,7 @@ from actors.worker.wire import AdmitBatch, WireArrival
 from actors.worker.worker import Worker
 from bench.ceilings.store import measure_store
 from bench.deployment import Sender, configure, publish_all, worker_settings
+from bench.events_redis import Drive, Full, events_over_redis
 from bench.frame import Measured, Result, Sample, costs, plain, rates, rounds, say
 from engine.keyspace import contact_key
 from engine.store.protocol import STAND, Batch, Rows, Stand, Store, encode_stand, partition_prefix
@@ -181,17 +183,19 @@ class Bodies:
         return raw
 
 
-def run(*, quick: bool, seed: int) -> Measured:
-    """Measure."""
+def run(*, quick: bool, seed: int, store: str = "rocksdb") -> Measured:
+    """Measure; with store "redis" over a Redis too."""
     folder = Path(tempfile.mkdtemp(prefix="veredus-bench-"))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return _measured(runner, folder, Settings.of(quick=quick), seed)
+            return _measured(runner, folder, Settings.of(quick=quick), seed, store)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measured(runner: asyncio.Runner, folder: Path, settings: Settings, seed: int) -> Measured:
+def _measured(
+    runner: asyncio.Runner, folder: Path, settings: Settings, seed: int, kind: str
+) -> Measured:
     config = configure(folder, [Sender(TENANT, "shop.example", "ed25519-sha256")], 1)
     publish_all(config, {TENANT: {"quiet.yaml": SCENARIO}}, {})
     bodies = Bodies(settings.contacts, seed)
@@ -228,6 +232,14 @@ def _measured(runner: asyncio.Runner, folder: Path, settings: Settings, seed: in
         *_latencies("events_half", half_ms),
         *_latencies("events_full", full_ms),
     ]
+    over_redis: dict[str, Any] = {}
+    if kind == "redis":
+        traced = msgspec.msgpack.decode(rows, type=list[tuple[bytes, bytes | None]])
+        redis = events_over_redis(
+            runner, folder, config, settings.rounds, rows_each, traced, _driven(bodies, settings)
+        )
+        results += redis.results
+        over_redis = redis.settings
     octets = len(bodies.make(1)[0]) // BODY_EVENTS
     return Measured(
         results,
@@ -240,8 +252,25 @@ def _measured(runner: asyncio.Runner, folder: Path, settings: Settings, seed: in
             "ceiling_rows_an_event": rows_each,
             "ceiling_batch_events": best,
             "half_rate": round(rate / 2),
+            **over_redis,
         },
     )
+
+
+def _driven(bodies: Bodies, settings: Settings) -> Drive:
+    """Make what fills another worker, warms it, and gives how it is measured at full rate."""
+
+    async def drive(worker: Worker) -> Full:
+        await _fill(worker, settings.contacts)
+        door = Door(worker)
+        await _push(door, bodies.make(settings.traced // BODY_EVENTS))
+
+        async def full() -> Sample:
+            return await _full_rate(door, bodies, settings.seconds)
+
+        return full
+
+    return drive
 
 
 async def _open(worker: Worker) -> tuple[Door, TracingStore]:

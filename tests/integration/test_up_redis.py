@@ -1,0 +1,96 @@
+"""An instance over Redis: killed workers, a server that restarts in place, a drain; nothing lost, the law holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.redis_server import RedisServer
+from tests.engine.store.redis_servers import needs_redis
+from tests.integration.instance import Running, prepare
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), needs_redis]
+
+CONTACTS = 40
+TRIES = 400
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server that keeps the state."""
+    made = RedisServer(tmp_path_factory.mktemp("redis"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Path:
+    """A deployment over it."""
+    made = tmp_path_factory.mktemp("up-redis")
+    prepare(made)
+    file = made / "veredus.toml"
+    redis = f'kind = "redis"\nredis.addresses = ["{server.address}"]\nredis.timeout_ms = 2000\n'
+    file.write_text(file.read_text().replace("[store]\n", f"[store]\n{redis}"))
+    return made
+
+
+def test_nothing_is_lost_whoever_dies(folder: Path, server: RedisServer) -> None:
+    """Events before and after a SIGKILL of the worker, of the server, and a restart: each contact has its one mail."""
+    instance = Running(folder)
+    try:
+        _sign_up(instance, 0)
+        os.kill(instance.worker_pid(), signal.SIGKILL)
+        _sign_up(instance, 1)
+        server.kill()
+        server.start()
+        _sign_up(instance, 2)
+        assert _delivered(instance, 3 * CONTACTS)
+    finally:
+        assert instance.end() == 0
+    again = Running(folder)
+    try:
+        assert _delivered(again, 3 * CONTACTS)
+        _sign_up(again, 3)
+        assert _delivered(again, 4 * CONTACTS)
+        law = again.get("/v1/conservation")
+        assert law["holds"]
+    finally:
+        assert again.end() == 0
+
+
+def _sign_up(instance: Running, part: int) -> None:
+    """Give contacts and their sign-ups, again while it is refused: the ids make that harmless."""
+    for n in range(part * CONTACTS, (part + 1) * CONTACTS):
+        contact = {
+            "contact": f"c{n}",
+            "attributes": {"email": f"c{n}@inbox.example", "first_name": "Ann"},
+            "consents": [{"topic": "marketing", "granted": True, "source": "test"}],
+        }
+        event = {"name": "signup", "contact": f"c{n}", "id": f"s{n}"}
+        for method, path, body in (
+            ("PUT", "/v1/contacts", contact),
+            ("POST", "/v1/events", event),
+        ):
+            for _ in range(TRIES):
+                status = instance.give(method, path, body).status_code
+                if status == 200:
+                    break
+                assert status == 503, f"{status}: {instance.log()[-2000:]}"
+                signal.sigtimedwait([], 0.1)
+
+
+def _delivered(instance: Running, wanted: int) -> bool:
+    told: set[str] = set()
+    empty = 0
+    for item, _ in instance.outcomes():
+        if item.get("kind") == "delivered":
+            told.add(item["message_id"])
+        empty = 0 if item else empty + 1
+        if len(told) == wanted or empty > 10:
+            break
+    return len(told) == wanted
