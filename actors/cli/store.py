@@ -23,7 +23,7 @@ from engine.ids import ID_BYTES
 if TYPE_CHECKING:
     from actors.operations.files import Directory
 
-app = new_app("Check and read the data of an instance that isn't running. Nothing is written.")
+app = new_app("Check, read and move the data of an instance that isn't running.")
 
 _SHOW_EVERY = 50_000
 
@@ -117,6 +117,40 @@ def stats(data: Data = None, as_json: AsJson = False) -> None:
         f"{found.stores} stores, {found.partitions} partitions, {found.disk_bytes:,} bytes on disk; "
         f"{found.contacts:,} contacts, {found.disk_bytes_a_contact:,.0f} bytes a contact"
     )
+
+
+@app.command()
+def move(
+    to: Annotated[str, typer.Option("--to", metavar="KIND", help="redis or rocksdb.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Names both places. Default: ./veredus.toml.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Stores to make in RocksDB; 0: as configured.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Carry the state of an instance that is down to another kind of store; both are compared before it counts."""
+    from actors.cli.homes import held, progress
+    from actors.config_file import load
+    from actors.operations.moving import move_to_redis, move_to_rocksdb
+
+    if to not in ("redis", "rocksdb"):
+        raise InputError(f"there is no store {to!r}", Place(path="--to"), "redis or rocksdb")
+    settings = load(config, os.environ)
+    with held(Path(settings.data_dir)), progress("moving") as seen:
+        if to == "redis":
+            moved = move_to_redis(settings, seen)
+        else:
+            stores = workers or settings.workers.count or os.cpu_count() or 1
+            moved = move_to_rocksdb(settings, stores, seen)
+    if as_json:
+        print_json(moved)
+    else:
+        print_line(
+            f"{moved.partitions} partitions and {moved.rows:,} rows are in {moved.to} now, and compared. "
+            f'Set store.kind = "{moved.to}". What was left behind: {moved.left}'
+        )
 
 
 def _key(contact: str, message: str, key: str, tenant: str) -> bytes:

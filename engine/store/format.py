@@ -20,6 +20,7 @@ __all__ = (
     "read_format",
     "settle",
     "store_path",
+    "write_format",
 )
 
 import os
@@ -36,8 +37,9 @@ FORMAT_FILE = "format.json"
 VERSION = 1
 PARTITIONS_OF_VERSION_0 = 256
 
-Purpose = Literal["instance", "replay"]
-"""`replay`: made by a run that began with nothing and may be thrown away by the next."""
+Purpose = Literal["instance", "replay", "moved"]
+"""`replay`: made by a run that began with nothing and may be thrown away by the next; `moved`: its state
+is elsewhere."""
 
 Kind = Literal["rocksdb", "redis"]
 """Where the rows are: in this directory, or in Redis; then any number of workers can serve them."""
@@ -126,6 +128,11 @@ def settle(
         )  # from now on nobody may throw it away
         _write(folder, found)
     return found
+
+
+def write_format(folder: Path, made: DataFormat) -> None:
+    """Say what a directory is: for copies that just made it so. Durable on return."""
+    _write(folder, made)
 
 
 def begin_replay(folder: Path, partitions: int, stores: int, kind: Kind = "rocksdb") -> DataFormat:

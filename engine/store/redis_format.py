@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ("begin_replay_in", "settle_in")
+__all__ = ("begin_replay_in", "format_in", "settle_in", "write_format_in")
 
 import msgspec
 
@@ -36,6 +36,12 @@ def settle_in(settings: Redis, partitions: int, purpose: Purpose = "instance") -
                 place,
                 "run the version that wrote it, or a newer one",
             )
+        if found.purpose == "moved":
+            raise RefusedError(
+                "the state of this deployment was moved away from here",
+                place,
+                "set store.kind to where it is, or remove its keys to begin anew",
+            )
         if found.partitions != partitions:
             raise RefusedError(
                 f"this deployment has {found.partitions} partitions, and {partitions} are configured",
@@ -50,6 +56,16 @@ def settle_in(settings: Redis, partitions: int, purpose: Purpose = "instance") -
         store.close()
 
 
+def format_in(store: RedisStore, settings: Redis) -> DataFormat | None:
+    """Read what a deployment says of itself; None when there is none of this name."""
+    return _read(store, settings)
+
+
+def write_format_in(store: RedisStore, made: DataFormat) -> None:
+    """Say what a deployment is: for copies that just made it so. Durable on return."""
+    store.write_note("format", msgspec.json.encode(made))
+
+
 def begin_replay_in(settings: Redis, partitions: int) -> None:
     """Empty a deployment that was made for a replay, and write it down anew.
 
@@ -58,7 +74,7 @@ def begin_replay_in(settings: Redis, partitions: int) -> None:
     store = RedisStore(settings)
     try:
         found = _read(store, settings)
-        if found is not None and found.purpose != "replay":
+        if found is not None and found.purpose == "instance":
             raise RefusedError(
                 "it holds the data of an instance, and a replay begins with nothing",
                 Place(path=f"store.redis.name = {settings.name!r}"),

@@ -28,6 +28,7 @@ __all__ = (
     "Layout",
     "Plan",
     "index_of",
+    "plain_commands",
     "plan",
 )
 
@@ -71,6 +72,7 @@ CHUNK = 4000
 """Arguments of one command: Lua's `unpack` takes 8,000 at most."""
 
 HSET, HDEL, ZADD, ZREM, UNLINK = 1, 2, 3, 4, 5
+_NAMES = (b"", b"HSET", b"HDEL", b"ZADD", b"ZREM", b"UNLINK")
 
 SCRIPT = """\
 local held = redis.call('HGET', KEYS[1], '\\0')
@@ -203,6 +205,18 @@ def plan(
     made.flush()
     head = [encode_stand(batch.stand), msgspec.msgpack.encode(made.plan)]
     return Plan(made.keys, head + made.args)
+
+
+def plain_commands(made: Plan) -> list[tuple[bytes, Command]]:
+    """Give the same as plain commands with their keys, without the comparison."""
+    steps = msgspec.msgpack.decode(made.args[1], type=list[int])
+    found: list[tuple[bytes, Command]] = []
+    at = 2
+    for command, number, args in zip(steps[::3], steps[1::3], steps[2::3], strict=True):
+        key = made.keys[number - 1]
+        found.append((key, (_NAMES[command], key, *made.args[at : at + args])))
+        at += args
+    return found
 
 
 def _delete(layout: Layout, made: _Made, row: bytes) -> None:

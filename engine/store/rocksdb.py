@@ -147,6 +147,17 @@ class RocksStore:
             self._stands[batch.partition] = batch.stand
         return stale
 
+    def load(self, rows: Rows) -> None:
+        """Write rows as they are, stands included: for copies, never beside an owner."""
+        write = WriteBatch(raw_mode=True)
+        for key, value in rows:
+            write.put(key, value)
+        try:
+            self._open_db().write(write, self._synced)
+        except Exception as error:
+            raise _translated(error, self._path) from error
+        self._stands.clear()
+
     def reopen(self) -> None:
         """Close, which may raise after a failed write, and open again with what is durable."""
         self.close()
