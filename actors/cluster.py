@@ -120,6 +120,19 @@ class WorkerShell:
         """Count everything anew, or tell how that stands. Idempotent."""
         return wire.encode(await self._worker.recount(start=bool(start)))
 
+    async def queues(self, tenant: str) -> bytes:
+        """List queues of a tenant."""
+        return wire.encode(await self._worker.queues(tenant))
+
+    async def selected(self, raw: bytes) -> bytes:
+        """Tell what a selection of queued messages meets."""
+        question = wire.decode(wire.QueueQuestion, raw)
+        return wire.encode(await self._worker.selected(question))
+
+    async def doubts(self, tenant: str, limit: int) -> bytes:
+        """List messages held in doubt."""
+        return wire.encode(await self._worker.doubts(tenant, limit))
+
     async def pass_time(self, now: int, raw: bytes) -> bytes:
         """In a replay: take inputs at a time, and let all happen that is due then. Idempotent."""
         batch = wire.decode(wire.AdmitBatch, raw) if raw else None
@@ -357,6 +370,25 @@ class WorkerHandle:
         """Let it count everything anew, or ask how that stands."""
         answer: wire.RecountAnswer = await self._ask(
             wire.RecountAnswer, self.actor.recount, int(start)
+        )
+        return answer
+
+    async def queues(self, tenant: str) -> wire.QueuesAnswer:
+        """List its queues of a tenant."""
+        answer: wire.QueuesAnswer = await self._ask(wire.QueuesAnswer, self.actor.queues, tenant)
+        return answer
+
+    async def selected(self, question: wire.QueueQuestion) -> wire.SelectedAnswer:
+        """Ask what a selection of its queued messages meets."""
+        answer: wire.SelectedAnswer = await self._ask(
+            wire.SelectedAnswer, self.actor.selected, wire.encode(question)
+        )
+        return answer
+
+    async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
+        """List its messages that are held in doubt."""
+        answer: wire.DoubtsAnswer = await self._ask(
+            wire.DoubtsAnswer, self.actor.doubts, tenant, limit
         )
         return answer
 

@@ -13,16 +13,19 @@ first permit fixed (address, variables, Date) is what every attempt renders. DES
 from __future__ import annotations
 
 __all__ = (
+    "LOOK",
     "QUEUED",
     "SUPPRESSED",
     "AttemptOutcome",
     "CancelAttempt",
+    "Look",
     "MessageMachine",
     "MessageState",
     "OutcomeRecord",
     "Settle",
     "StoryLine",
     "StreamPolicy",
+    "is_concerned",
     "queue_name",
 )
 
@@ -31,6 +34,7 @@ from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 
+from deliverability.marks import DOUBT_QUEUE, MARKS, SECTION, Mark, Marks, looked, parked
 from deliverability.retry import next_attempt
 from deliverability.returned import Returned, about
 from engine.config import Delivery, RetryCurve
@@ -70,6 +74,7 @@ STORY_MAX = 24  # lines kept of a message's story: the first few and the newest
 Status = Literal[
     "scheduled",
     "ready",
+    "suspended",
     "asking",
     "attempting",
     "delivered",
@@ -87,7 +92,8 @@ PACE_CAUSES = ("sending-too-fast", "too-many-connections")
 SUPPRESSED = "suppressed"
 """Cause of an attempt that the egress cancelled because the address is on the suppression list."""
 
-QUEUED = ("scheduled", "ready", "asking", "attempting")
+WAITING = ("scheduled", "ready", "suspended")
+QUEUED = (*WAITING, "asking", "attempting")
 
 
 class StreamPolicy(msgspec.Struct, frozen=True):
@@ -183,9 +189,17 @@ class MessageState(msgspec.Struct, frozen=True, array_like=True):
     doubts: int = 0
     story: tuple[StoryLine, ...] = ()
     recipient: bytes = b""  # keyed hash of the address that it was sent to, kept after the end
+    generation: int = 0  # the newest mark when it was accepted
+    rerouted: int = 0  # the newest reroute that it followed
 
 
-Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle | Returned
+class Look(msgspec.Struct, frozen=True, tag="look", array_like=True, gc=False):
+    """The sweep's turn: look at the marks."""
+
+
+LOOK = Look()
+
+Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle | Returned | Look
 
 
 def queue_name(send: Send, tenant: str) -> bytes:
@@ -222,7 +236,13 @@ class MessageMachine:
         self._hash_of = hash_of
 
     def decide(self, state: MessageState | None, body: Input, context: Context) -> Transition:
-        """Decide one input; an input that doesn't fit the status changes nothing but is told."""
+        """Decide one input; an input that doesn't fit the status changes nothing but is told.
+
+        Whatever leaves a message in a queue looks at the marks that are in force on it.
+        """
+        return _under_marks(self._decided(state, body, context), context)
+
+    def _decided(self, state: MessageState | None, body: Input, context: Context) -> Transition:
         if state is None:
             if isinstance(body, Send):
                 return _accept(body, context)
@@ -247,6 +267,8 @@ class MessageMachine:
                 return _concluded(state, body, context, self._curve_of)
             case Settle():
                 return _settled(state, body, context)
+            case Look():
+                return _looked_at(state, context)
             case Returned():
                 return _came_back(state, body, context)
             case _:
@@ -280,15 +302,84 @@ def _place(state: MessageState, key: EntityKey) -> Place | None:
         case "attempting":
             assert state.credit is not None, "an attempt has the credit that allowed it"
             return Held(state.credit.credit.holder)
-        case "asking" | "in_doubt":
+        case "suspended":
+            return Ready(parked(queue_name(state.send, tenant_of(key))), state.expires)
+        case "in_doubt":
+            return Ready(DOUBT_QUEUE, state.created)
+        case "asking":
             return None
         case _:
             return Retired(state.finished)
 
 
+def _marks(context: Context) -> Marks | None:
+    found = context.catalog.find(SECTION, tenant_of(context.key), MARKS)
+    return found if isinstance(found, Marks) else None
+
+
+def _under_marks(done: Transition, context: Context) -> Transition:
+    """Let the marks in force have their effect on a message that would wait: it ends, waits elsewhere, or goes on."""
+    state: MessageState | None = done.state
+    if state is None or state.status not in WAITING:
+        return done
+    marks = _marks(context)
+    if marks is None:
+        return done
+    found = looked(marks, state.send, state.generation, state.rerouted)
+    if found.end is not None:
+        ended = _ended_by(found.end, state, context)
+        return Transition(ended.state, ended.place, (*done.effects, *ended.effects))
+    if found.reroute is not None:
+        send = msgspec.structs.replace(state.send, pool=found.reroute.to_pool)
+        state = msgspec.structs.replace(state, send=send, rerouted=found.reroute.number)
+    if state.status == "ready" and found.waits:
+        state = msgspec.structs.replace(state, status="suspended")
+    elif state.status == "suspended" and not found.waits:
+        state = msgspec.structs.replace(state, status="ready")
+    if state is done.state:
+        return done
+    return Transition(state, _place(state, context.key), done.effects)
+
+
+def _ended_by(mark: Mark, state: MessageState, context: Context) -> Transition:
+    reason = mark.reason or f"queue_{mark.action}"
+    match mark.action:
+        case "bounce":
+            return _finish(state, "bounced", context, "bounced", reason=reason)
+        case "expire":
+            return _finish(state, "expired", context, "expired", reason=reason)
+        case _:
+            return _finish(state, "cancelled", context, "cancelled", reason=reason)
+
+
+def _looked_at(state: MessageState, context: Context) -> Transition:
+    """Have the turn that the sweep gives: a suspended message may have expired, one under way may be called back."""
+    if state.status == "suspended" and context.now >= state.expires:
+        return _finish(state, "expired", context, "expired", reason="age")
+    marks = _marks(context)
+    if state.status == "attempting" and marks is not None and is_concerned(state, marks):
+        return _cancelled(state, Cancel("queue_cancel"), context)
+    return Transition(state, _place(state, context.key))
+
+
+def is_concerned(state: MessageState, marks: Marks) -> bool:
+    """Tell whether a look at the marks would change something: what the sweep asks before it gives a turn."""
+    if state.status not in (*WAITING, "attempting"):
+        return False
+    found = looked(marks, state.send, state.generation, state.rerouted)
+    if state.status == "attempting":
+        return found.end is not None and found.end.action == "cancel" and not state.cancel
+    if found.end is not None or found.reroute is not None:
+        return True
+    return state.status != "scheduled" and found.waits != (state.status == "suspended")
+
+
 def _accept(send: Send, context: Context) -> Transition:
     expires = send.expires or max(send.due, context.now) + _policy(send, context).expires_ms
+    marks = _marks(context)
     state = MessageState(send, "scheduled", expires, context.now)
+    if marks is not None:
+        state = msgspec.structs.replace(state, generation=marks.newest)
     if send.due > context.now:
         return Transition(state, At(send.due))
     return _make_ready(state, context)
@@ -320,6 +411,10 @@ def _ask(state: MessageState, granted: Granted, context: Context) -> Transition:
         return Transition(state, _place(state, context.key), (Record("grant_out_of_place"),))
     if context.now >= state.expires:
         return _finish(state, "expired", context, "expired", reason="age")
+    standing = Transition(state, None)
+    under_marks = _under_marks(standing, context)
+    if under_marks is not standing:  # of a catalog that is newer than its place
+        return under_marks
     send = state.send
     attempt = state.attempt + 1
     may = MaySend(name_of(context.key), attempt, send.stream, send.topic, send.due)
@@ -385,12 +480,13 @@ def _refused(state: MessageState, refuse: Refuse, context: Context) -> Transitio
 def _cancelled(state: MessageState, cancel: Cancel, context: Context) -> Transition:
     """A cancel is a request: under way, only the egress can say that it wasn't begun. DESIGN §4."""
     erased = cancel.reason == "erased"
-    if state.status in ("scheduled", "ready"):
+    if state.status in WAITING:
         status: Status = "erased" if erased else "cancelled"
         return _finish(state, status, context, "cancelled", reason=cancel.reason)
     if state.status == "in_doubt":  # it may have arrived, so it can't be called cancelled
         state = msgspec.structs.replace(state, cancel=cancel.reason or "cancelled")
-        return Transition(_without_person(state) if erased else state, None)
+        state = _without_person(state) if erased else state
+        return Transition(state, _place(state, context.key))
     if state.status == "attempting" and state.credit is not None:
         holder = state.credit.credit.holder
         state = msgspec.structs.replace(state, cancel=cancel.reason or "cancelled")
@@ -476,18 +572,14 @@ def _doubtful(state: MessageState, outcome: AttemptOutcome, context: Context) ->
     notice = _notice(state, "in_doubt", context, final=False)
     if state.cancel or _policy(state, context).in_doubt == "hold":
         held = msgspec.structs.replace(state, status="in_doubt", credit=None)
-        return Transition(held, None, (notice, emit))
+        return Transition(held, _place(held, context.key), (notice, emit))
     again = _again(state, outcome, context)
     return Transition(again.state, again.place, (*again.effects, emit))
 
 
 def _late(state: MessageState, outcome: AttemptOutcome, context: Context) -> Transition:
     """An outcome of an attempt that isn't the present one settles a message that isn't begun again."""
-    settles = outcome.kind in ("delivered", "bounced") and state.status in (
-        "scheduled",
-        "ready",
-        "in_doubt",
-    )
+    settles = outcome.kind in ("delivered", "bounced") and state.status in (*WAITING, "in_doubt")
     if settles and outcome.attempt <= state.attempt:
         status: Status = "delivered" if outcome.kind == "delivered" else "bounced"
         return _finish(state, status, context, outcome.kind, outcome, reason=outcome.cause)

@@ -51,6 +51,10 @@ DROP_PER_TICK = (
 )
 
 
+UNUSED_GRANTS_MAX = 500
+"""Entities of a lane that may leave a credit unused in one tick (they end, or are parked); the rest comes later."""
+
+
 class HostSettings(msgspec.Struct, frozen=True):
     """Bounds of a tick and of what is kept in memory."""
 
@@ -398,7 +402,9 @@ class Host:
     ) -> int:
         heapify(heads)
         used = 0
-        while heads and used < number:
+        tries = number + UNUSED_GRANTS_MAX
+        while heads and used < number and tries > 0:
+            tries -= 1
             _, at, queue = heads[0]
             partition = self.partitions[at]
             partition.advance(now, self._context)
@@ -484,7 +490,8 @@ class Host:
 
     def ready_lanes(self) -> dict[bytes, int]:
         """Give the lanes in which entities are ready, with the lowest order that may stand there."""
-        return {lane: min(heads)[0] for lane, heads in self._waiting().items()}
+        # a queue whose name begins with NUL has no lane: what stands there is parked, and granted no credit
+        return {lane: min(heads)[0] for lane, heads in self._waiting().items() if lane}
 
     def entry(self, key: EntityKey) -> Entry:
         """Give an entity as of the last tick."""

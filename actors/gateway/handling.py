@@ -9,6 +9,7 @@ __all__ = (
     "contact_of",
     "edge_of",
     "found",
+    "message_id_of",
     "operator_only",
     "tenant_of",
 )
@@ -23,12 +24,15 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from actors.backend import Backend
+from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
 from actors.gateway.intake import Intake
 from actors.gateway.keys import Principal, hash_key
 from actors.gateway.problems import Problem, problem
 from actors.planning.keeper import Keeper
+from actors.queues import Queues
 from engine.config import Config
+from engine.ids import ID_BYTES
 
 _T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
@@ -43,6 +47,7 @@ class Edge(msgspec.Struct, frozen=True):
     registry: Any  # prometheus_client.CollectorRegistry
     closing: asyncio.Event  # set when the gateway ends: nobody is to wait any longer
     planning: Keeper | None = None
+    queues: Queues | None = None
 
 
 class ProblemError(Exception):
@@ -88,3 +93,15 @@ def found(view: _T | None, what: str) -> _T:
 def contact_of(request: _Request, contact: str) -> str:
     """Give the contact's id; when it has a slash, the door left the path as it was encoded."""
     return unquote(contact) if SLASHES_ENCODED in request.scope else contact
+
+
+def message_id_of(text: str) -> bytes:
+    """Read the id of a message in a path. Raises: FaultsError: it isn't one."""
+    try:
+        identity = bytes.fromhex(text)
+    except ValueError:
+        identity = b""
+    if len(identity) != ID_BYTES:
+        detail = f"expected {2 * ID_BYTES} hexadecimal digits"
+        raise wire.FaultsError([wire.Fault("{message_id}", detail)])
+    return identity

@@ -39,6 +39,7 @@ from actors.gateway.handling import actor_of as _actor
 from actors.gateway.handling import contact_of as _decoded
 from actors.gateway.handling import edge_of as _edge
 from actors.gateway.handling import found as _found
+from actors.gateway.handling import message_id_of as _message_id
 from actors.gateway.handling import operator_only as _operator_only
 from actors.gateway.handling import tenant_of as _tenant
 from actors.gateway.intake import Results
@@ -47,7 +48,7 @@ from actors.gateway.messages import MessageAccepted, MessageOutcome, MessageResu
 from actors.gateway.openapi import document
 from actors.gateway.planning import PLANNING_HANDLERS
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
-from engine.ids import ID_BYTES
+from actors.gateway.queue_routes import QUEUE_HANDLERS
 
 _T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
@@ -306,6 +307,7 @@ _HANDLERS = (
     get_readiness,
     get_openapi,
     *PLANNING_HANDLERS,
+    *QUEUE_HANDLERS,
 )
 
 
@@ -352,17 +354,6 @@ def _message_outcome(result: SendResult) -> MessageOutcome:
     """Tell what became of an item; the messages of a conflict are those of another request, and not told."""
     ids = [] if result.status == "conflict" else [one.hex() for one in result.message_ids]
     return MessageOutcome(result.status, ids, result.reason)
-
-
-def _message_id(text: str) -> bytes:
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        found = b""
-    if len(found) != ID_BYTES:
-        detail = f"expected {2 * ID_BYTES} hexadecimal digits"
-        raise wire.FaultsError([wire.Fault("{message_id}", detail)])
-    return found
 
 
 def _answer(request: _Request, error: Exception) -> Response[bytes]:

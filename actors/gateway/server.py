@@ -27,6 +27,7 @@ from actors.gateway.protocol import BoundedProtocol
 from actors.gateway.routes import make_app
 from actors.local_socket import SOCKET_NAME, bind_private
 from actors.planning.keeper import Keeper
+from actors.queues import Queues
 from actors.submission.content import Injector
 from actors.tracking.answers import Tracking
 from deliverability.tokens import KeyRing
@@ -71,6 +72,7 @@ class Gateway:
         rings: Mapping[str, KeyRing] | None = None,
         injector: Injector | None = None,
         planning: Keeper | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -78,7 +80,7 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        edge = Edge(config, backend, intake, registry, self._closing, planning)
+        edge = Edge(config, backend, intake, registry, self._closing, planning, queues)
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)

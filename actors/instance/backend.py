@@ -339,6 +339,39 @@ class ClusterBackend:
         }
         return checks | {f"w{s.index}": s.trouble or "ok" for s in self.latest}
 
+    # ---- for the other parts of the edge
+
+    async def ask_all(
+        self, call_of: Callable[[WorkerHandle], Callable[[], Awaitable[T]]]
+    ) -> list[T]:
+        """Ask every owner of partitions the same; one that is lost is waited for and asked again."""
+        workers = self._cluster.workers
+        return list(await asyncio.gather(*(self._insist(w, call_of(w)) for w in workers)))
+
+    async def give(self, key: bytes, arrival: WireArrival) -> None:
+        """Give one input to its partition; durable on return. Idempotent by its id.
+
+        Raises: CapacityError; StoreError.
+        """
+        await self._admit(self._index(key), [arrival])
+
+    async def published(self, version: int) -> None:
+        """Wait until all workers decide by a version of the catalog.
+
+        Raises: StoreError: one of them couldn't be reached; it takes the newest version when it is there again.
+        """
+        deadline = asyncio.get_running_loop().time() + INSIST_S
+        while True:
+            try:
+                used = await self._cluster.publish(version)
+            except WorkerLostError:
+                used = {}
+            if used and min(used.values()) >= version:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise StoreError(f"not all workers use version {version} of the catalog yet")
+            await asyncio.sleep(POLL_S)
+
     # ---- inside
 
     def _has_template(self, tenant: str, name: str) -> bool:

@@ -21,6 +21,7 @@ from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
+from actors.instance.queues import ClusterQueues
 from actors.log import configure
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
@@ -97,7 +98,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             config.store.partitions,
             _wall_ms,
         )
-        gateway = Gateway(config, backend, registry, rings, injector, keeper)
+        queues = ClusterQueues(config, cluster, backend)
+        gateway = Gateway(config, backend, registry, rings, injector, keeper, queues)
         submission = Submission(config, backend, injector, heads, registry, _wall_ms)
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:

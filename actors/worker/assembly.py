@@ -37,6 +37,7 @@ from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
 from deliverability.feedback.replies import classify_reply
 from deliverability.governor import Gate, Governor, Lease, Limit
+from deliverability.marks import SECTION, Marks
 from deliverability.message import MessageMachine, StreamPolicy
 from deliverability.suppression.entry import Hasher
 from deliverability.suppression.view import Guard
@@ -47,6 +48,7 @@ from engine.config import Config, Tenant
 from engine.errors import DamageError, RefusedError, StoreError, VeredusError
 from engine.host import Host, HostSettings
 from engine.keyspace import Keyspace
+from engine.machine import CatalogView
 from engine.once import OnceMachine
 from engine.partition import Machines, PartitionSettings
 from engine.store.catalog_files import CatalogFiles
@@ -117,6 +119,11 @@ class Assembly:
     def _use_catalog(self) -> None:
         self.host.publish(self._catalog.current)
         self.egress.catalog = self._catalog.current.version
+
+    @property
+    def catalog(self) -> CatalogView:
+        """The catalog in use."""
+        return self._catalog.current
 
     def refresh_catalog(self) -> int:
         """Load a newer catalog, if there is one. Returns the version in use."""
@@ -276,6 +283,7 @@ def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
         "scenario": _compile_scenario,
         "scenario-version": _compile_scenario,
         "template": compile_template_object(heads),
+        SECTION: lambda _tenant, _name, content: msgspec.json.decode(content, type=Marks),
         "stream": lambda _tenant, _name, content: msgspec.json.decode(content, type=StreamPolicy),
         "migration": lambda _tenant, _name, content: msgspec.json.decode(content, type=Migration),
         "segment": lambda _tenant, _name, content: compile_segment(

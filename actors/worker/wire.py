@@ -5,14 +5,18 @@ from __future__ import annotations
 __all__ = (
     "AdmitAnswer",
     "AdmitBatch",
+    "DoubtsAnswer",
     "FeedAnswer",
     "FeedQuestion",
     "Hello",
     "NotStartedError",
     "QuarantineAnswer",
     "QuarantineQuestion",
+    "QueueQuestion",
+    "QueuesAnswer",
     "RecountAnswer",
     "RepairAnswer",
+    "SelectedAnswer",
     "StateAnswer",
     "StateQuestion",
     "StatesAnswer",
@@ -30,6 +34,9 @@ import msgspec
 
 from actors.backend import QuarantineDetail, QuarantineEntry, Recount
 from actors.operations.counting import Tells as TellSides
+from actors.queues import DoubtView, QueueLine, SampleView
+from deliverability.marks import Selection
+from deliverability.message import Settle
 from deliverability.returned import Returned
 from engine.config import Config
 from engine.errors import VeredusError
@@ -57,6 +64,7 @@ Arriving = (
     | Once
     | Several
     | Returned
+    | Settle
 )
 
 
@@ -133,6 +141,37 @@ class StatesAnswer(msgspec.Struct, frozen=True, array_like=True):
     """Their views as JSON, in order; empty where there is none."""
 
     bodies: list[bytes]
+
+
+class QueuesAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """The queues of a tenant in one worker."""
+
+    lines: list[QueueLine]
+
+
+class QueueQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Ask what a selection meets, reading up to so many rows."""
+
+    tenant: str
+    selection: Selection
+    rows_max: int
+
+
+class SelectedAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What a selection meets in one worker."""
+
+    states: dict[str, int]
+    domains: dict[str, int]
+    oldest: list[SampleView]
+    rows: int
+    partial: bool
+
+
+class DoubtsAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """Messages held in doubt."""
+
+    items: list[DoubtView]
+    more: bool
 
 
 class FeedQuestion(msgspec.Struct, frozen=True, array_like=True):
@@ -226,6 +265,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     memory_free: int = 0  # bytes
     clock_behind_ms: int = 0  # how far the clock is behind the time in use, which never goes back
     recount: Recount = Recount()
+    swept: dict[str, int] = {}  # by tenant, the newest queue mark that every message has looked at
 
 
 encode = msgspec.msgpack.Encoder().encode

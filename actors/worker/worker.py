@@ -33,13 +33,14 @@ from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.egress_link import EgressCalls, EgressLink
 from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
+from actors.worker.queueing import Queueing
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
 from actors.worker.views import view_of
 from deliverability.egress import lane_name
 from deliverability.message import CancelAttempt
 from engine.errors import CapacityError, DamageError, StoreError
-from engine.host import CreditOffer, Host, Released, Repair, TickInputs
+from engine.host import Answer, CreditOffer, Host, Released, Repair, TickInputs
 from engine.keyspace import EntityKey
 from engine.partition import TellOut
 from engine.vocabulary import Message
@@ -121,6 +122,10 @@ class Worker:
         self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
         if isinstance(self._parts.egress, RemoteEgress):
             self._link = EgressLink(self._parts.egress, self._wake.set, self._outcomes_came)
+        self._queues = Queueing(
+            self.host, [t.name for t in self._settings.config.tenant], self.now, self._give
+        )
+        self._queues.look(self._parts.catalog)
         self._found = recover(self._parts)
 
     def _begin(self) -> None:
@@ -129,6 +134,7 @@ class Worker:
         self._inputs.answers += self._found.answers
         self._spawn(self._run())
         self._spawn(self._keep_house())
+        self._spawn(self._queues.run())
         self._send_tells(self.host.outboxes())
         self._wake.set()
 
@@ -302,7 +308,29 @@ class Worker:
     async def publish(self) -> int:
         """Look for a newer catalog in the data directory. Returns the version in use."""
         parts = self._need()
-        return parts.refresh_catalog()
+        version = parts.refresh_catalog()
+        self._queues.look(parts.catalog)
+        return version
+
+    async def queues(self, tenant: str) -> wire.QueuesAnswer:
+        """List the queues of a tenant."""
+        self._need()
+        return wire.QueuesAnswer(await self._queues.lines(tenant))
+
+    async def selected(self, question: wire.QueueQuestion) -> wire.SelectedAnswer:
+        """Tell what a selection meets."""
+        self._need()
+        return await self._queues.selected(question.tenant, question.selection, question.rows_max)
+
+    async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
+        """List messages held in doubt."""
+        self._need()
+        return self._queues.doubtful(tenant, limit)
+
+    def _give(self, answers: list[Answer]) -> None:
+        """Give inputs to the next tick."""
+        self._inputs.answers += answers
+        self._wake.set()
 
     def status(self) -> wire.WorkerStatus:
         """Tell where this worker stands."""
@@ -338,6 +366,7 @@ class Worker:
             memory_free=self._desk.room.memory_free,
             clock_behind_ms=self._clock_behind(),
             recount=self._desk.recounting.recount,
+            swept=self._queues.swept,
         )
 
     # ---- the loop
@@ -386,6 +415,7 @@ class Worker:
         self._desk.store_works()
         self._desk.told(released.repaired)
         parts.egress.confirmed()
+        self._queues.ticked()
         self._found.settled()
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
@@ -621,6 +651,7 @@ class Worker:
                 await asyncio.sleep(STORE_RETRY_S)
         self._desk.store_opened()
         self._broken = False
+        self._queues.again(parts.catalog)
         self._inputs.answers += parts.egress.unconfirmed()
         parts.egress.hold(held_messages(parts))
         self._inputs.answers += resolve(parts, self._found.adopted)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deliverability.marks import DOUBT_QUEUE, parked
 from deliverability.message import (
+    LOOK,
     PACE_CAUSES,
     QUEUED,
     STORY_MAX,
@@ -118,6 +120,7 @@ def _outcome(kind: OutcomeKind, attempt: int = 2, cause: str = "x") -> AttemptOu
 INPUTS: list[Input] = [
     _send(),
     Wake(),
+    LOOK,
     GRANTED,
     *(Permit(attempt, "a@b.example", {}) for attempt in (1, 2, 3)),
     *(
@@ -184,7 +187,11 @@ def _place_fits(state: MessageState, done: Transition) -> None:
             assert place == Ready(queue_name(state.send, "t"), state.send.due)
         case "attempting":
             assert place == Held(b"w0")
-        case "asking" | "in_doubt":
+        case "suspended":
+            assert place == Ready(parked(queue_name(state.send, "t")), state.expires)
+        case "in_doubt":
+            assert place == Ready(DOUBT_QUEUE, state.created)
+        case "asking":
             assert place is None
         case _:
             assert isinstance(place, Retired)
@@ -245,7 +252,7 @@ def test_a_held_doubt_isnt_called_cancelled() -> None:
     held = _state("in_doubt", stream="hold")
     for reason in ("stop", "erased"):
         done = _decide(held, Cancel(reason))
-        assert (done.state.status, done.place) == ("in_doubt", None)
+        assert (done.state.status, done.place) == ("in_doubt", Ready(DOUBT_QUEUE, held.created))
         assert bool(done.state.address) == (reason == "stop")
 
 

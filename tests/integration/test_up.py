@@ -168,6 +168,26 @@ def _order(up: Running, contact: str) -> int:
     return 503
 
 
+def test_queue_commands(up: Running, folder: Path) -> None:
+    """By the command line: suspended mail waits, is listed, and goes out once resumed."""
+    cursor = latest(up)
+    said = run(folder, "queue", "suspend", "--domain", "inbox.example", "--json")
+    assert said.returncode == 0, said.stderr
+    mark = json.loads(said.stdout)["number"]
+    up.give("POST", "/v1/messages", direct("quincy"), **{"Idempotency-Key": "q1"})
+    shown = json.loads(run(folder, "queue", "show", "--domain", "inbox.example", "--json").stdout)
+    assert shown["states"] == {"suspended": 1}
+    listed = json.loads(run(folder, "queue", "list", "--json").stdout)
+    assert [(one["state"], one["messages"]) for one in listed["queues"]] == [("suspended", 1)]
+    assert run(folder, "queue", "list").stdout.count("inbox.example") >= 2
+    refused = run(folder, "queue", "cancel")
+    assert (refused.returncode, "which messages" in refused.stderr) == (2, True)
+    lifted = run(folder, "queue", "resume", "--mark", str(mark), "--wait", "20")
+    assert lifted.returncode == 0, lifted.stderr
+    assert ends(up, cursor, {"quincy"})["quincy"]["kind"] == "delivered"
+    assert json.loads(run(folder, "queue", "doubt", "list", "--json").stdout)["items"] == []
+
+
 def test_everything_adds_up(up: Running, folder: Path) -> None:
     cursor = latest(up)
     subscriber(up, "gina")

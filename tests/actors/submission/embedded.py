@@ -101,6 +101,15 @@ class _Handle:
     async def feed(self, position: int, n: int, limit: int) -> wire.FeedAnswer:
         return await self._worker.feed(wire.FeedQuestion(position, n, limit))
 
+    async def queues(self, tenant: str) -> wire.QueuesAnswer:
+        return await self._worker.queues(tenant)
+
+    async def selected(self, question: wire.QueueQuestion) -> wire.SelectedAnswer:
+        return await self._worker.selected(question)
+
+    async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
+        return await self._worker.doubts(tenant, limit)
+
     async def status(self) -> wire.WorkerStatus:
         return self._worker.status()
 
