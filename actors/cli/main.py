@@ -55,6 +55,8 @@ COMMANDS = {
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
     "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
     "preflight": Command("actors.cli.preflight", "Check what providers demand, before a send."),
+    "source": Command("actors.cli.source", "Show sources; take one out, bring it back."),
+    "trace": Command("actors.cli.trace", "Show single sessions with a site, redacted."),
     "dkim": Command("actors.cli.dkim", "Make, show, check and rotate DKIM keys."),
 }
 

@@ -28,6 +28,7 @@ import structlog
 from actors.operations.room import disk_free_bytes, memory_free_bytes
 from actors.suppression.files import hasher_of
 from actors.suppression.follow import guard_of
+from actors.worker.attempts import attempts_of
 from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.injected import Blobs
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
@@ -273,7 +274,18 @@ def assemble_sending(
     ways = build_ways(settings, lease_of, classify, concluded)
     watch = guard or guard_for(settings, now)
     egress = Egress(holder.encode(), incarnation, ledger, limits, watch, ways.queue_of)
-    delivery = Delivery(egress, renderer, ways.target_of, classify, now, concluded, ways.look)
+    attempts = attempts_of(config, data, holder)
+
+    def look() -> None:
+        ways.look()
+        attempts.look()
+
+    def ended() -> None:
+        ways.close()
+        attempts.close()
+
+    delivery = Delivery(egress, renderer, ways.target_of, classify, now, concluded, look, ended)
+    attempts.follow(delivery)
     return egress, delivery, ways.gate, ledger
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("RoutedGate", "Ways", "build_ways", "routing_settings")
+__all__ = ("RoutedGate", "TapOf", "Ways", "build_ways", "routing_settings", "timeouts_of")
 
 import asyncio
+import os
 import random
 import ssl
 import time
@@ -15,6 +16,7 @@ import msgspec
 import structlog
 
 from actors.source_state import SourceFiles
+from actors.worker.tracing import TraceDesk
 from actors.worker.wire import WorkerSettings
 from deliverability.dns.mail_hosts import AddressPolicy
 from deliverability.governor import Gate, Lease
@@ -22,21 +24,24 @@ from deliverability.message import AttemptOutcome
 from deliverability.policy.mta_sts import StsPolicy
 from deliverability.policy.tags import Mistake
 from deliverability.policy.tls_demand import TlsDemand
+from deliverability.policy.tls_report import SessionRow
 from deliverability.routing.destinations import (
+    Destination,
     RoutingSettings,
     domain_of,
     pool_of,
     route_name,
 )
 from deliverability.routing.hops import BreakerSettings, Hop, Hops
-from deliverability.routing.sources import DEFAULT_POOL, Roster, pools_of
+from deliverability.routing.sources import DEFAULT_POOL, Roster, SourceSpec, pools_of
 from deliverability.smtp.opening import ClientConfig, Credentials
 from deliverability.transport.delivery import Classifier, Target
 from deliverability.transport.directory import Directory
 from deliverability.transport.dns import DnsResolver
 from deliverability.transport.mta_sts import fetch_policy
-from deliverability.transport.smtp_client import Endpoint, Timeouts
+from deliverability.transport.smtp_client import Endpoint, Tap, Timeouts
 from deliverability.transport.sts_files import StsFiles
+from deliverability.transport.tls_files import TlsCountFile
 from deliverability.transport.tls_watch import BrokenTls, TlsContexts
 from deliverability.transport.way import HopSession, SessionReport, Way, WaySettings
 from engine.config import Config
@@ -50,6 +55,8 @@ _SOON_MS = 25  # how long until a lane whose domain is being looked up is looked
 _DEFERRED_CODE, _BOUNCED_CODE = 450, 550
 
 LeaseOf = Callable[[str], Lease]
+TapOf = Callable[[str, str, SourceSpec, Hop], Tap | None]
+"""Gives what is to see a new session, by route, domain, source and host."""
 
 
 class RoutedGate(Gate):
@@ -95,10 +102,16 @@ class Ways(msgspec.Struct, frozen=True):
     queue_of: Callable[[str], str] = str
     look: Callable[[], None] = lambda: None
     """To be called now and then: notices sources that go out."""
+    close: Callable[[], None] = lambda: None
+    """To be called at the end: writes what was counted."""
 
 
 def build_ways(
-    settings: WorkerSettings, lease_of: LeaseOf, classify: Classifier, known: Callable[[], None]
+    settings: WorkerSettings,
+    lease_of: LeaseOf,
+    classify: Classifier,
+    known: Callable[[], None],
+    tap_of: TapOf | None = None,
 ) -> Ways:
     """Build what the mode of the configuration asks for.
 
@@ -107,6 +120,7 @@ def build_ways(
         lease_of: gives the egress's lease for a `pool/domain`.
         classify: gives the cause of there being nowhere to go.
         known: called when a domain became known that mail waits for.
+        tap_of: sees sessions; None: those that `veredus trace` asks for are seen.
 
     Raises:
         ConfigError: a file of keys or authorities can't be read.
@@ -116,9 +130,9 @@ def build_ways(
         case "twin":
             return _to_twin(settings, lease_of)
         case "relay":
-            return _Relays(settings, lease_of).ways()
+            return _Relays(settings, lease_of, tap_of).ways()
         case "live":
-            return _Live(settings, lease_of, classify, known).ways()
+            return _Live(settings, lease_of, classify, known, tap_of).ways()
 
 
 def routing_settings(config: Config) -> RoutingSettings:
@@ -149,8 +163,10 @@ def _to_twin(settings: WorkerSettings, lease_of: LeaseOf) -> Ways:
 class _Outward:
     """What relays and MX hosts have in common: sources, breaker, TLS, time."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, tap_of: TapOf | None) -> None:
         self.config = config = settings.config
+        self._traces = TraceDesk(Path(settings.data_dir), _wall_ms)
+        self._tap_of = tap_of or self._traces.tap
         self.breaker = BreakerSettings(
             config.delivery.breaker.failures_max,
             config.delivery.breaker.first_s * 1000,
@@ -167,9 +183,15 @@ class _Outward:
         self._broken = BrokenTls(config.delivery.tls.broken_memory_s * 1000)
         self._rosters: dict[str, Roster] = {}
 
+    def look(self) -> None:
+        """Notice sources that go out, and what is to be traced."""
+        self.board.look()
+        self._traces.look()
+
     def way(
         self,
-        pool: str,
+        route: str,
+        domain: str,
         hops: Sequence[Hop],
         session_of: Callable[[Hop], HopSession],
         report: Callable[[SessionReport], None],
@@ -189,8 +211,9 @@ class _Outward:
             report=report,
             note=_note,
             fails_back=fails_back,
+            tap_of=lambda source, hop: self._tap_of(route, domain, source, hop),
         )
-        made = Way(Hops(hops, self.breaker), self._roster(pool), settings, renew)
+        made = Way(Hops(hops, self.breaker), self._roster(pool_of(route)), settings, renew)
         self.ways.append(made)
         return made
 
@@ -208,8 +231,8 @@ class _Outward:
 class _Relays:
     """Mode `relay`: one server takes all mail; backups take over while it is down."""
 
-    def __init__(self, settings: WorkerSettings, lease_of: LeaseOf) -> None:
-        self._outward = _Outward(settings)
+    def __init__(self, settings: WorkerSettings, lease_of: LeaseOf, tap_of: TapOf | None) -> None:
+        self._outward = _Outward(settings, tap_of)
         self._lease_of = lease_of
         delivery = settings.config.delivery
         relays = (delivery.relay, *delivery.backup)
@@ -218,12 +241,12 @@ class _Relays:
 
     def ways(self) -> Ways:
         """Give them."""
-        board = self._outward.board
-        return Ways(self._target_of, Gate(self._lease_of), _to_relay, board.look)
+        return Ways(self._target_of, Gate(self._lease_of), _to_relay, self._outward.look)
 
     def _target_of(self, route: str) -> Target:
         way = self._outward.way(
-            pool_of(route),
+            route,
+            RELAYS,
             self._hops,
             lambda hop: self._sessions[hop.address, hop.port],
             lambda _: None,
@@ -242,8 +265,9 @@ class _Live:
         lease_of: LeaseOf,
         classify: Classifier,
         known: Callable[[], None],
+        tap_of: TapOf | None,
     ) -> None:
-        self._outward = _Outward(settings)
+        self._outward = _Outward(settings, tap_of)
         self._lease_of = lease_of
         self._classify = classify
         config = settings.config
@@ -263,12 +287,16 @@ class _Live:
             self._fetch,
             known,
         )
+        self._counts: TlsCountFile | None = None
+        if tls.report == "on":
+            folder = Path(settings.data_dir) / "tls"
+            self._counts = TlsCountFile(folder, f"{settings.index}-{os.getpid()}", _wall_ms)
 
     def ways(self) -> Ways:
         """Give them."""
         directory = self._directory
         gate = RoutedGate(self._lease_of_site, directory)
-        return Ways(self._target_of, gate, directory.queue_of, self._outward.board.look)
+        return Ways(self._target_of, gate, directory.queue_of, self._look, self._close)
 
     async def _fetch(self, domain: str, addresses: Sequence[str]) -> StsPolicy | Mistake:
         return await fetch_policy(domain, addresses, self._contexts.verified)
@@ -288,11 +316,12 @@ class _Live:
             demand = newest.demands.get(hop.name, TlsDemand("required"))
             return HopSession(demand, self._contexts.of(demand), open_context=self._contexts.open)
 
-        def report(_: SessionReport) -> None:
-            return
+        def report(session: SessionReport) -> None:
+            self._count(self._directory.by_key(key) or found, session)
 
         way = self._outward.way(
-            pool_of(queue),
+            queue,
+            found.domain,
             found.hops,
             session_of,
             report,
@@ -302,6 +331,46 @@ class _Live:
         config = self._outward.config
         lease = self._lease_of_site(queue)
         return _target(config, lease, _NO_ENDPOINT, _no_client(config), way)
+
+    def _count(self, found: Destination, session: SessionReport) -> None:
+        """Count a session for the domain's report, and a policy that couldn't be fetched beside it."""
+        if self._counts is None:
+            return
+        row = SessionRow(
+            found.domain,
+            session.demand.kind,
+            host=session.host,
+            address=session.address if session.failure else "",
+            source=session.source if session.failure else "",
+            failure=session.failure,
+            reason=session.reason,
+        )
+        match session.demand.kind:
+            case "sts":
+                row = msgspec.structs.replace(
+                    row, policy_lines=found.policy_lines, mx_patterns=found.mx_patterns
+                )
+            case "tlsa":
+                lines = tuple(str(record) for record in session.demand.tlsa)
+                row = msgspec.structs.replace(row, policy_lines=lines)
+            case "no-policy-found":
+                pass
+        self._counts.add(row)
+        unfetched = self._directory.sts_failures.get(found.domain)
+        if unfetched:
+            reason = unfetched[:200]
+            self._counts.add(
+                SessionRow(found.domain, "sts", failure="sts-policy-fetch-error", reason=reason)
+            )
+
+    def _look(self) -> None:
+        self._outward.look()
+        if self._counts is not None:
+            self._counts.look()
+
+    def _close(self) -> None:
+        if self._counts is not None:
+            self._counts.flush()
 
     def _nowhere(self, domain: str) -> AttemptOutcome:
         why = self._directory.nowhere(domain)

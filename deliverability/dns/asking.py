@@ -81,6 +81,10 @@ class TlsaRecord(msgspec.Struct, frozen=True):
     matching: int
     data: bytes
 
+    def __str__(self) -> str:
+        """Render as in a zone file. RFC 6698 §2.2."""
+        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
 
 Record: TypeAlias = str | bytes | MxRecord | TlsaRecord
 """An address or a name is text; a TXT is bytes, its strings joined (RFC 7208 §3.3)."""

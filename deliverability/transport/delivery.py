@@ -7,13 +7,22 @@ is due, a few messages in a turn of the loop, so that the loop keeps turning.
 
 from __future__ import annotations
 
-__all__ = ("Classifier", "Delivery", "Rendered", "Renderer", "Route", "Target", "Verdict")
+__all__ = (
+    "Attempted",
+    "Classifier",
+    "Delivery",
+    "Rendered",
+    "Renderer",
+    "Route",
+    "Target",
+    "Verdict",
+)
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -34,6 +43,9 @@ from engine.vocabulary import Message, OutcomeKind
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
 TEXT_MAX = 500  # characters kept of a reply or reason
+
+
+Attempted: TypeAlias = Callable[[Message, AttemptOutcome, "Connection | None"], None]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -92,6 +104,7 @@ class Delivery:
         wall_ms: wall or log time in ms, for outcomes.
         concluded: called when there are new outcomes.
         look: called at each tick, for whoever looks after ways.
+        ended: called when all connections are closed.
     """
 
     def __init__(
@@ -103,6 +116,7 @@ class Delivery:
         wall_ms: Callable[[], int],
         concluded: Callable[[], None],
         look: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.egress = egress
         self.renderer = renderer
@@ -111,11 +125,14 @@ class Delivery:
         self.tell = concluded
         self.loop = asyncio.get_running_loop()
         self.closing = False
+        self.attempted: Attempted | None = None
+        """Hears of each transaction that came to an end, with its connection."""
         self.ledger_failures = 0  # outcomes that the ledger couldn't keep
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
         self._target_of = target_of
         self._look = look
+        self._ended = ended
 
     def pump(self) -> None:
         """See that each route with waiting messages has connections at work."""
@@ -150,6 +167,7 @@ class Delivery:
                 await asyncio.wait_for(self.emptied.wait(), grace_s)
         for route in self.routes.values():
             route.abandon()
+        self._ended()
 
     @property
     def open_connections(self) -> int:
@@ -168,7 +186,7 @@ class Delivery:
         reply: Reply | None = None,
         phase: str = "",
         text: str = "",
-        host: str = "",
+        connection: Connection | None = None,
     ) -> None:
         """Give an attempt its outcome."""
         outcome = AttemptOutcome(
@@ -180,8 +198,10 @@ class Delivery:
             text=(reply.text if reply else text)[:TEXT_MAX],
             phase=phase,
             at=self.wall_ms(),
-            host=host,
+            host=connection.endpoint.tls_name if connection is not None else "",
         )
+        if self.attempted is not None:
+            self.attempted(message, outcome, connection)
         try:
             self.egress.conclude(message, outcome)
         except StoreError:
@@ -294,25 +314,25 @@ class Route:
         delivery = self._delivery
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
-        host, way = connection.endpoint.tls_name, self.target.way
+        way = self.target.way
         match ending:
             case Accepted(reply=reply):
                 self.sent += 1
                 self._backoff_s = 0.0
                 if way is not None:
                     way.answered(connection)
-                delivery.conclude(message, "delivered", "", reply, "dot", host=host)
+                delivery.conclude(message, "delivered", "", reply, "dot", connection=connection)
             case Rejected(phase=phase, reply=reply):
                 if way is not None:
                     way.answered(connection)
                 verdict = delivery.classify(reply.code, reply.enhanced, reply.text, phase)
                 kind: OutcomeKind = "deferred" if verdict.action == "retry" else "bounced"
-                delivery.conclude(message, kind, verdict.cause, reply, phase, host=host)
+                delivery.conclude(message, kind, verdict.cause, reply, phase, connection=connection)
             case Lost(phase=phase, begun=begun, reason=reason):
                 if way is not None:
                     way.lost(connection, reason)
                 kind = "in_doubt" if begun else "deferred"
-                delivery.conclude(message, kind, "connection", None, phase, reason, host)
+                delivery.conclude(message, kind, "connection", None, phase, reason, connection)
             case Aborted(reason=reason):
                 kind = "cancelled" if delivery.egress.withdrawn(message) else "unattempted"
                 delivery.conclude(message, kind, "", text=reason)

@@ -20,6 +20,7 @@ from deliverability.transport.smtp_client import (
     Connection,
     ConnectionOwner,
     Endpoint,
+    Tap,
     Timeouts,
     TlsCheck,
     connect,
@@ -53,6 +54,7 @@ async def dial(
     timeouts: Timeouts,
     context: ssl.SSLContext | None,
     check: TlsCheck | None = None,
+    tap: Tap | None = None,
 ) -> Connection:
     """Open a connection to a hop from a source.
 
@@ -66,7 +68,14 @@ async def dial(
         sock = await _through_proxy(source, hop, timeouts.connect_ms / 1000)
     try:
         return await connect(
-            owner, endpoint, config, timeouts=timeouts, context=context, sock=sock, check=check
+            owner,
+            endpoint,
+            config,
+            timeouts=timeouts,
+            context=context,
+            sock=sock,
+            check=check,
+            tap=tap,
         )
     except TransportError as error:
         cause = error.__cause__

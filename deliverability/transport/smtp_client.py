@@ -9,7 +9,7 @@ Hot path, `bench/` case `smtp`: 30 to 45 µs a message on a warm connection, ses
 
 from __future__ import annotations
 
-__all__ = ("Connection", "ConnectionOwner", "Endpoint", "Timeouts", "TlsCheck", "connect")
+__all__ = ("Connection", "ConnectionOwner", "Endpoint", "Tap", "Timeouts", "TlsCheck", "connect")
 
 import asyncio
 import socket
@@ -86,6 +86,16 @@ class TlsCheck(Protocol):
         """Hear that the handshake failed."""
 
 
+class Tap(Protocol):
+    """Sees what goes over a session, after decryption: for traces, which redact it."""
+
+    def sent(self, data: bytes) -> None:
+        """See octets that are written."""
+
+    def received(self, data: bytes) -> None:
+        """See octets that came."""
+
+
 class ConnectionOwner(Protocol):
     """Who the connection works for. Calls come from the event loop, never two at once for a connection."""
 
@@ -118,6 +128,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_seconds",
         "_session",
+        "_tap",
         "_timeouts",
         "_timer",
         "_transport",
@@ -134,8 +145,10 @@ class Connection(asyncio.Protocol):
         timeouts: Timeouts,
         context: ssl.SSLContext | None,
         check: TlsCheck | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._check = check
+        self._tap = tap
         self._owner = owner
         self._endpoint = endpoint
         self._timeouts = timeouts
@@ -163,6 +176,13 @@ class Connection(asyncio.Protocol):
     def endpoint(self) -> Endpoint:
         """Where it was connected to."""
         return self._endpoint
+
+    @property
+    def tls_version(self) -> str:
+        """The version of TLS that is spoken; empty: none."""
+        transport = self._transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        return (tls.version() or "") if tls is not None else ""
 
     @property
     def idle(self) -> bool:
@@ -196,6 +216,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand over what the server sent, and write what follows from it."""
         session = self._session
+        if self._tap is not None:
+            self._tap.received(data)
         replies = session.replies
         self._take(session.receive(data))
         if session.replies != replies:  # half a reply must not buy time
@@ -268,6 +290,8 @@ class Connection(asyncio.Protocol):
             self._busy = False
         output = self._session.take_output()
         if output and self._transport is not None:
+            if self._tap is not None:
+                self._tap.sent(b"".join(output))
             self._transport.writelines(output)
             if self._deadline == inf:  # else an older reply is awaited, and keeps its time
                 self._set_deadline()
@@ -435,11 +459,12 @@ async def connect(
     context: ssl.SSLContext | None = None,
     sock: socket.socket | None = None,
     check: TlsCheck | None = None,
+    tap: Tap | None = None,
 ) -> Connection:
     """Open a connection; it then asks its owner for transactions by itself.
 
     `context` is for STARTTLS or implicit TLS; without one, certificates are checked against the system's. `sock`: a
-    connection that was made already, through a proxy. `check`: looks at a STARTTLS handshake too.
+    connection that was made already, through a proxy. `check`: looks at a STARTTLS handshake too. `tap`: sees it all.
 
     Raises:
         TransportError: no connection came about (phase `connect`, or `tls` with implicit TLS); the owner
@@ -447,7 +472,7 @@ async def connect(
     """
     limits = timeouts or Timeouts()
     loop = asyncio.get_running_loop()
-    connection = Connection(owner, config, endpoint, limits, context, check)
+    connection = Connection(owner, config, endpoint, limits, context, check, tap)
     implicit = config.tls == "implicit"
     try:
         async with asyncio.timeout(limits.connect_ms / 1000):

@@ -22,7 +22,7 @@ from deliverability.routing.sources import Absence, Roster, SourceSpec
 from deliverability.smtp.endings import Closed
 from deliverability.smtp.opening import ClientConfig, Credentials, TlsUse
 from deliverability.transport.dialing import SourceError, dial
-from deliverability.transport.smtp_client import Connection, ConnectionOwner, Timeouts
+from deliverability.transport.smtp_client import Connection, ConnectionOwner, Tap, Timeouts
 from deliverability.transport.tls_watch import BrokenTls, TlsWatch
 from engine.errors import TransportError
 
@@ -73,6 +73,8 @@ class WaySettings(msgspec.Struct, frozen=True):
     note: Callable[[str, Hop, str], None]
     """Hears `down` and `up` of hops, with the reason."""
     fails_back: bool = False
+    tap_of: Callable[[SourceSpec, Hop], Tap | None] = lambda _source, _hop: None
+    """Gives what is to see a new session, if anything."""
 
 
 class _Session(msgspec.Struct):
@@ -239,6 +241,7 @@ class Way:
                 timeouts=settings.timeouts,
                 context=talk.context,
                 check=watch,
+                tap=settings.tap_of(source, hop),
             )
         except BaseException:
             self.hops.left(hop)

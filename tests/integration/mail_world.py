@@ -224,6 +224,7 @@ class Office:
             lambda: 0,
             self.news.set,
             self.ways.look,
+            self.ways.close,
         )
         self._attempts: dict[str, int] = {}
 
@@ -328,6 +329,7 @@ class World(msgspec.Struct):
     names: NameServer
     office: Office
     port: int
+    config: Config
 
 
 @asynccontextmanager
@@ -358,9 +360,10 @@ async def live_world(
             validates="true" if secure else "false",
             networks="" if prohibited else "prohibited_networks = []",
         )
-        office = Office(parse(text), folder)
+        config = parse(text)
+        office = Office(config, folder)
         stack.push_async_callback(office.delivery.close, 1.0)
-        yield World(made, names, office, port)
+        yield World(made, names, office, port, config)
 
 
 def in_world(
@@ -386,6 +389,7 @@ async def relay_world(folder: Path, config: str, addresses: Sequence[str]) -> As
         for host in hosts.values():
             await host.start(port)
             stack.push_async_callback(host.stop)
-        office = Office(parse(config.replace("@PORT@", str(port))), folder)
+        parsed = parse(config.replace("@PORT@", str(port)))
+        office = Office(parsed, folder)
         stack.push_async_callback(office.delivery.close, 1.0)
-        yield World(hosts, names, office, port)
+        yield World(hosts, names, office, port, parsed)
