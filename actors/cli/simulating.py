@@ -1,4 +1,4 @@
-"""`veredus scenario simulate`: what a scenario will do, before the first mail leaves."""
+"""`veredus scenario simulate` and `backtest`: what a scenario will do, and what it would have done."""
 
 from __future__ import annotations
 
@@ -15,15 +15,23 @@ _CONTACTS_MAX = 100_000_000
 _LOGGED_MAX = 1_000_000
 
 
+_Scenario = Annotated[
+    Path, typer.Argument(help="A scenario file, a folder with one, or a name of the library.")
+]
+_Map = Annotated[
+    Path | None, typer.Option("--map", help="What the columns of the history mean (TOML).")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to `veredus scenario`."""
     app.command("simulate")(simulate_scenario)
+    app.command("backtest")(backtest_scenario)
 
 
 def simulate_scenario(
-    file: Annotated[
-        Path, typer.Argument(help="A scenario file, a folder with one, or a name of the library.")
-    ],
+    file: _Scenario,
     *,
     contacts: Annotated[
         int, typer.Option(min=1, max=_CONTACTS_MAX, help="How many contacts.")
@@ -37,9 +45,7 @@ def simulate_scenario(
     history: Annotated[
         Path | None, typer.Option(help="An event log; figures of behaviour are measured on it.")
     ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option("--map", help="What the columns of the history mean (TOML).")
-    ] = None,
+    mapping: _Map = None,
     twins: Annotated[
         bool, typer.Option("--twins", help="Let twins of providers answer, with their quotas.")
     ] = False,
@@ -59,7 +65,7 @@ def simulate_scenario(
         Path | None, typer.Option(help="With --log: write one line a mail handed over (NDJSON).")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: _Json = False,
 ) -> None:
     """Run a whole audience through a scenario in virtual time: the production machines, simulated contacts.
 
@@ -102,6 +108,52 @@ def simulate_scenario(
         from actors.simulation.showing import shown
 
         typer.echo(shown(report))
+
+
+def backtest_scenario(
+    file: _Scenario,
+    *,
+    history: Annotated[Path, typer.Option(help="An event log: NDJSON or CSV, may be gzipped.")],
+    mapping: _Map = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="Another scenario that runs too; may be repeated."),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Caps and quiet hours: a tenant's contact_file (TOML).")
+    ] = None,
+    sent: Annotated[
+        Path | None, typer.Option(help="Write one line a mail that would have gone (NDJSON).")
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Run what really happened through a scenario: what it would have sent, to whom, compared with the history.
+
+    Time is the log's, the machines are those of production, nothing is sent. If the log has mail (`mail.sent`,
+    `mail.delivered`), the mails of both are compared by contact and day. docs/simulation.md.
+    """
+    import msgspec
+
+    from actors.cli.proving import scenario_file
+    from actors.simulation.history import backtest_history
+
+    found, mails = backtest_history(
+        scenario_file(file),
+        history,
+        mapping,
+        beside=[scenario_file(one) for one in beside or ()],
+        settings=settings,
+    )
+    if sent is not None:
+        encode = msgspec.json.Encoder().encode
+        sent.write_bytes(b"".join(encode(one) + b"\n" for one in mails))
+        typer.echo(f"wrote {len(mails):,} mails to {sent}", err=True)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    else:
+        from actors.simulation.showing import backtest_shown
+
+        typer.echo(backtest_shown(found))
 
 
 @contextmanager

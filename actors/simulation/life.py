@@ -7,11 +7,11 @@ next. Where mail goes is a `Post`: it says when credit is at hand, and what beco
 
 from __future__ import annotations
 
-__all__ = ("Life", "Post", "Told")
+__all__ = ("HandedOver", "Life", "Post", "Told")
 
 import heapq
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -34,7 +34,7 @@ from engine.machine import (
     Tell,
     Wake,
 )
-from engine.vocabulary import ConsentGiven, ContactPut, Event, MarkSuppressed, Message
+from engine.vocabulary import ConsentGiven, ContactPut, Event, MarkSuppressed, Message, Send
 from scenarios.behaviour.acting import Actor, Doing
 from scenarios.program import Listening, Waiting
 from scenarios.state import Contact
@@ -53,6 +53,15 @@ class Told(msgspec.Struct, frozen=True):
     at: int
     what: str
     detail: str = ""
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    """A mail at its first hand-over."""
+
+    at: int
+    scenario: str
+    step: str
+    message_id: bytes
 
 
 class Post(Protocol):
@@ -84,6 +93,7 @@ class Life:
         "_days",
         "_due",
         "_entered",
+        "_foreign",
         "_mails",
         "_messages",
         "_once",
@@ -129,6 +139,7 @@ class Life:
         self._wakes_at = 0
         self._count = 0
         self._entered = 0
+        self._foreign: set[bytes] = set()
         self._mails = 0
         self._days: dict[int, int] = {}
         self._once: set[str] = set()
@@ -139,7 +150,7 @@ class Life:
         self.story: list[Told] | None = None
         self.trace: list[tuple[int, bytes, dict[str, Any], tuple[ConsentGiven, ...], Event]] | None
         self.trace = None
-        self.handed_over: list[tuple[int, str, bytes]] | None = None
+        self.handed_over: list[HandedOver] | None = None
 
     # ---- what it is given
 
@@ -149,9 +160,9 @@ class Life:
         for doing in self._actor.opening():
             self._push(doing.at, _INPUT, doing, b"")
 
-    def given(self, at: int, input_id: bytes, bodies: tuple[Any, ...]) -> None:
-        """Give an input of a log: what it says of its contact, then the event."""
-        self._push(at, _INPUT, bodies, input_id)
+    def given(self, at: int, inputs: Sequence[tuple[bytes, Any]]) -> None:
+        """Give the inputs of a log's row by their ids: what it says of its contact, then the event."""
+        self._push(at, _INPUT, tuple(inputs), b"")
 
     def grant(self, at: int, message_id: bytes) -> None:
         """Give credit to a message that waits for it."""
@@ -179,11 +190,10 @@ class Life:
         self._context.now = self.now
         _, rank, _, what, input_id = heapq.heappop(self._due)
         if rank == _INPUT:
-            self._take(what, input_id)
+            self._take(what)
             due = self._due
             while due and due[0][0] == at and due[0][1] == _INPUT:
-                _, _, _, what, input_id = heapq.heappop(due)
-                self._take(what, input_id)
+                self._take(heapq.heappop(due)[3])
             return
         if rank == _WAKE:
             self._wakes_at = 0
@@ -209,7 +219,8 @@ class Life:
             _add(tally.per_day, max(self._days.values()))
         if self.state is not None:
             for journey in self.state.journeys:
-                _add(tally.standing, journey.step)
+                if journey.id not in self._foreign:
+                    _add(tally.standing, journey.step)
         for step, variant in self._variants.items():
             key = f"{step}\t{variant}\t"
             _add(tally.variants, f"{key}assigned")
@@ -230,14 +241,13 @@ class Life:
             raise InputError(message, mend="the scenario or the behaviour has no end: bound it")
         heapq.heappush(self._due, (at, rank, self._count, what, input_id))
 
-    def _take(self, what: Any, input_id: bytes) -> None:
+    def _take(self, what: Any) -> None:
         """Take an input from outside."""
         if isinstance(what, Doing):
             self._do(what)
             return
-        for body in what:
-            self._units.append((False, input_id, body))
-            self._settle()
+        for input_id, body in what:
+            self._one(input_id, body)
             if isinstance(body, Event):
                 self._came(body)
 
@@ -347,9 +357,13 @@ class Life:
 
     def _recorded(self, fact: str, detail: Mapping[str, Any]) -> None:
         tally = self._tally
+        if self._foreign and detail.get("journey") in self._foreign:
+            return
         match fact:
             case "journey_waits":
                 _add(tally.reached, detail["step"])
+            case "journey_opened" if detail["scenario"] != self._world.scenario.name:
+                self._foreign.add(detail["journey"])
             case "journey_opened":
                 tally.opened += 1
                 self._entered += 1
@@ -376,7 +390,7 @@ class Life:
 
     def _refused(self, detail: Mapping[str, Any]) -> None:
         state = self._messages.get(detail["message"])
-        step = state.send.step if state is not None else ""
+        step = self._step_of(state.send) if state is not None else ""
         _add(self._tally.refused, f"{step}\t{detail['reason']}")
         if detail["reason"] == "cap":
             _add(self._tally.cap_days, self.now // DAY_MS)
@@ -416,7 +430,7 @@ class Life:
                 pass
 
     def _attempt(self, message: Message, state: MessageState) -> None:
-        tally, now, step = self._tally, self.now, message.step
+        tally, now, step = self._tally, self.now, self._step_of(state.send)
         provider = self._world.provider(state.send.domain)
         _add(tally.load, f"{provider}\t{now // HOUR_MS}")
         if message.attempt == 1:
@@ -428,7 +442,9 @@ class Life:
             day = now // DAY_MS if zone is None else local_time(now, zone).toordinal()
             self._days[day] = self._days.get(day, 0) + 1
             if self.handed_over is not None:
-                self.handed_over.append((now, step, message.message_id))
+                self.handed_over.append(
+                    HandedOver(now, message.scenario, message.step, message.message_id)
+                )
             meant = self._meant(state, message)
             _add(tally.demand, f"{provider}\t{state.created // MINUTE_MS}\t{meant}")
             _add(tally.late, f"{provider}\t{meant}\t{(now - state.created) // MINUTE_MS}")
@@ -442,7 +458,7 @@ class Life:
             about = {
                 "message_id": message.message_id.hex(),
                 "scenario": message.scenario,
-                "step": step,
+                "step": message.step,
                 "topic": state.send.topic,
             }
             cause = message.variables.get("event", {})
@@ -462,9 +478,14 @@ class Life:
             return ""
         return f"{wall:%H:%M} {name}"
 
+    def _step_of(self, send: Send) -> str:
+        """Name a step; those of scenarios that run beside have their scenario's name before."""
+        main = self._world.scenario.name
+        return send.step if send.scenario in {main, ""} else f"{send.scenario}/{send.step}"
+
     def _retired(self, message_id: bytes, state: MessageState) -> None:
         del self._messages[message_id]
-        step, status = state.send.step, state.status
+        step, status = self._step_of(state.send), state.status
         became = f"skipped {state.reason}" if status == "skipped" else status
         _add(self._tally.mail, f"{step}\t{became}")
         if status not in {"delivered", "bounced"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("TALES", "Options", "beside", "read_setting", "simulate", "write_trace")
+__all__ = ("TALES", "Options", "beside", "read_setting", "read_text", "simulate", "write_trace")
 
 import os
 from collections.abc import Callable, Iterator
@@ -58,12 +58,12 @@ def read_setting(
     days: int = 0,
 ) -> Setting:
     """Read all that decides a simulation. Raises: InputError: a file isn't there or has a mistake."""
-    scenario = load(_text(file), str(file))
+    scenario = load(read_text(file), str(file))
     acted = behaviour or beside(file)
     if not acted.is_file():
         mend = f"write `{acted.name}` (docs/simulation.md), or name one with --behaviour"
         raise InputError("how contacts behave isn't stated", Place(str(acted)), mend)
-    told = read_behaviour(_text(acted), str(acted))
+    told = read_behaviour(read_text(acted), str(acted))
     if days:
         told = msgspec.structs.replace(told, days=days)
     return Setting(
@@ -78,7 +78,7 @@ def read_setting(
 def _twin(file: Path | None, seed: int) -> TwinConfig:
     if file is None:
         return mixed(seed=seed)
-    return msgspec.structs.replace(parse_with_presets(_text(file), str(file)), seed=seed)
+    return msgspec.structs.replace(parse_with_presets(read_text(file), str(file)), seed=seed)
 
 
 def simulate(setting: Setting, options: Options, progress: Callable[[int], None]) -> Report:
@@ -141,8 +141,14 @@ def _rows(life: Life) -> Iterator[dict[str, object]]:
 
 
 def _sent(life: Life) -> Iterator[dict[str, object]]:
-    for at, step, message_id in life.handed_over or ():
-        yield {"contact": life.contact_id, "step": step, "at": at, "message_id": message_id.hex()}
+    for one in life.handed_over or ():
+        yield {
+            "contact": life.contact_id,
+            "scenario": one.scenario,
+            "step": one.step,
+            "at": one.at,
+            "message_id": one.message_id.hex(),
+        }
 
 
 def _plan(first_day: int) -> tuple[int, ...]:
@@ -171,7 +177,8 @@ def _varied(lives: dict[int, Life], number: int) -> list[Life]:
     return sorted(by_way.values(), key=lambda life: (-len(life.story or ()), life.number))[:number]
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file. Raises: InputError: it can't be read, or isn't UTF-8."""
     try:
         return path.read_text("utf-8")
     except OSError as error:

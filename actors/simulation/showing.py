@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ("shown",)
+__all__ = ("backtest_shown", "shown")
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from actors.simulation.backtest import Backtest
 from actors.simulation.forecast import wait_told
 from actors.simulation.intervals import Share
 from actors.simulation.report import Load, Report
@@ -102,6 +103,46 @@ def _load(load: Load) -> Iterator[str]:
     seen = load.measured or load.forecast
     if seen.late:
         yield (f"    {seen.late:,} late by 5 min or more, {wait_told(seen.minutes_max)} at worst")
+
+
+def backtest_shown(found: Backtest) -> str:
+    """Write what a scenario would have done."""
+    return "\n".join(_backtest_lines(found))
+
+
+def _backtest_lines(found: Backtest) -> Iterator[str]:
+    yield (
+        f"{found.scenario} {found.version} over {found.events:,} events of {found.contacts:,} contacts"
+    )
+    yield f"  would have had a journey   {percent(found.entered)}"
+    yield f"  would have got a mail      {percent(found.mailed)}"
+    yield f"  journeys                   {found.journeys:,}"
+    yield ""
+    yield "Mails that would have gone"
+    for step, number in found.mails.items():
+        yield f"  {step:<24} {number:>11,}"
+    for step, reasons in found.not_sent.items():
+        told = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+        yield f"  not sent: {step}: {told}"
+    yield ""
+    yield "How journeys would have ended"
+    for reason, number in found.ended.items():
+        yield f"  {reason:<24} {number:>11,}"
+    if found.after:
+        yield ""
+        yield "What happened after, without these mails"
+    for one in found.after:
+        yield (
+            f"  {one.step}: {one.event} within {one.days} days {percent(one.did)}; within the day "
+            f"before {percent(one.just_before)}"
+        )
+    if found.compared is not None:
+        both = found.compared
+        yield ""
+        yield (
+            f"Against {both.event} in the log, by contact and day: both {both.both:,}, only this "
+            f"scenario {both.only_scenario:,}, only the log {both.only_log:,}"
+        )
 
 
 def percent(share: Share) -> str:

@@ -26,7 +26,10 @@ TENANT = "default"
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """All that decides a simulation but the number of contacts; the same setting gives the same lives."""
+    """All that decides a simulation but the number of contacts; the same setting gives the same lives.
+
+    `beside` are other scenarios that run too, and share caps with the one that is looked at.
+    """
 
     scenario: Scenario
     behaviour: Behaviour
@@ -34,6 +37,7 @@ class Setting(msgspec.Struct, frozen=True):
     twin: TwinConfig
     seed: int = 0
     delivery: Delivery = Delivery()
+    beside: tuple[Scenario, ...] = ()
 
 
 class World:
@@ -46,7 +50,8 @@ class World:
         self.compiled: CompiledScenario = compile_scenario(setting.scenario)
         watched, program = traced(self.compiled)
         self.trace: Traced = program
-        self.catalog = Published({setting.scenario.name: watched}, setting.settings)
+        others = {one.name: compile_scenario(one) for one in setting.beside}
+        self.catalog = Published({**others, setting.scenario.name: watched}, setting.settings)
         self.contacts = ContactMachine()
         self.messages = MessageMachine(setting.delivery.curve)
         self.cast = cast or Cast(setting.behaviour)
