@@ -132,6 +132,7 @@ class Keeper:
         self.counting = Counting(data_dir)
         self.campaigns = CampaignDesk(data_dir, self.versions, self.counting)
         self._schedules = Schedules(data_dir, self.versions)
+        self._brought = -1  # version of the catalog that all workers use
         self._walking: dict[str, asyncio.Task[None]] = {}
 
     async def serve(self) -> None:
@@ -151,6 +152,9 @@ class Keeper:
         now = self._clock()
         self._schedules.look(now)
         await self.campaigns.look(now, self._seed)
+        newest = self.versions.head().version
+        if newest != self._brought and await self._instance.use_catalog(newest):
+            self._brought = newest
         self._walking = {name: task for name, task in self._walking.items() if not task.done()}
         for run in self.versions.runs.living():
             if run.state == "running" and run.not_before <= now and run.id not in self._walking:

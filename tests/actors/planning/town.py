@@ -53,6 +53,7 @@ class Town:
         self.worker = worker
         self.clock = clock
         self.notes = notes
+        self.puts = 0
         self.config: Config
         self.keeper: Keeper
 
@@ -109,11 +110,12 @@ class Town:
     async def people(self, names: Iterable[str], **attributes: Any) -> None:
         """Let contacts exist, with consent to the topic `t`."""
         given = []
+        self.puts += 1
         for name in names:
             body = ContactPut({"email": f"{name}@inbox.example", **attributes})
-            given.append(Arrival("default", name, "put", 0, body))
+            given.append(Arrival("default", name, f"put {self.puts}", 0, body))
             consent = ConsentGiven("t", granted=True, at=1)
-            given.append(Arrival("default", name, "consent", 0, consent))
+            given.append(Arrival("default", name, f"consent {self.puts}", 0, consent))
         for begin in range(0, len(given), 1000):
             await self.admit(given[begin : begin + 1000])
 
@@ -122,6 +124,12 @@ class Town:
         given = [Arrival("default", name, f"{event}-{mark}", 0, body) for name in names]
         for begin in range(0, len(given), 1000):
             await self.admit(given[begin : begin + 1000])
+
+    async def decisions_of(self, name: str) -> list[str]:
+        """Name the facts of all decisions about a contact."""
+        key = contact_key("default", name)
+        found = await self.keeper.decisions(key, 0, b"")
+        return [fact for one in found for fact, _ in one.facts]
 
     def contact(self, name: str) -> Any:
         return self.worker.host.entry(contact_key("default", name))[0]
@@ -143,7 +151,7 @@ class Town:
 
     def received(self) -> list[tuple[str, str]]:
         """Tell whom the twin has accepted mail for, with the subject."""
-        return self.notes.taken
+        return list(self.notes.taken)
 
 
 class Notes(Recorder):
