@@ -43,6 +43,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from deliverability.returned import Returned
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, SendDirect
 from scenarios.runs import EnterJourney
 
@@ -349,6 +350,14 @@ class Backend(Protocol):
         Raises:
             CapacityError: none of them was taken.
             StoreError: some may have been taken.
+        """
+
+    async def returned(
+        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
+    ) -> ItemResult:
+        """Tell a message what came back about it; durable when it returns. Idempotent by input id.
+
+        Raises: CapacityError; StoreError: it may have been taken.
         """
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:

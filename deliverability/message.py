@@ -165,6 +165,7 @@ class OutcomeRecord(msgspec.Struct, frozen=True):
     recipient: str = ""  # keyed hash of the forward-path, unless it was delivered
     topic: str = ""
     phase: str = ""  # the command that was answered
+    source: str = ""  # where it was sent from
     returned: Returned | None = None  # what came back after the outcome
 
 
@@ -191,6 +192,7 @@ class MessageState(msgspec.Struct, frozen=True, array_like=True):
     recipient: bytes = b""  # keyed hash of the address that it was sent to, kept after the end
     generation: int = 0  # the newest mark when it was accepted
     rerouted: int = 0  # the newest reroute that it followed
+    came_back: tuple[str, ...] = ()  # kinds of reports about it; each is believed once
 
 
 class Look(msgspec.Struct, frozen=True, tag="look", array_like=True, gc=False):
@@ -598,12 +600,20 @@ def _settled(state: MessageState, settle: Settle, context: Context) -> Transitio
 
 
 def _came_back(state: MessageState, returned: Returned, context: Context) -> Transition:
-    """Take a report about the message: it is told to the contact and to the feed, and moves no counter of the law."""
+    """Take a report about the message: it is told to the contact and to the feed, and moves no counter of the law.
+
+    One of each kind: whoever has the reverse-path could send more. None about a message that never left.
+    """
+    if returned.kind in state.came_back or not state.first_attempt:
+        refused = Record("report_refused", {"kind": returned.kind, "report": returned.report})
+        return Transition(state, _place(state, context.key), (refused,))
     words = " ".join(
         filter(None, (returned.reply_code, returned.status, returned.cause, returned.proof))
     )
     state = msgspec.structs.replace(
-        state, story=_told(state, context.now, returned.kind, f"{words} report {returned.report}")
+        state,
+        story=_told(state, context.now, returned.kind, f"{words} report {returned.report}"),
+        came_back=(*state.came_back, returned.kind),
     )
     contact, send = EntityKey(state.send.contact), state.send
     effects: list[Effect] = [

@@ -25,6 +25,7 @@ __all__ = (
     "Delivery",
     "DkimKey",
     "Http",
+    "Inbound",
     "Limits",
     "Log",
     "Relay",
@@ -32,6 +33,7 @@ __all__ = (
     "Store",
     "Stream",
     "Submission",
+    "Suppression",
     "Tenant",
     "Timeouts",
     "Workers",
@@ -485,6 +487,60 @@ DEFAULT_STREAMS: Mapping[str, Stream] = {
 """Streams that exist without being named in the file."""
 
 
+class Suppression(_Section, frozen=True, kw_only=True):
+    """Which failures put an address on the suppression list by themselves. Complaints and unsubscribing always do."""
+
+    keep_addresses: Annotated[
+        bool,
+        Meta(
+            description="keep addresses encrypted beside their hash, so that the list can be exported"
+        ),
+    ] = True
+    hard_bounce_days: Annotated[
+        int, Meta(ge=0, le=36500, description="how long a hard bounce holds; 0: until it is lifted")
+    ] = 0
+    soft_bounces: Annotated[
+        int, Meta(ge=1, le=32, description="failures of one cause that suppress an address")
+    ] = 3
+    soft_window_days: Annotated[
+        int, Meta(ge=1, le=365, description="within so many days of each other")
+    ] = 30
+    soft_holds_days: Annotated[
+        int, Meta(ge=0, le=36500, description="for so long; 0: until it is lifted")
+    ] = 90
+
+
+class Inbound(_Section, frozen=True, kw_only=True):
+    """The listener for bounces, feedback loops and unsubscribe mail. `port` 0: none.
+
+    It takes mail to signed reverse-paths, to the unsubscribe address and to `report_addresses`; nothing else.
+    """
+
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="25 where MX records lead to it")] = 0
+    host_name: Annotated[_Domain, Meta(description="the name given in the greeting")] = "localhost"
+    report_addresses: Annotated[
+        tuple[_Recipient, ...],
+        Meta(
+            description="where feedback loops, DMARC and TLS reports come to; @domain for all of it"
+        ),
+    ] = ()
+    reporters: Annotated[
+        tuple[_Domain, ...],
+        Meta(description="domains whose signature makes a complaint believed, besides the known"),
+    ] = ()
+    size_bytes_max: Annotated[
+        int, Meta(ge=65536, le=1 << 26, description="a larger mail is refused with 552")
+    ] = 10 << 20
+    connections_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="more are answered with 421")
+    ] = 200
+    tls_cert_file: Annotated[
+        _File, Meta(description="PEM, the whole chain; with `tls_key_file` offers STARTTLS")
+    ] = ""
+    tls_key_file: Annotated[_File, Meta(description="PEM, not encrypted")] = ""
+
+
 class Log(_Section, frozen=True, kw_only=True):
     """What the instance writes about itself on standard error."""
 
@@ -522,6 +578,8 @@ class Config(_Section, frozen=True, kw_only=True):
         dict[_Domain, Limits], Meta(description="per domain; `default` for all others")
     ] = {}
     streams: Annotated[dict[_Name, Stream], Meta(description="per stream")] = {}
+    suppression: Suppression = Suppression()
+    inbound: Inbound = Inbound()
     log: Log = Log()
 
     def tenant_named(self, name: str) -> Tenant | None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.cli.options import Data, Tenant
+
 if TYPE_CHECKING:
     from deliverability.feedback.reading import Reading, Report
 
@@ -72,6 +74,120 @@ def reply_command(json: _Json = False) -> None:
                 f"{verdict.cause}  blame {verdict.blame}  do {verdict.action}  {lasting}  "
                 f"({verdict.rule}: {verdict.words!r})"
             )
+
+
+@app.command("import")
+def import_command(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Mails, mbox files, maildirs, or folders of them."),
+    ],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="ADDRESS", help="Whom they came to. Default: as headers say."),
+    ] = "",
+    json: _Json = False,
+    data: Data = None,
+) -> None:
+    """Give mails that came back elsewhere to the running instance. Safe to repeat: each counts once."""
+    import os
+    from urllib.parse import urlencode
+
+    import msgspec
+
+    from actors.cli.client import Client, find_data_dir
+    from actors.cli.mail_files import mails_in
+    from actors.feedback.reception import Receipt
+
+    asked = f"?{urlencode({'to': to})}" if to else ""
+    told: dict[str, int] = {}
+    with Client(find_data_dir(data, os.environ)) as client:
+        for name, mail in mails_in(paths):
+            receipt = client.give("POST", f"/v1/feedback{asked}", mail, Receipt, "message/rfc822")
+            result = f"{receipt.result} {receipt.reason}".rstrip()
+            told[result] = told.get(result, 0) + 1
+            if json:
+                line = {"file": name, **msgspec.to_builtins(receipt)}
+                sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    if not json:
+        for result, number in sorted(told.items()):
+            typer.echo(f"{number:>8,}  {result}")
+
+
+@app.command("findings")
+def findings_command(json: _Json = False, tenant: Tenant = "", data: Data = None) -> None:
+    """What should be looked at: rates over their limits, sources that fail alignment, TLS that fails.
+
+    Exit status 1 when any of it is critical.
+    """
+    import os
+
+    import msgspec
+
+    from actors.cli.client import Client, find_data_dir
+    from actors.cli.output import clock
+    from actors.gateway.feedback import Findings
+
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        found = client.get("/v1/feedback/findings", Findings).items
+    for one in found:
+        if json:
+            sys.stdout.buffer.write(msgspec.json.encode(one) + b"\n")
+        else:
+            since = f", since {clock(one.since)}" if one.since else ""
+            typer.echo(f"{one.gravity}: {one.says}{since}\n    {one.do}: {one.mend}")
+    if not found and not json:
+        typer.echo("Nothing is found.")
+    raise typer.Exit(1 if any(one.gravity == "critical" for one in found) else 0)
+
+
+@app.command("rates")
+def rates_command(
+    window: Annotated[str, typer.Option("--window", help="hour, day, week or month.")] = "day",
+    json: _Json = False,
+    tenant: Tenant = "",
+    data: Data = None,
+) -> None:
+    """What mail comes to, by tenant, stream, source and provider, with causes."""
+    import os
+
+    import msgspec
+
+    from actors.cli.client import Client, find_data_dir
+    from actors.cli.output import print_table
+    from actors.gateway.feedback import RatesPage
+
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        found = client.get("/v1/feedback/rates", RatesPage, window=window).items
+    if json:
+        for one in found:
+            sys.stdout.buffer.write(msgspec.json.encode(one) + b"\n")
+        return
+    print_table(
+        f"Rates of a {window}",
+        (
+            "tenant",
+            "stream",
+            "source",
+            "provider",
+            "delivered",
+            "deferred",
+            "bounced",
+            "returned",
+            "complained",
+        ),
+        [
+            (
+                *msgspec.structs.astuple(one.lane),
+                one.delivered,
+                one.deferred,
+                one.bounced,
+                one.returned,
+                one.complained,
+            )
+            for one in found
+        ],
+    )
 
 
 @rules_app.command("check")

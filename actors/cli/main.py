@@ -53,6 +53,7 @@ COMMANDS = {
     "campaign": Command("actors.cli.campaign", "Send once to a segment, from test to report."),
     "twin": Command("actors.cli.twin", "Run a model of a provider; read the mail it caught."),
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
+    "suppression": Command("actors.cli.suppression", "To whom no mail may go, and why."),
     "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
     "preflight": Command("actors.cli.preflight", "Check what providers demand, before a send."),
     "source": Command("actors.cli.source", "Show sources; take one out, bring it back."),

@@ -24,6 +24,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from actors.backend import Backend
+from actors.feedback.loop import FeedbackLoop
 from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
 from actors.gateway.intake import Intake
@@ -48,6 +49,7 @@ class Edge(msgspec.Struct, frozen=True):
     closing: asyncio.Event  # set when the gateway ends: nobody is to wait any longer
     planning: Keeper | None = None
     queues: Queues | None = None
+    feedback: FeedbackLoop | None = None
 
 
 class ProblemError(Exception):

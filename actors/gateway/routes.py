@@ -32,7 +32,7 @@ from actors.backend import (
     SendResult,
     StatusView,
 )
-from actors.gateway import wire
+from actors.gateway import feedback, suppressions, wire
 from actors.gateway.handling import Edge
 from actors.gateway.handling import ProblemError as _ProblemError
 from actors.gateway.handling import actor_of as _actor
@@ -308,6 +308,8 @@ _HANDLERS = (
     get_openapi,
     *PLANNING_HANDLERS,
     *QUEUE_HANDLERS,
+    *suppressions.HANDLERS,
+    *feedback.HANDLERS,
 )
 
 

@@ -18,6 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from actors.backend import Backend
+from actors.feedback.loop import FeedbackLoop
 from actors.gateway.door import Door, InFlight
 from actors.gateway.handling import Edge
 from actors.gateway.intake import Intake
@@ -62,6 +63,7 @@ class Gateway:
         registry: what `/metrics` shows; the gateway adds its own metrics to it.
         rings: each tenant's keys; with them recipients are served (unsubscribe, clicks, opens).
         injector: with it messages may bring their own content; else they name published templates.
+        feedback: takes what comes back, and has the suppression list; without it their endpoints refuse.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Gateway:
         injector: Injector | None = None,
         planning: Keeper | None = None,
         queues: Queues | None = None,
+        feedback: FeedbackLoop | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -80,7 +83,7 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        edge = Edge(config, backend, intake, registry, self._closing, planning, queues)
+        edge = Edge(config, backend, intake, registry, self._closing, planning, queues, feedback)
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)

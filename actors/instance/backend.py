@@ -54,6 +54,7 @@ from actors.worker.wire import (
 )
 from deliverability.injected import is_reference
 from deliverability.message import OutcomeRecord
+from deliverability.returned import Returned
 from engine.config import Config
 from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
@@ -158,6 +159,24 @@ class ClusterBackend:
             if not is_reference(name) and not self._has_template(request.tenant, name):
                 return name
         return ""
+
+    async def returned(
+        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
+    ) -> ItemResult:
+        """Tell a message what came back about it."""
+        key = message_key(tenant, message_id)
+        item = WireArrival(key, returned, input_id.encode())
+        return _RESULTS[(await self._admit(self._index(key), [item])).verdicts[0]]
+
+    def feed_of(self, index: int) -> Callable[[int, int, int], Awaitable[list[FeedEntry]]]:
+        """Give what reads the feed of a worker, behind a place in it."""
+
+        async def feed(position: int, n: int, limit: int) -> list[FeedEntry]:
+            worker = self._cluster.workers[index]
+            page = await self._insist(worker, partial(worker.feed, position, n, limit))
+            return page.entries
+
+        return feed
 
     # ---- out
 

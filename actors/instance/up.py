@@ -11,12 +11,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
 from actors.cluster import Cluster
+from actors.feedback.loop import feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
 from actors.instance.lock import locked
@@ -29,6 +31,7 @@ from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.submission.content import Injector
 from actors.submission.listener import Submission
+from actors.suppression.desk import Desk, open_desk
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
@@ -79,7 +82,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     config = _sized(options.config)
     stop = asyncio.Event()
     _publish(options)
-    async with _twin(options) as twin, _cluster(config, twin) as cluster:
+    async with _twin(options) as twin, _desk(config) as desk, _cluster(config, twin) as cluster:
         for number in (
             signal.SIGTERM,
             signal.SIGINT,
@@ -99,28 +102,32 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             _wall_ms,
         )
         queues = ClusterQueues(config, cluster, backend)
-        gateway = Gateway(config, backend, registry, rings, injector, keeper, queues)
-        submission = Submission(config, backend, injector, heads, registry, _wall_ms)
-        ready = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(gateway.serve(ready, stop))
-            looking = tasks.create_task(_look(backend, collector))
-            publishing = tasks.create_task(_bring_catalogs(config, cluster))
-            planning = tasks.create_task(keeper.serve())
-            await ready.wait()
-            host, port = gateway.address
-            say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
-            if twin is not None:
-                say(
-                    f"mail goes to the twin on port {twin.port}; read it with `veredus twin --inbox`"
-                )
-            for line in await submission.start():
-                say(line)
-            await serving
-            await submission.stop()
-            looking.cancel()
-            publishing.cancel()
-            planning.cancel()
+        feeds = [backend.feed_of(index) for index in range(config.workers.count)]
+        async with feedback_loop(config, desk, backend, feeds, rings, _wall_ms) as feedback:
+            gateway = Gateway(config, backend, registry, rings, injector, keeper, queues, feedback)
+            submission = Submission(config, backend, injector, heads, registry, _wall_ms)
+            ready = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(gateway.serve(ready, stop))
+                looking = tasks.create_task(_look(backend, collector))
+                publishing = tasks.create_task(_bring_catalogs(config, cluster))
+                planning = tasks.create_task(keeper.serve())
+                watching = tasks.create_task(feedback.watcher.run())
+                await ready.wait()
+                host, port = gateway.address
+                say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
+                if twin is not None:
+                    say(
+                        f"mail goes to the twin on port {twin.port}; read it with `veredus twin --inbox`"
+                    )
+                for line in await submission.start():
+                    say(line)
+                await serving
+                await submission.stop()
+                looking.cancel()
+                publishing.cancel()
+                planning.cancel()
+                watching.cancel()
         say("draining")
 
 
@@ -201,6 +208,17 @@ async def _twin(options: UpOptions) -> AsyncIterator[TwinServer | None]:
 
 
 @contextlib.asynccontextmanager
+async def _desk(config: Config) -> AsyncIterator[Desk]:
+    """Open the suppression list: before the workers, who must know it."""
+    kind: Literal["rocksdb", "memory"] = "memory" if config.store.kind == "memory" else "rocksdb"
+    desk = open_desk(Path(config.data_dir), kind)
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+@contextlib.asynccontextmanager
 async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Cluster]:
     count = config.workers.count
     cluster = Cluster(
@@ -211,6 +229,7 @@ async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Clu
                 data_dir=config.data_dir,
                 config=config,
                 twin_port=twin.port if twin is not None else 0,
+                suppression=True,
             )
             for index in range(count)
         ]

@@ -28,6 +28,7 @@ from deliverability.suppression.entry import Entry, Hasher, normalised, tenant_o
 from deliverability.suppression.machine import (
     CHANNEL,
     Change,
+    Forget,
     Lift,
     SoftBounce,
     Suppress,
@@ -71,16 +72,17 @@ class Request(msgspec.Struct, frozen=True):
     """A change that is asked for. `digest` names the address; the same `input_id` again has no effect."""
 
     digest: bytes
-    body: Suppress | Lift | SoftBounce
+    body: Suppress | Lift | SoftBounce | Forget
     input_id: bytes
     at: int = 0
 
 
 class Row(msgspec.Struct, frozen=True):
-    """An address of the list, by its hash."""
+    """An address of the list, by its hash; `address` where the list may tell it, else ""."""
 
     digest: bytes
     entries: tuple[Entry, ...]
+    address: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -104,7 +106,7 @@ class Desk:
     def __init__(self, store: Store, folder: Path, hasher: Hasher) -> None:
         self._store = store
         self._folder = folder
-        self._hasher = hasher
+        self.hasher = hasher
         self._machines = Machines((SuppressionMachine(),))
         settings = PartitionSettings(horizon_ms=30 * DAY_MS)
         self._host = Host(
@@ -236,7 +238,7 @@ class Desk:
 
     def digest(self, address: str) -> bytes:
         """Hash an address or @domain. Raises: InputError: it is neither."""
-        return self._hasher.of(normalised(address))
+        return self.hasher.of(normalised(address))
 
     def entries(self, digest: bytes) -> tuple[Entry, ...]:
         """Give all that holds for an address."""
@@ -264,7 +266,7 @@ class Desk:
             if shown:
                 if len(rows) == limit:
                     return Page(rows, more=True)
-                rows.append(Row(row.digest, shown))
+                rows.append(Row(row.digest, shown, row.address))
         return Page(rows, more=False)
 
     def count(self) -> int:
@@ -285,7 +287,8 @@ class Desk:
                 key = raw_key[len(prefix) :]
                 state = self._machines.read(key, raw)[0]
                 if isinstance(state, SuppressedAddress) and state.entries:
-                    yield Row(digest_of_key(key), state.entries)
+                    address = self.hasher.unseal(state.sealed)
+                    yield Row(digest_of_key(key), state.entries, address)
             if len(found) < 2000:
                 return
             start = found[-1][0] + b"\0"

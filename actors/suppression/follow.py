@@ -1,4 +1,4 @@
-"""How a process keeps its view of the suppression list: it reads the node's files, at most ten times a second.
+"""How a process keeps its view of the suppression list: it reads the node's files, at most a hundred times a second.
 
 A look costs two system calls when nothing changed. Whatever was acknowledged before a look began is in the view after
 it, so nothing depends on anybody's message arriving, nor on the desk being alive.

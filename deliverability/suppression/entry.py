@@ -6,6 +6,7 @@ __all__ = (
     "DIGEST_BYTES",
     "OPERATOR",
     "REASONS",
+    "ROLES",
     "Entry",
     "Hasher",
     "Reason",
@@ -23,6 +24,8 @@ from hmac import digest as hmac_digest
 from typing import Literal, get_args
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from deliverability.compose.addresses import parse_domain, parse_mailbox
 from engine.errors import InputError, Place
@@ -61,6 +64,28 @@ OPERATOR = "operator"
 DIGEST_BYTES = 16
 KEY_BYTES_MIN = 16
 _CONTEXT = b"veredus suppression\0"
+ROLES = frozenset(
+    (
+        *("abuse", "admin", "administrator", "billing", "contact", "devnull", "dns", "ftp", "help"),
+        *("helpdesk", "hostmaster", "info", "inoc", "ispfeedback", "ispsupport", "list"),
+        *("list-request", "mailer-daemon", "maildaemon", "marketing", "news", "no-reply", "noc"),
+        *("noreply", "null", "office", "phish", "phishing", "postmaster", "privacy", "registrar"),
+        *(
+            "root",
+            "sales",
+            "security",
+            "spam",
+            "ssladmin",
+            "support",
+            "sysadmin",
+            "tech",
+            "trouble",
+        ),
+        *("usenet", "undisclosed-recipients", "uucp", "webmaster", "www"),
+    )
+)
+"""Local parts that stand for a role, not a person: those of RFC 2142, and what providers count among them."""
+
 _NAME_MAX = 100
 _LEVELS = ("tenant", "stream", "topic")
 
@@ -123,7 +148,7 @@ def scopes_of(tenant: str, stream: str, topic: str) -> tuple[str, ...]:
 
 
 def normalised(address: str, path: str = "address") -> str:
-    """Bring an address, or `@domain` for all of a domain, to the form that is hashed.
+    """Bring an address, `@domain` for all of a domain, or `role@` for a role anywhere, to the form that is hashed.
 
     In lower case as a whole: no provider of weight tells local parts apart by case, though RFC 5321 §2.4 lets them.
 
@@ -132,21 +157,30 @@ def normalised(address: str, path: str = "address") -> str:
     text = address.strip()
     if text.startswith("@"):
         return "@" + parse_domain(text[1:], path)
+    if text.endswith("@"):
+        if text[:-1].lower() not in ROLES:
+            mend = "roles are abuse@, postmaster@ and the like: `veredus suppression add --roles`"
+            raise InputError(
+                f"{text[:64]!r} is neither an address nor a role", Place(path=path), mend
+            )
+        return text.lower()
     return str(parse_mailbox(text, path)).lower()
 
 
 class Hasher:
     """Hashes addresses with the key of this deployment, so that a list that leaks tells nobody who is on it.
 
-    HMAC-SHA256 (RFC 2104), cut to 128 bits. Without the key the hash of a guessed address can't be computed.
+    HMAC-SHA256 (RFC 2104), cut to 128 bits. Without the key the hash of a guessed address can't be computed. With it
+    an address may also be sealed (AES-SIV, RFC 5297), for those who export the list; the hash alone is what is used.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_siv")
 
     def __init__(self, key: bytes) -> None:
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"a key has at least {KEY_BYTES_MIN} bytes")
         self._key = sha256(_CONTEXT + key).digest()
+        self._siv = AESSIV(sha256(_CONTEXT + b"seal" + key).digest())
 
     def __repr__(self) -> str:
         """Show nothing of the key."""
@@ -155,3 +189,16 @@ class Hasher:
     def of(self, address: str) -> bytes:
         """Hash an address that is normalised, or that a contact is sent mail at (which lower case makes so)."""
         return hmac_digest(self._key, address.lower().encode(), "sha256")[:DIGEST_BYTES]
+
+    def seal(self, address: str) -> bytes:
+        """Encrypt an address for the list's owner."""
+        return self._siv.encrypt(address.encode(), [_CONTEXT])
+
+    def unseal(self, sealed: bytes) -> str:
+        """Read a sealed address; "" for one that isn't of this key."""
+        if not sealed:
+            return ""
+        try:
+            return self._siv.decrypt(sealed, [_CONTEXT]).decode()
+        except (InvalidTag, ValueError):
+            return ""

@@ -13,6 +13,7 @@ __all__ = (
     "CHANNEL",
     "SUPPRESSION",
     "Change",
+    "Forget",
     "Lift",
     "SoftBounce",
     "Suppress",
@@ -50,6 +51,7 @@ class Suppress(msgspec.Struct, frozen=True, tag="suppress", array_like=True):
     """Put an address on the list. The graver reason of a scope stays; of equals the one that holds longer."""
 
     entry: Entry
+    sealed: bytes = b""  # the address, for the list's owner only (`Hasher.seal`)
 
 
 class Lift(msgspec.Struct, frozen=True, tag="lift", array_like=True):
@@ -68,6 +70,10 @@ class SoftBounce(msgspec.Struct, frozen=True, tag="soft", array_like=True):
     window: int
 
 
+class Forget(msgspec.Struct, frozen=True, tag="forget", array_like=True):
+    """Whose address it is, is erased: it stays suppressed by its hash alone."""
+
+
 class Soft(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A failure that is remembered."""
 
@@ -81,6 +87,7 @@ class SuppressedAddress(msgspec.Struct, frozen=True, array_like=True):
 
     entries: tuple[Entry, ...] = ()
     soft: tuple[Soft, ...] = ()
+    sealed: bytes = b""
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +97,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     entries: tuple[Entry, ...]
 
 
-Input = Suppress | Lift | SoftBounce | Wake
+Input = Suppress | Lift | SoftBounce | Forget | Wake
 _NOBODY = SuppressedAddress()
 _SOFT_KEPT_MS = 400 * 86_400_000
 
@@ -112,10 +119,13 @@ class SuppressionMachine:
         before = state or _NOBODY
         now = context.now
         alive = tuple(entry for entry in before.entries if entry.holds(now))
-        soft = before.soft
+        soft, sealed = before.soft, before.sealed
         match body:
             case Suppress(entry=entry):
                 after = _added(alive, entry) if entry.holds(now) else alive
+                sealed = sealed or body.sealed
+            case Forget():
+                after, sealed = alive, b""
             case Lift(scope=scope, reasons=reasons):
                 after = tuple(one for one in alive if not _meant(one, scope, reasons))
                 soft = () if len(after) < len(alive) else soft
@@ -128,7 +138,7 @@ class SuppressionMachine:
                 soft = tuple(one for one in soft if one.at > now - _SOFT_KEPT_MS)
             case _:
                 assert_never(body)
-        return _concluded(before, SuppressedAddress(after, soft), context)
+        return _concluded(before, SuppressedAddress(after, soft, sealed), context)
 
 
 def _added(entries: tuple[Entry, ...], new: Entry) -> tuple[Entry, ...]:

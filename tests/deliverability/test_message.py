@@ -27,6 +27,7 @@ from deliverability.message import (
     StreamPolicy,
     queue_name,
 )
+from deliverability.returned import EVENTS, Returned, ReturnedKind
 from engine.ids import derive
 from engine.keyspace import EntityKey, contact_key, message_key, name_of
 from engine.machine import (
@@ -46,6 +47,8 @@ from engine.machine import (
 from engine.tally import BUCKETS
 from engine.vocabulary import (
     Cancel,
+    ConsentGiven,
+    Event,
     MaySend,
     Message,
     OutcomeKind,
@@ -119,6 +122,8 @@ def _outcome(kind: OutcomeKind, attempt: int = 2, cause: str = "x") -> AttemptOu
 
 INPUTS: list[Input] = [
     _send(),
+    Returned("returned", "mailbox-unknown", permanent=True),
+    Returned("unsubscribed"),
     Wake(),
     LOOK,
     GRANTED,
@@ -355,3 +360,48 @@ def test_any_story_is_bounded_and_counted_once(inputs: list[Input], policy: Any)
 def test_a_queue_is_named_by_class_route_and_tenant() -> None:
     """The lane before the NUL is what credits are for."""
     assert queue_name(_send(), "t") == b"2default/example.org\0t"
+
+
+@pytest.mark.parametrize(
+    "kind", ["returned", "complained", "unsubscribed", "auto_replied", "delayed"]
+)
+def test_what_comes_back_is_told_once_and_moves_nothing(kind: ReturnedKind) -> None:
+    """The contact hears the event, the feed the report; the status stays, and a second one of the kind is refused."""
+    state = msgspec.structs.replace(_state("delivered"), first_attempt=NOW - 1, recipient=b"r" * 16)
+    returned = Returned(kind, "mailbox-unknown", reply_code="550", report="d" * 32)
+    first = _decide(state, returned)
+    assert first.state.status == "delivered"
+    assert first.place == _decide(state, Wake()).place
+    told = [e.body for e in first.effects if isinstance(e, Tell)]
+    assert EVENTS[kind] in [one.name for one in told if isinstance(one, Event)]
+    assert (kind == "unsubscribed") == any(isinstance(one, ConsentGiven) for one in told)
+    fed = [e.body for e in first.effects if isinstance(e, Emit)]
+    assert [(kind, (b"r" * 16).hex(), returned)] == [(o.kind, o.recipient, o.returned) for o in fed]
+    again = _decide(first.state, msgspec.structs.replace(returned, report="e" * 32))
+    assert again.state == first.state
+    assert not [e for e in again.effects if isinstance(e, Tell | Emit)]
+
+
+def test_nothing_comes_back_of_what_never_left() -> None:
+    """A report about a message that was never handed over is refused: nobody can have its reverse-path."""
+    transition = _decide(_state("scheduled"), Returned("returned", "mailbox-unknown"))
+    assert transition.state == _state("scheduled")
+    assert not [e for e in transition.effects if isinstance(e, Tell | Emit)]
+
+
+def test_the_hash_of_the_recipient_outlives_the_address() -> None:
+    """After the end the address is gone, and its hash tells whose bounce comes later; erasure takes that, too."""
+    machine = MessageMachine(hash_of=lambda address: address.encode()[::-1][:16])
+    context = Context(Streams(), NOW)
+    context.key = EntityKey(KEY)
+    ended = machine.decide(_state("attempting"), _outcome("bounced"), context).state
+    assert (ended.address, ended.recipient) == ("", b"gro.elpmaxe@ada")
+    erased = machine.decide(_state("attempting"), Cancel("erased"), context).state
+    assert (erased.address, erased.recipient) == ("", b"")
+
+
+def test_an_attempt_that_the_suppression_list_stopped_ends_as_suppressed() -> None:
+    """The egress found the address on the list: the law counts it as suppressed."""
+    outcome = AttemptOutcome(2, "cancelled", "suppressed", text="tenant/t: complaint")
+    state = _decide(_state("attempting"), outcome).state
+    assert state.status == "suppressed"

@@ -32,6 +32,7 @@ from actors.backend import (
     StoryLine,
     WorkerView,
 )
+from deliverability.returned import Returned
 from engine import control_log
 from engine.errors import CapacityError, InputError
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
@@ -43,6 +44,7 @@ class MemoryBackend:
 
     def __init__(self, horizon_ms: int = 0) -> None:
         self.arrivals: list[Arrival] = []
+        self.came_back: list[tuple[str, bytes, Returned]] = []
         self.calls = 0
         self.overloaded = False
         self.not_ready = ""
@@ -96,6 +98,18 @@ class MemoryBackend:
     @property
     def sends(self) -> list[SendRequest]:
         return list(self._sends.values())
+
+    async def returned(
+        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
+    ) -> ItemResult:
+        if self.overloaded:
+            raise CapacityError("inputs waiting", retry_after_s=3)
+        seen = (tenant, message_id.hex(), input_id)
+        if seen in self._seen:
+            return ItemResult("duplicate")
+        self._seen.add(seen)
+        self.came_back.append((tenant, message_id, returned))
+        return ItemResult("accepted")
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:
         return self._contacts.get((tenant, contact))

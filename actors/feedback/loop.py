@@ -1,0 +1,162 @@
+"""All of feedback in an instance, put together: the suppression list, the watcher, the reception and its listener."""
+
+from __future__ import annotations
+
+__all__ = ("FeedbackLoop", "FeedbackView", "feedback_loop")
+
+import contextlib
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from actors.backend import Backend
+from actors.feedback.listener import Listener, listen
+from actors.feedback.reception import (
+    Reception,
+    ReceptionParts,
+    no_keys,
+    tenant_keys,
+    unsubscribe_addresses,
+)
+from actors.feedback.signers import KeyOf
+from actors.feedback.watching import Feed, Watcher, WatcherParts, policy_of
+from actors.suppression.desk import Desk
+from actors.suppression.service import ServiceSettings, Suppressions
+from deliverability.dns.asking import Question, RecordType
+from deliverability.feedback.findings import Finding
+from deliverability.feedback.rates import LaneRates, Window
+from deliverability.tokens import KeyRing
+from deliverability.transport.dns import DnsResolver
+from engine.config import Config
+from engine.errors import TransportError
+
+
+class FeedbackView(msgspec.Struct, frozen=True):
+    """What came back, in numbers."""
+
+    came_back: dict[str, int]  # `tenant kind`
+    mails: dict[str, int]  # `way kind result reason`
+    listener: dict[str, int]  # what was refused before its content
+    suppressed_version: int
+    port: int = 0
+
+
+class FeedbackLoop:
+    """What the edge asks about feedback."""
+
+    def __init__(
+        self,
+        suppressions: Suppressions,
+        watcher: Watcher,
+        reception: Reception,
+        now: Callable[[], int],
+    ) -> None:
+        self.suppressions = suppressions
+        self.watcher = watcher
+        self.reception = reception
+        self.refused: Counter[str] = Counter()
+        self.listener: Listener | None = None
+        self._now = now
+
+    def findings(self, tenant: str | None = None) -> list[Finding]:
+        """Tell what is found now; of a tenant: its own, and what concerns everybody."""
+        return [
+            one for one in self.watcher.findings() if tenant is None or one.tenant in ("", tenant)
+        ]
+
+    def rates(self, window: Window, tenant: str | None = None) -> list[LaneRates]:
+        """Tell the rates of all lanes."""
+        return [
+            one
+            for one in self.watcher.rates.all(window, self._now())
+            if tenant is None or one.lane.tenant == tenant
+        ]
+
+    def view(self) -> FeedbackView:
+        """Tell what came back."""
+        port = self.listener.port if self.listener is not None else 0
+        version = self.suppressions.status()[0]
+        mails = dict(self.reception.counts)
+        return FeedbackView(dict(self.watcher.counts), mails, dict(self.refused), version, port)
+
+
+def key_of_dns(now: Callable[[], int]) -> KeyOf:
+    """Look keys up in DNS; without a resolver there is no key."""
+    try:
+        resolver = DnsResolver(now, timeout_s=5.0)
+    except TransportError:
+        return no_keys
+
+    async def key_of(name: str) -> bytes | None:
+        answer = await resolver.answer(Question(name, RecordType.TXT))
+        return next(iter(answer.texts), None)
+
+    return key_of
+
+
+@contextlib.asynccontextmanager
+async def feedback_loop(
+    config: Config,
+    desk: Desk,
+    backend: Backend,
+    feeds: Sequence[Feed],
+    rings: Mapping[str, KeyRing],
+    now: Callable[[], int],
+    key_of: KeyOf | None = None,
+) -> AsyncIterator[FeedbackLoop]:
+    """Run everything but the watcher, which the caller runs (`loop.watcher.run()`).
+
+    Raises: ConfigError: the listener's address or certificate can't be used. StoreError.
+    """
+    data = Path(config.data_dir)
+    settings = ServiceSettings(config.suppression.keep_addresses)
+    control_log = data / "control.log"
+    made = Suppressions(desk, control_log, now, lambda: secrets.token_hex(12), settings)
+
+    async def address_of(tenant: str, contact: str, digest: bytes) -> str:
+        return (
+            await _address_of(backend, desk, tenant, contact, digest)
+            if settings.keep_addresses
+            else ""
+        )
+
+    own = tuple(str(getattr(source, "address", "")) for source in getattr(config, "source", ()))
+    parts = WatcherParts(
+        desk, data / "feedback", now, policy_of(config.suppression), address_of, own
+    )
+    watcher = Watcher(feeds, parts)
+    tenants = tenant_keys(config, rings)
+    reception = Reception(
+        ReceptionParts(
+            tenants,
+            backend.returned,
+            key_of or key_of_dns(now),
+            now,
+            made,
+            watcher.book,
+            config.inbound.reporters,
+            unsubscribe_addresses(config),
+        )
+    )
+    loop = FeedbackLoop(made, watcher, reception, now)
+    if config.inbound.port:
+        loop.listener = await listen(config, tenants, reception, now, loop.refused)
+    try:
+        yield loop
+    finally:
+        if loop.listener is not None:
+            await loop.listener.close()
+
+
+async def _address_of(
+    backend: Backend, desk: Desk, tenant: str, contact: str, digest: bytes
+) -> str:
+    """Find the address that a hash stands for among a contact's attributes."""
+    view = await backend.contact(tenant, contact)
+    for value in (view.attributes if view is not None else {}).values():
+        if isinstance(value, str) and "@" in value and desk.hasher.of(value) == digest:
+            return value
+    return ""
