@@ -91,6 +91,7 @@ class Life:
         "_context",
         "_count",
         "_days",
+        "_done",
         "_due",
         "_entered",
         "_foreign",
@@ -137,7 +138,7 @@ class Life:
         self._units: deque[tuple[bool, bytes, Any]] = deque()
         self._messages: dict[bytes, MessageState] = {}
         self._wakes_at = 0
-        self._count = 0
+        self._count = self._done = 0
         self._entered = 0
         self._foreign: set[bytes] = set()
         self._mails = 0
@@ -260,7 +261,8 @@ class Life:
             self._once.add(doing.once)
         actor = self._actor
         assert actor is not None, "only actors do"
-        input_id = f"{self.contact_id}-{self._count:x}".encode()
+        self._done += 1
+        input_id = f"{self.contact_id}-{self._done}".encode()
         attributes: dict[str, Any] = {}
         consents: list[ConsentGiven] = []
         at = self.now
@@ -402,7 +404,8 @@ class Life:
     def _message(self, message_id: bytes, body: Any) -> None:
         context, world = self._context, self._world
         context.key = message_key(world.tenant, message_id)
-        transition = world.messages.decide(self._messages.get(message_id), body, context)
+        before = self._messages.get(message_id)
+        transition = world.messages.decide(before, body, context)
         state: MessageState | None = transition.state
         if state is None:
             return
@@ -412,7 +415,8 @@ class Life:
                 to_message = kind_of(effect.to) == MESSAGE
                 self._units.append((to_message, name_of(effect.to), effect.body))
             elif isinstance(effect, Release) and isinstance(effect.body, Message):
-                self._attempt(effect.body, state)
+                first = before is None or not before.first_attempt
+                self._attempt(effect.body, state, first=first)
         place = transition.place
         match place:
             case At():
@@ -429,11 +433,11 @@ class Life:
             case _:
                 pass
 
-    def _attempt(self, message: Message, state: MessageState) -> None:
+    def _attempt(self, message: Message, state: MessageState, *, first: bool) -> None:
         tally, now, step = self._tally, self.now, self._step_of(state.send)
         provider = self._world.provider(state.send.domain)
         _add(tally.load, f"{provider}\t{now // HOUR_MS}")
-        if message.attempt == 1:
+        if first:  # a refusal takes an attempt's number too
             self._mails += 1
             _add(tally.mail, f"{step}\thanded over")
             _add(tally.days, now // DAY_MS)

@@ -6,6 +6,7 @@ __all__ = ("TALES", "Options", "beside", "read_setting", "read_text", "simulate"
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -147,6 +148,7 @@ def _sent(life: Life) -> Iterator[dict[str, object]]:
             "scenario": one.scenario,
             "step": one.step,
             "at": one.at,
+            "day": datetime.fromtimestamp(one.at / 1000, UTC).date().isoformat(),
             "message_id": one.message_id.hex(),
         }
 
