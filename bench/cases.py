@@ -15,6 +15,7 @@ CASES = {
     "events": "durable events a second through one worker",
     "contacts": "what ten million waiting contacts cost",
     "pipeline": "from event to delivered, under Ray",
+    "latency": "from an event to its mail on the wire, beside bulk and alone",
     "dkim": "signing",
     "smtp": "sending over warm connections",
     "render": "composing",

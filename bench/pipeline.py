@@ -27,17 +27,15 @@ import msgspec
 import uvloop
 
 from actors.cluster import Cluster
-from actors.worker.wire import WireArrival
 from bench.ceilings.signatures import Signatures, measure_signatures
-from bench.content import FIRST_NAMES, expected_html, expected_text, holes, number_in, template
+from bench.content import expected_html, expected_text, holes, number_in
 from bench.cpu import cpu_s, descendants
-from bench.deployment import SELECTOR, Sender, configure, publish_all, worker_settings
+from bench.deployment import SELECTOR, Sender, configure, worker_settings
 from bench.frame import Measured, Result, Sample, plain, rates, say
+from bench.mailing import BACKLOG, BATCH, Mailing, Variant, publish_variants
 from bench.sink import SinkProcess
 from deliverability.dkim.keys import dns_record, load_key
 from engine.config import Config
-from engine.keyspace import EntityKey, Keyspace, contact_key
-from engine.vocabulary import ConsentGiven, ContactPut, Event
 
 SENDERS = {
     "rsa2048": Sender("rsa2048", "rsa.shop.example", "rsa-sha256"),
@@ -46,24 +44,9 @@ SENDERS = {
 VARIANTS = ((27, "rsa2048"), (10, "rsa2048"), (100, "rsa2048"), (27, "ed25519"))
 PARTS = ("overhead", "workers", "ray", "signature", "sink", "generator")
 """What the CPU time of a message is divided into."""
-SCENARIO = """\
-scenario: thanks-{size}k
-entry:
-  event: order.{size}k
-reentry: always
-steps:
-  - id: thanks
-    send: {{template: order-{size}k, topic: orders}}
-"""
-DOMAINS = 8
-BATCH = 400
-"""Events that a worker is given in one call."""
-BACKLOG = 1600
-"""Mails of one worker that are on their way at any time."""
 KEEP = 500
 TRIES = 3
 APART_MAX = 0.10
-DRAIN_S = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -82,35 +65,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Bench:
-    """A cluster with its sink, and the load on it."""
+    """The load, and what is needed to judge it."""
 
-    def __init__(
-        self, config: Config, cluster: Cluster, sink: SinkProcess, settings: Settings
-    ) -> None:
-        self.config = config
-        self.cluster = cluster
-        self.sink = sink
+    def __init__(self, mailing: Mailing, settings: Settings) -> None:
+        self.mailing = mailing
         self.settings = settings
-        self._keyspace = Keyspace(config.store.partitions)
-        self._next = 0
         self._begin = time.perf_counter()
-        self._keys: dict[str, list[list[EntityKey]]] = {
-            tenant: [[] for _ in cluster.workers] for tenant in SENDERS
-        }
-
-    async def fill(self) -> None:
-        """Let all contacts exist, with address, name and consent, at each tenant."""
-        count = len(self.cluster.workers)
-        for tenant, keys in self._keys.items():
-            waiting: list[list[WireArrival]] = [[] for _ in range(count)]
-            for number in range(self.settings.contacts):
-                key = contact_key(tenant, f"c{number}")
-                index = self._keyspace.partition(key) % count
-                keys[index].append(key)
-                waiting[index] += _contact(key, number)
-            for worker, items in zip(self.cluster.workers, waiting, strict=True):
-                for start in range(0, len(items), 1000):
-                    await worker.admit(items[start : start + 1000])
 
     @property
     def late(self) -> bool:
@@ -118,63 +78,16 @@ class Bench:
         return time.perf_counter() - self._begin > self.settings.repeat_until_s
 
     async def load(self, size: int, tenant: str, seconds: float) -> tuple[int, float]:
-        """Keep all workers busy for a time, then let them finish. Returns mails, and s until the last arrived."""
-        before = self.sink.count()
-        begin = time.perf_counter()
-        end = begin + seconds
-        given = [0] * len(self.cluster.workers)
-        arrived = self.sink.count
-
-        async def feed(index: int) -> None:
-            worker = self.cluster.workers[index]
-            while time.perf_counter() < end:
-                if sum(given) - (arrived() - before) < BACKLOG * len(given):
-                    items = [self._order(size, tenant, index) for _ in range(BATCH)]
-                    answer = await worker.admit(items)
-                    assert not answer.overloaded, "the backlog of the bench fits"
-                    given[index] += BATCH
-                else:
-                    await asyncio.sleep(0.002)
-
-        await asyncio.gather(*(feed(index) for index in range(len(given))))
-        last = await self._drained(before + sum(given))
-        return sum(given), last - begin
-
-    async def _drained(self, wanted: int) -> float:
-        """Wait until all have arrived, and their outcomes are durable. Returns when the last arrived."""
-        deadline = time.perf_counter() + DRAIN_S
-        while self.sink.count() < wanted:
-            assert time.perf_counter() < deadline, (
-                f"{wanted - self.sink.count()} mails never arrived"
-            )
-            await asyncio.sleep(0.002)
-        last = time.perf_counter()
-        assert self.sink.count() == wanted, "no mail arrives twice"
-        await self._settled()
-        return last
-
-    async def _settled(self) -> None:
-        """Wait until no message is in hand of any worker: all outcomes are on their way into the store."""
-        for worker in self.cluster.workers:
-            while (await worker.status()).in_hand:  # noqa: ASYNC110 -- the workers are other processes
-                await asyncio.sleep(0.02)
-
-    def _order(self, size: int, tenant: str, index: int) -> WireArrival:
-        """Make the next event of a worker."""
-        number = self._next
-        self._next += 1
-        keys = self._keys[tenant][index]
-        key = keys[number % len(keys)]
-        event = Event(f"order.{size}k", time.time_ns() // 1_000_000, holes(number))
-        return WireArrival(key, event, b"order" + number.to_bytes(8))
+        """Keep all workers busy for a time. Returns mails, and s until the last arrived."""
+        return await self.mailing.load(f"{size}k", tenant, seconds)
 
     def check(self, size: int, tenant: str) -> int:
         """Verify the mails that the sink kept. Returns how many."""
         sender = SENDERS[tenant]
-        pem = Path(self.config.data_dir).parent / "keys" / f"{tenant}.pem"
+        pem = Path(self.mailing.config.data_dir).parent / "keys" / f"{tenant}.pem"
         key = load_key(pem.read_bytes(), sender.domain, SELECTOR)
         record = dns_record(key).encode()
-        mails = self.sink.kept()
+        mails = self.mailing.sink.kept()
         for mail in mails:
             _check(mail, size, record)
         return len(mails)
@@ -196,33 +109,21 @@ async def _measured(folder: Path, settings: Settings, sink: SinkProcess) -> Meas
     cluster = Cluster(worker_settings(config, sink.port))
     await cluster.start()
     try:
-        bench = Bench(config, cluster, sink, settings)
+        mailing = Mailing(config, cluster, sink, dict.fromkeys(SENDERS, settings.contacts))
         say(f"  {settings.contacts:,} contacts for each of {len(SENDERS)} tenants")
-        await bench.fill()
-        return await _rounds(bench)
+        await mailing.fill()
+        return await _rounds(Bench(mailing, settings))
     finally:
         await cluster.stop()
 
 
 def _published(folder: Path) -> Config:
     config = configure(folder, list(SENDERS.values()), os.cpu_count() or 1)
-    scenarios = {
-        tenant: {
-            f"thanks-{size}k.yaml": SCENARIO.format(size=size)
-            for size, of in VARIANTS
-            if of == tenant
-        }
-        for tenant in SENDERS
+    variants = {
+        sender: [Variant(f"{size}k", size) for size, of in VARIANTS if of == sender.tenant]
+        for sender in SENDERS.values()
     }
-    templates = {
-        tenant: {
-            f"order-{size}k": template(size, f"hello@{sender.domain}")
-            for size, of in VARIANTS
-            if of == tenant
-        }
-        for tenant, sender in SENDERS.items()
-    }
-    publish_all(config, scenarios, templates)
+    publish_variants(config, variants)
     return config
 
 
@@ -249,8 +150,8 @@ async def _rounds(bench: Bench) -> Measured:
         _results(found),
         {
             **msgspec.to_builtins(settings),
-            "workers": len(bench.cluster.workers),
-            "partitions": bench.config.store.partitions,
+            "workers": len(bench.mailing.cluster.workers),
+            "partitions": bench.mailing.config.store.partitions,
             "holes": len(holes(0)),
             "backlog_a_worker": BACKLOG,
             "events_a_call": BATCH,
@@ -289,8 +190,8 @@ async def _quiet_round(bench: Bench, size: int, by: str) -> tuple[Sample, bool]:
 
 async def _round(bench: Bench, size: int, by: str) -> tuple[Sample, Signatures, Signatures]:
     before = await _signatures(bench, by)
-    workers = {(await worker.status()).pid for worker in bench.cluster.workers}
-    sink, mine = {bench.sink.pid}, {os.getpid()}
+    workers = {(await worker.status()).pid for worker in bench.mailing.cluster.workers}
+    sink, mine = {bench.mailing.sink.pid}, {os.getpid()}
     ray = descendants(os.getpid()) - workers - sink
     groups = {"workers": workers, "ray": ray, "sink": sink, "generator": mine}
     begin = {name: cpu_s(pids) for name, pids in groups.items()}
@@ -312,16 +213,6 @@ async def _signatures(bench: Bench, by: str) -> Signatures:
     cores = os.cpu_count() or 1
     algorithm = SENDERS[by].algorithm
     return await asyncio.to_thread(measure_signatures, algorithm, bench.settings.signing_s, cores)
-
-
-def _contact(key: EntityKey, number: int) -> list[WireArrival]:
-    name = f"{FIRST_NAMES[number % len(FIRST_NAMES)]} {number}"
-    put = ContactPut({"email": f"c{number}@d{number % DOMAINS}.example", "name": name})
-    told = number.to_bytes(4)
-    return [
-        WireArrival(key, put, b"put" + told),
-        WireArrival(key, ConsentGiven("orders", True, 1, "bench"), b"consent" + told),
-    ]
 
 
 def _check(mail: bytes, size: int, record: bytes) -> None:

@@ -21,18 +21,23 @@ __all__ = (
 )
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, Protocol
 
 import msgspec
 
 from deliverability.message import SUPPRESSED, AttemptOutcome
+from deliverability.pacing.fairness import DeficitRoundRobin
 from engine.host import CreditOffer
 from engine.machine import Credit
 from engine.vocabulary import Message
 
 LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long
 SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
+BULK = 2  # the message class that gets no reserved share
+OTHERS_EVERY = (
+    10  # each so manieth message of a route is of its least urgent class: no flood stops the rest
+)
 
 
 class EgressSettings(msgspec.Struct, frozen=True):
@@ -104,6 +109,25 @@ def lane_name(message_class: int, route: str) -> bytes:
     return f"{message_class}{route}".encode()
 
 
+class _Line:
+    """What waits to be started on one route: by class, and within one fair between tenants."""
+
+    __slots__ = ("classes", "picks")
+
+    def __init__(self, weights: Mapping[str, int]) -> None:
+        self.classes = tuple(DeficitRoundRobin[Hand](weights) for _ in range(BULK + 1))
+        self.picks = 0
+
+    def pop(self) -> Hand | None:
+        """Take the next: the most urgent class first, but every tenth time the least urgent."""
+        self.picks += 1
+        classes = reversed(self.classes) if self.picks % OTHERS_EVERY == 0 else self.classes
+        for waiting in classes:
+            if len(waiting):
+                return waiting.pop()
+        return None
+
+
 class _Lane:
     """Credits and pace of one (class, route)."""
 
@@ -137,6 +161,7 @@ class Egress:
         ledger: durable marks.
         guard: knows to whom no mail may go; None: there is no such list.
         queue_of: gives the queue of a message's route: all routes that share connections have one.
+        weights: shares of tenants in what is sent next, by name; 1 for one that isn't named.
     """
 
     def __init__(
@@ -147,6 +172,7 @@ class Egress:
         settings: EgressSettings | None = None,
         guard: Guard | None = None,
         queue_of: Callable[[str], str] = str,
+        weights: Mapping[str, int] | None = None,
     ) -> None:
         self.holder = holder
         self.incarnation = incarnation
@@ -155,7 +181,8 @@ class Egress:
         self._guard = guard
         self._queue_of = queue_of
         self._hands: dict[bytes, Hand] = {}
-        self._queues: dict[str, tuple[deque[Hand], deque[Hand], deque[Hand]]] = {}  # by class
+        self._weights = {} if weights is None else weights
+        self._lines: dict[str, _Line] = {}  # by route
         self._lanes: dict[bytes, _Lane] = {}
         self._concluded: dict[tuple[bytes, int], Concluded] = {}
         self._fresh: list[Concluded] = []
@@ -165,6 +192,9 @@ class Egress:
         self.draining = False
         self.begun = 0
         """How many messages in hand are begun: what a death now would leave in doubt."""
+        self.handed_over = 0
+        """How many hand-overs there were in this life, and how many of them came back unattempted."""
+        self.unattempted = 0
 
     # ---- credits
 
@@ -185,7 +215,7 @@ class Egress:
         self._expire_credits(account, now)
         ahead = max(int(account.rate * settings.work_ahead_ms), settings.lane_credits_min)
         room = settings.in_hand_max - len(self._hands) - self._granted
-        if lane[:1] != b"0":  # a share is reserved for what is urgent
+        if lane[:1] == b"2":  # a share is reserved for what is urgent or transactional
             room -= settings.in_hand_max // 8
         number = min(ahead - account.in_hand - sum(n for _, n in account.granted), room)
         number = min(number, -(-ahead // askers) - has)
@@ -214,6 +244,7 @@ class Egress:
             self._use(account, 1)
         if message.attempt <= self._seen.get(message_id, 0):
             return  # handed over before: its outcome is on its way, or known
+        self.handed_over += 1
         self._seen[message_id] = message.attempt
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
@@ -231,7 +262,8 @@ class Egress:
         self._hands[message_id] = hand
         if account is not None:
             account.in_hand += 1
-        self._queue(self._queue_of(message.route))[message.message_class].append(hand)
+        line = self._line(self._queue_of(message.route))
+        line.classes[message.message_class].add(message.tenant, hand)
 
     def cancel(self, message_id: bytes, attempt: int) -> None:
         """Take a request to cancel: granted when the begin mark isn't written, else the true outcome wins."""
@@ -246,27 +278,33 @@ class Egress:
     # ---- for connections
 
     def take(self, route: str, now: int) -> Message | None:
-        """Give the next message to start on a route: the most urgent class first, then in order.
+        """Give the next message to start on a route: the most urgent class first, then fair between tenants.
 
         None while it isn't known who is suppressed: what waits goes back when its time is over.
         """
         guard = self._guard
         if guard is not None and not guard.fresh():
             return None
-        for queue in self._queue(route):
-            while queue:
-                hand = queue.popleft()
-                if self._hands.get(hand.message.message_id) is not hand or hand.state != "waiting":
-                    continue
-                if now > hand.message.not_after:
-                    self._drop(hand, "unattempted")
-                    continue
-                if guard is not None and self._is_suppressed(hand, guard):
-                    self._drop(hand, "cancelled", hand.suppressed)
-                    continue
-                hand.state = "started"
-                hand.started_at = now
-                return hand.message
+        line = self._line(route)
+        while (hand := line.pop()) is not None:
+            if self._hands.get(hand.message.message_id) is not hand or hand.state != "waiting":
+                continue
+            if now > hand.message.not_after:
+                self._drop(hand, "unattempted")
+                continue
+            if guard is not None and self._is_suppressed(hand, guard):
+                self._drop(hand, "cancelled", hand.suppressed)
+                continue
+            hand.state = "started"
+            hand.started_at = now
+            return hand.message
+        return None
+
+    def urgency(self, route: str) -> int | None:
+        """Give the most urgent class that waits on a route; None: nothing does. One given back may still count."""
+        for number, waiting in enumerate(self._line(route).classes):
+            if len(waiting):
+                return number
         return None
 
     def begin(self, message: Message, now: int) -> bool:
@@ -300,6 +338,7 @@ class Egress:
             cause, text = SUPPRESSED, hand.suppressed
             outcome = msgspec.structs.replace(outcome, cause=cause, text=text)
         self._remove(hand)
+        self.unattempted += outcome.kind == "unattempted"
         self._keep(Concluded(message, outcome))
 
     # ---- towards the partitions
@@ -364,7 +403,7 @@ class Egress:
     def fail_route(self, route: str, outcome: AttemptOutcome) -> int:
         """End all that waits for a route with one outcome: nobody there can be reached."""
         failed = 0
-        for queue in self._queue(route):
+        for queue in self._line(route).classes:
             for hand in list(queue):
                 if self._hands.get(hand.message.message_id) is hand and hand.state == "waiting":
                     attempt = hand.message.attempt
@@ -379,8 +418,8 @@ class Egress:
 
     def waiting(self) -> Iterator[tuple[str, int]]:
         """List routes with how many messages wait to be started."""
-        for route, queues in self._queues.items():
-            number = sum(len(queue) for queue in queues)
+        for route, line in self._lines.items():
+            number = sum(len(waiting) for waiting in line.classes)
             if number:
                 yield route, number
 
@@ -396,11 +435,11 @@ class Egress:
 
     # ---- inside
 
-    def _queue(self, route: str) -> tuple[deque[Hand], deque[Hand], deque[Hand]]:
-        queues = self._queues.get(route)
-        if queues is None:
-            queues = self._queues[route] = (deque(), deque(), deque())
-        return queues
+    def _line(self, route: str) -> _Line:
+        line = self._lines.get(route)
+        if line is None:
+            line = self._lines[route] = _Line(self._weights)
+        return line
 
     def _expire_credits(self, account: _Lane, now: int) -> None:
         while account.granted and account.granted[0][0] < now:
@@ -443,6 +482,7 @@ class Egress:
         self, message: Message, kind: Literal["unattempted", "cancelled"], suppressed: str = ""
     ) -> None:
         """Answer for what was never begun; no ledger entry, since no mark means just this."""
+        self.unattempted += kind == "unattempted"
         outcome = AttemptOutcome(message.attempt, kind)
         if suppressed:
             outcome = AttemptOutcome(message.attempt, kind, SUPPRESSED, text=suppressed)

@@ -65,6 +65,14 @@ class EgressPort(Protocol):
     def unconfirmed_count(self) -> int:
         """How many outcomes are here and not durable yet."""
 
+    @property
+    def composing(self) -> bool:
+        """Whether messages wait to be composed in this loop: it should turn."""
+
+    @property
+    def returned(self) -> tuple[int, int]:
+        """How many hand-overs there were in this life, and how many of them came back unattempted."""
+
     def offer(self, lane: bytes, *, ready: bool) -> CreditOffer | None:
         """Give credits for a lane; `ready`: something waits there, else they are wanted in advance."""
 
@@ -175,6 +183,16 @@ class LocalEgress:
     def unconfirmed_count(self) -> int:
         """How many outcomes aren't durable yet."""
         return self._egress.unconfirmed_count
+
+    @property
+    def composing(self) -> bool:
+        """Whether routes stand in line to compose."""
+        return self._delivery.turns.waiting
+
+    @property
+    def returned(self) -> tuple[int, int]:
+        """How many were handed over, and how many of them came back."""
+        return self._egress.handed_over, self._egress.unattempted
 
     def offer(self, lane: bytes, *, ready: bool) -> CreditOffer | None:
         """Give credits at once: nothing needs to be asked for in advance."""

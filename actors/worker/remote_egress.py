@@ -159,6 +159,16 @@ class RemoteEgress:
         return len(self._unconfirmed)
 
     @property
+    def composing(self) -> bool:
+        """Nothing is composed in this loop."""
+        return False
+
+    @property
+    def returned(self) -> tuple[int, int]:
+        """The egress itself counts."""
+        return 0, 0
+
+    @property
     def unsaid(self) -> int:
         """How many confirmations the egress hasn't been told of."""
         return len(self._to_confirm)

@@ -11,11 +11,12 @@ __all__ = ("Worker",)
 
 import asyncio
 import os
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from actors.operations.desk import Desk
@@ -32,6 +33,8 @@ from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.egress_link import EgressCalls, EgressLink
+from actors.worker.intake import Intake
+from actors.worker.pace import Pace
 from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
 from actors.worker.queueing import Queueing
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
@@ -69,7 +72,8 @@ class Worker:
         self._ports = ports or Ports()
         self._log_time = settings.log_time
         self._inputs = TickInputs()
-        self._admissions: deque[tuple[int, list[str], asyncio.Future[list[str]]]] = deque()
+        self._intake = Intake()
+        self._pace = Pace(settings.config.workers.batch_max)
         self._told: list[tuple[set[TellNumber], asyncio.Future[list[TellNumber]]]] = []
         self._outward: dict[int, list[TellOut]] = {}  # by worker: Tells on their way, in order
         self._lanes: dict[bytes, float] = {}
@@ -200,17 +204,15 @@ class Worker:
         self._need()
         if not batch.items:
             return wire.AdmitAnswer()
-        waiting = len(self._inputs.arrivals)
+        waiting = self._intake.size + len(self._inputs.arrivals)
         if waiting + len(batch.items) > self._settings.config.workers.intake_pending_max:
             return wire.AdmitAnswer(overloaded=True, retry_after_s=0.5)
         if self._broken or self._stopping or self._desk.trouble:
             reason = self._desk.trouble or "this worker ends"
             return wire.AdmitAnswer(overloaded=True, retry_after_s=RETRY_AFTER_S, reason=reason)
-        future: asyncio.Future[list[str]] = self._loop.create_future()
-        self._inputs.arrivals += batch.items
-        self._admissions.append((len(batch.items), [], future))
+        answer = self._intake.admit(batch.items)
         self._wake.set()
-        return wire.AdmitAnswer(await future)
+        return wire.AdmitAnswer(await answer)
 
     async def tell(self, tells: wire.Tells) -> wire.TellsAnswer:
         """Take Tells of other partitions; answers which are durable. Idempotent by their numbers."""
@@ -349,7 +351,7 @@ class Worker:
             now=self.now(),
             next_due=self._next_due(),
             quiet=self._is_quiet(),
-            waiting=len(self._inputs.arrivals) + len(self._inputs.answers),
+            waiting=self._intake.size + len(self._inputs.arrivals) + len(self._inputs.answers),
             in_hand=parts.egress.in_hand,
             law=host.counts(),
             facts=host.facts(),
@@ -358,6 +360,8 @@ class Worker:
             connections=parts.egress.connections(),
             ticks=self._ticks,
             inputs=self._decided,
+            handed_over=parts.egress.returned[0],
+            unattempted=parts.egress.returned[1],
             in_the_air_found=self._found.in_the_air,
             feed_position=host.feed_position,
             trouble=self._desk.trouble,
@@ -392,12 +396,29 @@ class Worker:
                 os._exit(70)
             if again:
                 self._wake.set()
-            await asyncio.sleep(0)  # sockets have their turn between two ticks
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Sockets and signatures have their turn between two ticks."""
+        begin = time.perf_counter()
+        await asyncio.sleep(0)
+        egress = self._need().egress
+        while egress.composing and not self._stopping:
+            passed = time.perf_counter() - begin
+            if self._pace.pause_over(passed, urgent=self._intake.urgent):
+                break
+            await asyncio.sleep(0)
 
     def _tick(self) -> bool:
         """Decide what waits and let its effects out. Returns whether more could be done at once."""
         parts = self._need()
         inputs = self._inputs
+        begin = time.perf_counter()
+        bound = self._pace.bound(busy=parts.egress.in_hand > 0)
+        parts.host.settings = msgspec.structs.replace(
+            parts.host.settings, batch_max=bound, grants_max=bound
+        )
+        self._intake.give(inputs.arrivals, bound - len(inputs.arrivals))
         inputs.answers += parts.egress.outcomes()
         inputs.credits = self._credits()
         if not self._worth_it(inputs):
@@ -419,11 +440,14 @@ class Worker:
         self._found.settled()
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
+        decided = len(released.verdicts) + released.answered + released.woken
+        self._pace.ticked(decided + len(released.releases), time.perf_counter() - begin)
         self._release(released)
         self._pulse.at(IDLE)
         self._settle_quiet()
         return bool(
             inputs.arrivals
+            or self._intake.size
             or released.woken
             or released.verdicts
             or released.answered
@@ -450,7 +474,7 @@ class Worker:
         for lane in ready:
             self._lanes[lane] = now
         offers = []
-        for lane, seen in list(self._lanes.items()):
+        for lane, seen in sorted(self._lanes.items()):  # a lane's name begins with its class
             if seen < now - LANE_KEPT_S:
                 del self._lanes[lane]
                 continue
@@ -484,17 +508,7 @@ class Worker:
             parts.egress.take_back(offer)
 
     def _acknowledge(self, released: Released) -> None:
-        verdicts, at = released.verdicts, 0
-        while at < len(verdicts):
-            number, got, future = self._admissions[0]
-            part = verdicts[at : at + number - len(got)]
-            got += part
-            at += len(part)
-            if len(got) < number:
-                break
-            self._admissions.popleft()
-            if not future.done():
-                future.set_result(got)
+        self._intake.decided(released.verdicts)
         self._confirm(released.confirms)
 
     def _confirm(self, confirmed: list[TellNumber]) -> None:
@@ -594,6 +608,7 @@ class Worker:
         return bool(
             inputs.answers
             or inputs.arrivals
+            or self._intake.size
             or inputs.delivers
             or inputs.confirms
             or self._told
@@ -672,13 +687,10 @@ class Worker:
     def _fail_waiting(self, error: StoreError) -> None:
         """Whoever waits for an answer gets none: whether its inputs are durable isn't known, so they come again."""
         self._inputs = TickInputs()
-        for _, _, future in self._admissions:
-            if not future.done():
-                future.set_exception(error)
+        self._intake.fail(error)
         for _, told in self._told:
             if not told.done():
                 told.set_result([])
-        self._admissions.clear()
         self._told.clear()
         self._desk.fail(error)
 

@@ -9,12 +9,83 @@ items wait, so that a flood of urgent mail can't stop the rest.
 
 from __future__ import annotations
 
-__all__ = ("FairQueue", "Item")
+__all__ = ("DeficitRoundRobin", "FairQueue", "Item")
 
 import heapq
 from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
+
+
+class DeficitRoundRobin(Generic[T]):
+    """What waits, in a queue for each tenant, served by weight. Each operation takes O(1) on average.
+
+    Args:
+        weights: by tenant; 1 for one that isn't named. Looked at each time, so that it may change.
+    """
+
+    __slots__ = ("_credit", "_queues", "_size", "_turns", "_weights")
+
+    def __init__(self, weights: Mapping[str, int]) -> None:
+        self._queues: dict[str, deque[tuple[int, T]]] = {}
+        self._turns: deque[str] = deque()
+        self._credit: dict[str, int] = {}
+        self._weights = weights
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[T]:
+        """List what waits, by tenant, in order."""
+        for queue in self._queues.values():
+            for _, item in queue:
+                yield item
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._queues.clear()
+        self._turns.clear()
+        self._credit.clear()
+        self._size = 0
+
+    def add(self, tenant: str, item: T, cost: int = 1) -> None:
+        """Put an item behind the others of its tenant; its cost is at least 1."""
+        queue = self._queues.get(tenant)
+        if queue is None:
+            queue = self._queues[tenant] = deque()
+            self._turns.append(tenant)
+            self._credit[tenant] = 0
+        queue.append((cost, item))
+        self._size += 1
+
+    def pop(self) -> T:
+        """Take the next item; there must be one."""
+        turns, credit = self._turns, self._credit
+        while True:
+            tenant = turns[0]
+            queue = self._queues[tenant]
+            cost = queue[0][0]
+            if credit[tenant] >= cost:
+                return self._serve(tenant, queue)
+            credit[tenant] += self._weights.get(tenant, 1)
+            if credit[tenant] < cost:
+                turns.rotate(-1)
+
+    def _serve(self, tenant: str, queue: deque[tuple[int, T]]) -> T:
+        cost, item = queue.popleft()
+        self._size -= 1
+        self._credit[tenant] -= cost
+        if not queue:
+            self._turns.popleft()
+            del self._queues[tenant], self._credit[tenant]
+        elif self._credit[tenant] < queue[0][0]:
+            self._turns.rotate(-1)
+        return item
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -36,10 +107,8 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._urgent: list[tuple[int, int, int, Item]] = []
-        self._queues: dict[str, deque[Item]] = {}
-        self._turns: deque[str] = deque()
-        self._credit: dict[str, int] = {}
         self._weights: dict[str, int] = {}
+        self._tenants: DeficitRoundRobin[Item] = DeficitRoundRobin(self._weights)
         self._cancelled: set[str] = set()
         self._arrivals = self._picks = self._size = 0
 
@@ -61,11 +130,7 @@ class FairQueue:
             key = (item.deadline_ms or (1 << 62), -item.priority, self._arrivals, item)
             heapq.heappush(self._urgent, key)
             return
-        queue = self._queues.setdefault(item.tenant, deque())
-        if not queue:
-            self._turns.append(item.tenant)
-            self._credit[item.tenant] = 0
-        queue.append(item)
+        self._tenants.add(item.tenant, item, item.cost)
 
     def cancel(self, item_id: str) -> None:
         """Mark an item that has become pointless; it is dropped when its turn comes."""
@@ -86,27 +151,9 @@ class FairQueue:
         return None, tuple(dropped)
 
     def _next(self) -> Item:
-        tenants_turn = self._turns and self._picks % self.TENANTS_EVERY == self.TENANTS_EVERY - 1
+        tenants_turn = (
+            len(self._tenants) and self._picks % self.TENANTS_EVERY == self.TENANTS_EVERY - 1
+        )
         if self._urgent and not tenants_turn:
             return heapq.heappop(self._urgent)[3]
-        return self._next_of_tenants()
-
-    def _next_of_tenants(self) -> Item:
-        while True:
-            tenant = self._turns[0]
-            queue = self._queues[tenant]
-            if self._credit[tenant] >= queue[0].cost:
-                return self._serve(tenant, queue)
-            self._credit[tenant] += self._weights.get(tenant, 1)
-            if self._credit[tenant] < queue[0].cost:
-                self._turns.rotate(-1)
-
-    def _serve(self, tenant: str, queue: deque[Item]) -> Item:
-        item = queue.popleft()
-        self._credit[tenant] -= item.cost
-        if not queue:
-            self._turns.popleft()
-            del self._queues[tenant], self._credit[tenant]
-        elif self._credit[tenant] < queue[0].cost:
-            self._turns.rotate(-1)
-        return item
+        return self._tenants.pop()

@@ -2,7 +2,7 @@
 
 One `Delivery` serves one egress in one event loop; each `Route` owns the connections to one destination. Where a route
 leads, and what may be used of it, the composition root says by `Target`. Rendering and signing happen when the content
-is due, a few messages in a turn of the loop, so that the loop keeps turning.
+is due, a slice of a turn of the loop for all routes together (`transport.turns`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ __all__ = (
 import asyncio
 import contextlib
 import ssl
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias, assert_never
 
@@ -36,6 +38,7 @@ from deliverability.smtp.envelope import Body, Transaction
 from deliverability.smtp.opening import ClientConfig
 from deliverability.smtp.reply import Reply
 from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
+from deliverability.transport.turns import Turns
 from deliverability.transport.way import Way
 from engine.errors import StoreError, TransportError, UserError
 from engine.vocabulary import Message, OutcomeKind
@@ -122,7 +125,8 @@ class Delivery:
         self.renderer = renderer
         self.classify = classify
         self.wall_ms = wall_ms
-        self.tell = concluded
+        self._concluded = concluded
+        self._telling = False
         self.loop = asyncio.get_running_loop()
         self.closing = False
         self.attempted: Attempted | None = None
@@ -130,6 +134,7 @@ class Delivery:
         self.ledger_failures = 0  # outcomes that the ledger couldn't keep
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
+        self.turns = Turns(self.loop.call_soon, time.perf_counter)
         self._target_of = target_of
         self._look = look
         self._ended = ended
@@ -168,6 +173,16 @@ class Delivery:
         for route in self.routes.values():
             route.abandon()
         self._ended()
+
+    def tell(self) -> None:
+        """Say that there are new outcomes: once for all of this turn of the loop."""
+        if not self._telling:
+            self._telling = True
+            self.loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self._concluded()
 
     @property
     def open_connections(self) -> int:
@@ -220,6 +235,8 @@ class Route:
         self.sent = 0
         self._delivery = delivery
         self._idle: dict[Connection, float] = {}  # since when (loop time)
+        self._hungry: dict[Connection, None] = {}  # room for a message, which waits for its turn
+        self._due: deque[tuple[Connection, Message]] = deque()  # content awaited, likewise
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -232,6 +249,9 @@ class Route:
             connection, _ = self._idle.popitem()  # the one that idled least is the warmest
             connection.kick()
             waiting -= 1
+        if self._hungry:  # what came may be more urgent than what they stand in line for
+            self._enlist()
+            waiting -= len(self._hungry)
         loop = self._delivery.loop
         if self._delivery.closing or loop.time() < self._until:
             return
@@ -241,7 +261,11 @@ class Route:
 
     def close_idle(self) -> None:
         """Close connections that had nothing to do for longer than the target likes."""
-        limit = self._delivery.loop.time() - self.target.idle_s
+        now = self._delivery.loop.time()
+        limit = now - self.target.idle_s
+        if self._hungry and self._delivery.egress.urgency(self.name) is None:
+            self._idle |= dict.fromkeys(self._hungry, now)  # others sent what they waited for
+            self._hungry.clear()
         for connection in [c for c, since in self._idle.items() if since < limit]:
             del self._idle[connection]
             connection.quit()
@@ -278,6 +302,8 @@ class Route:
         if carried >= self.target.messages_per_connection:
             connection.quit()
             return None
+        if connection.session.mode == "window" and not self._may_compose(connection):
+            return None
         while (message := delivery.egress.take(self.name, delivery.now())) is not None:
             try:
                 transaction = self._transaction(message)
@@ -290,12 +316,16 @@ class Route:
         self._idle[connection] = delivery.loop.time()
         return None
 
-    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort:
-        """Render, sign, check a last time, write the begin mark."""
-        del connection
+    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort | None:
+        """Render, sign, check a last time, write the begin mark; None when others are to compose first."""
         delivery = self._delivery
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
+        # in a window the turn was asked for before the message was taken
+        if connection.session.mode != "window" and not delivery.turns.may(self):
+            self._due.append((connection, message))
+            self._enlist()
+            return None
         try:
             rendered = delivery.renderer.render(message)
         except UserError as error:
@@ -344,6 +374,8 @@ class Route:
         """Forget a connection; slow down when it never carried a message."""
         carried = self.connections.pop(connection, 0)
         self._idle.pop(connection, None)
+        self._hungry.pop(connection, None)
+        self._due = deque(one for one in self._due if one[0] is not connection)
         way = self.target.way
         elsewhere = way is not None and way.closed(connection, closed)
         if closed.by not in ("quit", "aborted") and not carried and not elsewhere:
@@ -353,7 +385,45 @@ class Route:
         elif not self._delivery.open_connections:
             self._delivery.emptied.set()
 
+    # ---- for turns (Seat)
+
+    def urgency(self) -> int | None:
+        """Give the class of the most urgent message that could be composed now."""
+        waits = self._delivery.egress.urgency(self.name) if self._hungry else None
+        due = min(map(_class_of, self._due), default=None)
+        if waits is None or due is None:
+            return due if waits is None else waits
+        return min(waits, due)
+
+    def serve(self) -> None:
+        """Let one connection compose one message: content that a server awaits, unless what waits is more urgent."""
+        due = min(self._due, key=_class_of, default=None)
+        waits = self._delivery.egress.urgency(self.name) if self._hungry else None
+        if due is not None and (waits is None or _class_of(due) <= waits):
+            self._due.remove(due)
+            due[0].kick()
+        elif waits is not None:
+            connection = next(iter(self._hungry))
+            del self._hungry[connection]
+            connection.kick()
+
     # ---- inside
+
+    def _may_compose(self, connection: Connection) -> bool:
+        """Whether a connection may take a message at once; if not, it stands in line, or has nothing to do."""
+        if self._delivery.egress.urgency(self.name) is None:
+            self._idle[connection] = self._delivery.loop.time()
+            return False
+        if self._delivery.turns.may(self):
+            return True
+        self._hungry[connection] = None
+        self._enlist()
+        return False
+
+    def _enlist(self) -> None:
+        urgency = self.urgency()
+        if urgency is not None:
+            self._delivery.turns.enlist(self, urgency)
 
     def _transaction(self, message: Message) -> Transaction:
         return Transaction(
@@ -419,3 +489,7 @@ class Route:
         self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MAX_S)
         self._until = self._delivery.loop.time() + self._backoff_s
         self._delivery.loop.call_later(self._backoff_s, self._delivery.pump)
+
+
+def _class_of(due: tuple[Connection, Message]) -> int:
+    return due[1].message_class

@@ -28,7 +28,6 @@ from deliverability.smtp.opening import ClientConfig
 from engine.errors import LocalProtocolError, Phase, TransportError
 
 _WRITE_BUFFER_OCTETS_MAX = 256 * 1024
-_CONTENTS_A_TURN = 4  # then the loop turns: each content may cost its owner a signature of 0.7 ms
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +101,11 @@ class ConnectionOwner(Protocol):
     def next_transaction(self, connection: Connection) -> Transaction | None:
         """Give the next transaction; None: nothing now, and `kick` will tell when there is."""
 
-    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort:
-        """Give the content, which is written at once: begin mark and last check belong here."""
+    def content(self, connection: Connection, transaction: Transaction) -> Content | Abort | None:
+        """Give the content, which is written at once: begin mark and last check belong here.
+
+        None: later; `kick` asks again.
+        """
 
     def ended(self, connection: Connection, transaction: Transaction, ending: Ending) -> None:
         """Hear the one ending of a transaction that `next_transaction` gave."""
@@ -132,7 +134,6 @@ class Connection(asyncio.Protocol):
         "_timeouts",
         "_timer",
         "_transport",
-        "_turning",
         "_unsent",
         "_upgrade",
     )
@@ -161,7 +162,6 @@ class Connection(asyncio.Protocol):
         self._closed: Closed | None = None
         self._busy = False
         self._paused = False
-        self._turning = False
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
@@ -192,8 +192,9 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------ for the owner
 
     def kick(self) -> None:
-        """Ask the owner for transactions, if there is room for any. Cheap, and harmless at any time."""
-        if not self._busy and self._session.ready:
+        """Ask the owner for content or transactions, if there is room for any. Cheap, harmless at any time."""
+        session = self._session
+        if not self._busy and (session.ready or session.content_due is not None):
             self._pump()
 
     def quit(self) -> None:
@@ -300,15 +301,13 @@ class Connection(asyncio.Protocol):
 
     def _fill(self) -> None:
         session, owner = self._session, self._owner
-        contents = 0
         while True:
             transaction = session.content_due
             if transaction is not None:
-                if contents == _CONTENTS_A_TURN:
-                    self._turn()
+                content = owner.content(self, transaction)
+                if content is None:
                     return
-                contents += 1
-                self._give_content(transaction)
+                self._give_content(transaction, content)
             elif self._paused or not session.ready:
                 if session.exhausted and not session.closed:
                     self._events += session.quit()
@@ -321,18 +320,7 @@ class Connection(asyncio.Protocol):
             if self._events:
                 self._tell()
 
-    def _turn(self) -> None:
-        """Let others of the loop have their turn before the next content."""
-        if not self._turning:
-            self._turning = True
-            self._loop.call_soon(self._turned)
-
-    def _turned(self) -> None:
-        self._turning = False
-        self._pump()
-
-    def _give_content(self, transaction: Transaction) -> None:
-        content = self._owner.content(self, transaction)
+    def _give_content(self, transaction: Transaction, content: Content | Abort) -> None:
         session = self._session
         if session.content_due is not transaction:
             return  # the owner closed the connection meanwhile

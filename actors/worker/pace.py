@@ -1,0 +1,52 @@
+"""How much a tick decides, and how long the loop belongs to sockets and signatures between two ticks. Pure.
+
+A tick is one batch with one sync: the larger, the cheaper an input, and the longer everybody else waits. So its size
+follows from how long it may take, at the cost that an input had lately; and while messages wait to be composed, the
+loop is theirs for a while after each tick.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Pace",)
+
+BUSY_S = 0.006
+"""How long a tick may take while mail is under way in the same loop."""
+ALONE_S = 0.025
+"""How long it may take when nothing else is to be done: intake alone, which must be answered within 50 ms."""
+PAUSE_SHORT_S = 0.004
+"""After a tick messages are composed for at least so long (or as long as it took), if there are any."""
+PAUSE_LONG_S = 0.012
+"""And for so long at most, if nobody urgent waits for the next tick."""
+INPUTS_MIN = 16
+FIRST_COST_S = 100e-6
+FOLLOWS = 0.2  # of the newest tick in what an input is taken to cost
+
+
+class Pace:
+    """The pace of one worker. Times in s on a monotonic clock.
+
+    Args:
+        inputs_max: no tick decides more.
+    """
+
+    def __init__(self, inputs_max: int) -> None:
+        self._inputs_max = inputs_max
+        self._cost_s = FIRST_COST_S
+        self._took_s = 0.0
+
+    def bound(self, *, busy: bool) -> int:
+        """Tell how many inputs the next tick may decide, and how many messages it may hand over."""
+        target = BUSY_S if busy else ALONE_S
+        return min(max(int(target / self._cost_s), INPUTS_MIN), self._inputs_max)
+
+    def ticked(self, decided: int, took_s: float) -> None:
+        """Hear what a tick decided (hand-overs included) and how long it took."""
+        self._took_s = took_s
+        if decided:
+            self._cost_s += FOLLOWS * (took_s / decided - self._cost_s)
+
+    def pause_over(self, passed_s: float, *, urgent: bool) -> bool:
+        """Tell whether the loop has been left to others long enough since the last tick."""
+        if urgent:
+            return passed_s >= min(self._took_s, PAUSE_SHORT_S)
+        return passed_s >= min(max(2 * self._took_s, PAUSE_SHORT_S), PAUSE_LONG_S)
