@@ -444,9 +444,9 @@ class Route:
         target = self.target
         try:
             if target.way is not None:
-                await target.way.connect(self, trial)
+                connection = await target.way.connect(self, trial)
             else:
-                await connect(
+                connection = await connect(
                     self,
                     target.endpoint,
                     target.config,
@@ -464,6 +464,8 @@ class Route:
                 self._fail("connection", 0, "", error.reason, error.phase)
         else:
             self.opening -= 1
+            if not connection.session.closed:
+                self.connections.setdefault(connection, 0)  # open, though it isn't ready yet
 
     def _never_served(self, closed: Closed) -> None:
         """The server would not have us at all: fewer connections for a while, or nobody there."""
