@@ -24,8 +24,7 @@ __all__ = (
     "lane_of",
 )
 
-from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heapreplace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -34,6 +33,7 @@ from engine import quarantine
 from engine.entities import EntityCache, Entry, Machines
 from engine.errors import RefusedError
 from engine.keyspace import EntityKey, Keyspace
+from engine.lanes import Lanes, lane_of
 from engine.machine import CatalogView, Context, Credit, Release
 from engine.partition import (
     Arrival,
@@ -62,6 +62,7 @@ class HostSettings(msgspec.Struct, frozen=True):
     grants_max: int = 1000  # hand-overs in one tick
     cache_entities: int = 20_000
     partition: PartitionSettings = PartitionSettings()
+    weights: Mapping[str, int] = {}  # shares of tenants in what is handed over; 1 for one not named
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -129,14 +130,8 @@ class FeedEntry(msgspec.Struct, frozen=True, array_like=True):
     body: msgspec.Raw
 
 
-_Turn = tuple[
-    int, bytes, bool
-]  # an arrival by its number, its row among seen ids, whether it was seen
-
-
-def lane_of(queue: bytes) -> bytes:
-    """Give the lane of a ready queue: what credits are granted for."""
-    return queue.partition(b"\0")[0]
+_Turn = tuple[int, bytes, bool]
+"""An arrival by its number, its row among seen ids, whether it was seen."""
 
 
 class Host:
@@ -161,6 +156,7 @@ class Host:
         self._context = Context(catalog)
         self._cache = EntityCache(self.settings.cache_entities)
         self.partitions: dict[int, Partition] = {}
+        self._lanes = Lanes(self._head, self._bound, self.settings.weights)
         self._feed = store.stand(FEED)
         for number in numbers:
             self._open(number)
@@ -178,6 +174,7 @@ class Host:
             self._cache,
             self.settings.partition,
             epoch,
+            self._lanes.stands,
         )
 
     def _claim(self) -> None:
@@ -198,6 +195,7 @@ class Host:
         self._cache.clear()
         # the epoch stays mine: a former owner must not write under the epoch of the next
         self._feed = Stand(self._feed.epoch, self.store.stand(FEED).seq)
+        self._lanes.clear()
         for partition in self.partitions.values():
             partition.load()
 
@@ -368,55 +366,40 @@ class Host:
         return found[len(missing) :]
 
     def _grant(self, now: int, offers: Sequence[CreditOffer]) -> list[CreditOffer]:
-        """Give credits to the oldest ready entities of their lanes; give back what nobody could use."""
+        """Give credits to the ready entities of their lanes, fair between tenants; give back what nobody could use."""
         left = []
         room = self.settings.grants_max
-        waiting = self._heads() if offers else {}
         for offer in offers:
-            heads = waiting.get(offer.lane)
-            used = self._grant_lane(now, offer, heads, min(offer.number, room)) if heads else 0
+            used = self._grant_lane(now, offer, min(offer.number, room))
             room -= used
             if used < offer.number:
                 left.append(CreditOffer(offer.lane, offer.number - used, offer.credit))
         return left
 
-    def _heads(self) -> dict[bytes, list[tuple[int, int, bytes]]]:
-        """List the heads as `_waiting` does, but exactly: who is the oldest may not depend on what was loaded."""
-        for partition in self.partitions.values():
-            for window in partition.ready.values():
-                window.head(self.store)
-        return self._waiting()
-
-    def _waiting(self) -> dict[bytes, list[tuple[int, int, bytes]]]:
-        """List the heads of all ready queues by lane: (lowest order, partition, queue)."""
-        lanes: dict[bytes, list[tuple[int, int, bytes]]] = {}
-        for partition in self.partitions.values():
-            for queue, window in partition.ready.items():
-                first = window.first()
-                if first is not None:
-                    lanes.setdefault(lane_of(queue), []).append((first, partition.number, queue))
-        return lanes
-
-    def _grant_lane(
-        self, now: int, offer: CreditOffer, heads: list[tuple[int, int, bytes]], number: int
-    ) -> int:
-        heapify(heads)
+    def _grant_lane(self, now: int, offer: CreditOffer, number: int) -> int:
         used = 0
         tries = number + UNUSED_GRANTS_MAX
-        while heads and used < number and tries > 0:
+        self._lanes.deal(offer.lane, now)
+        while used < number and tries > 0:
+            place = self._lanes.next(offer.lane)
+            if place is None:
+                break
             tries -= 1
-            _, at, queue = heads[0]
-            partition = self.partitions[at]
+            partition = self.partitions[place[0]]
             partition.advance(now, self._context)
-            result = partition.grant(queue, offer.credit, self._context)
-            if result == "used":
-                used += 1
-            first = None if result == "empty" else partition.ready[queue].head(self.store)
-            if first is None:
-                heappop(heads)
-            else:
-                heapreplace(heads, (first, at, queue))
+            went = partition.grant(place[1], offer.credit, self._context) == "used"
+            used += went
+            self._lanes.granted(*place, used=went)
         return used
+
+    def _head(self, number: int, queue: bytes) -> int | None:
+        """Tell the order of a ready queue's head, exactly: who is the oldest may not depend on what was loaded."""
+        window = self.partitions[number].ready.get(queue)
+        return None if window is None else window.head(self.store)
+
+    def _bound(self, number: int, queue: bytes) -> int | None:
+        window = self.partitions[number].ready.get(queue)
+        return None if window is None else window.first()
 
     def _drop(self, now: int) -> None:
         room = DROP_PER_TICK
@@ -490,8 +473,7 @@ class Host:
 
     def ready_lanes(self) -> dict[bytes, int]:
         """Give the lanes in which entities are ready, with the lowest order that may stand there."""
-        # a queue whose name begins with NUL has no lane: what stands there is parked, and granted no credit
-        return {lane: min(heads)[0] for lane, heads in self._waiting().items() if lane}
+        return self._lanes.oldest()
 
     def entry(self, key: EntityKey) -> Entry:
         """Give an entity as of the last tick."""

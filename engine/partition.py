@@ -21,7 +21,7 @@ __all__ = (
     "Verdict",
 )
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -137,8 +137,10 @@ class Partition:
         cache: EntityCache,
         settings: PartitionSettings,
         epoch: int,
+        stands: Callable[[int, bytes, int], None] = lambda *_: None,
     ) -> None:
         self.number = number
+        self._stands = stands  # hears of each entity that comes to stand in a ready queue
         self.epoch = epoch
         self._prefix = partition_prefix(number)
         self._entity = self._prefix + ENTITY
@@ -164,6 +166,8 @@ class Partition:
         self.agenda = Window(self._prefix + AGENDA, self.meta.agenda_mark, empty=fresh)
         self._retired = Window(self._prefix + RETIRED, self.meta.retired_mark, empty=fresh)
         self.ready: dict[bytes, Window] = {queue: self._queue(queue) for queue in self._queues()}
+        for queue in self.ready:
+            self._stands(self.number, queue, 0)
         self._overlay.clear()
         self._turn_bucket()
         self._reset_tick()
@@ -475,6 +479,7 @@ class Partition:
             if window is None:
                 window = self.ready[queue] = self._queue(queue, empty=True)
             window.add(place.order, key)
+            self._stands(self.number, queue, place.order)
         elif type(place) is Retired:
             self._retired.add(place.until, key)
 
