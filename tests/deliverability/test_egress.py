@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -427,3 +428,35 @@ def test_an_outcome_is_known_even_when_the_ledger_fails() -> None:
         egress.conclude(message, AttemptOutcome(1, "delivered"))
     assert egress.outcomes() == [Concluded(message, AttemptOutcome(1, "delivered"))]
     assert egress.in_hand == 0
+
+
+# ---- who is next
+
+
+def _of(tenant: str, n: int, message_class: int) -> Message:
+    made = _message(n.to_bytes(16), message_class=message_class, not_after=10**6)
+    return msgspec.structs.replace(made, tenant=tenant)
+
+
+def test_tenants_share_a_route_by_weight_and_urgent_mail_goes_first() -> None:
+    """A tenant with a thousand messages in hand leaves another its share; a code overtakes both."""
+    egress = Egress(b"w0", 7, Marks(), EgressSettings(in_hand_max=10_000), weights={"gold": 2})
+    for n in range(1000):
+        egress.accept(1, _of("noisy", n, 2), 0)
+    for n in range(300):
+        egress.accept(1, _of("gold", 2000 + n, 2), 0)
+    egress.accept(1, _of("noisy", 5000, 1), 0)
+    assert egress.urgency(ROUTE) == 1
+    took = [egress.take(ROUTE, 0) for _ in range(301)]
+    assert took[0] is not None
+    assert took[0].message_class == 1
+    tenants = [one.tenant for one in took[1:] if one is not None]
+    assert abs(tenants.count("gold") - 200) <= 10
+
+
+def test_what_comes_back_is_counted() -> None:
+    egress, _ = _egress()
+    egress.accept(1, _of("t", 1, 2), 0)
+    egress.accept(1, _of("t", 2, 2), 0)
+    egress.expire(10**9)
+    assert (egress.handed_over, egress.unattempted) == (2, 2)

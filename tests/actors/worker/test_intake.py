@@ -1,0 +1,95 @@
+"""Intake: batches in turns, verdicts to whom they belong; pace: ticks as long as they may be."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.worker.intake import LOT, Intake
+from actors.worker.pace import ALONE_S, BUSY_S, INPUTS_MIN, PAUSE_LONG_S, Pace
+from engine.errors import StoreError
+from engine.keyspace import EntityKey
+from engine.partition import Arrival
+
+
+def batch(name: str, number: int) -> list[Arrival]:
+    return [
+        Arrival(EntityKey(b"0000c" + name.encode()), None, b"%s %d" % (name.encode(), n), 0)
+        for n in range(number)
+    ]
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    st.lists(st.integers(1, 50), min_size=1, max_size=5),
+)
+def test_each_batch_hears_its_own_verdicts_in_order(sizes: list[int], rooms: list[int]) -> None:
+    async def main() -> None:
+        intake = Intake()
+        answers = [intake.admit(batch(f"b{n}", size)) for n, size in enumerate(sizes)]
+        turn = 0
+        while intake.size:
+            given: list[Arrival] = []
+            intake.give(given, rooms[turn % len(rooms)])
+            assert 0 < len(given) <= rooms[turn % len(rooms)]
+            intake.decided([one.input_id.decode() for one in given])
+            turn += 1
+        for n, (answer, size) in enumerate(zip(answers, sizes, strict=True)):
+            assert answer.done()
+            assert answer.result() == [f"b{n} {i}" for i in range(size)]
+
+    asyncio.run(main())
+
+
+def test_one_event_doesnt_wait_for_a_large_batch() -> None:
+    async def main() -> None:
+        intake = Intake()
+        intake.admit(batch("bulk", 400))
+        assert not intake.urgent
+        intake.admit(batch("code", 1))
+        assert intake.urgent
+        given: list[Arrival] = []
+        intake.give(given, 2 * LOT)
+        assert given[LOT].input_id == b"code 0"
+        assert not intake.urgent
+
+    asyncio.run(main())
+
+
+def test_after_a_failed_commit_everybody_hears_of_it() -> None:
+    async def main() -> None:
+        intake = Intake()
+        answers = [intake.admit(batch("a", 3)), intake.admit(batch("b", 3))]
+        intake.give([], 4)
+        intake.fail(StoreError("no space"))
+        for answer in answers:
+            with pytest.raises(StoreError):
+                answer.result()
+        assert intake.size == 0
+
+    asyncio.run(main())
+
+
+def test_a_tick_is_as_large_as_it_may_be_long() -> None:
+    pace = Pace(2000)
+    for _ in range(50):
+        number = pace.bound(busy=True)
+        pace.ticked(number, number * 50e-6)
+    assert pace.bound(busy=True) == pytest.approx(BUSY_S / 50e-6, rel=0.05)
+    assert pace.bound(busy=False) == pytest.approx(ALONE_S / 50e-6, rel=0.05)
+    for _ in range(50):
+        pace.ticked(INPUTS_MIN, 1.0)
+    assert pace.bound(busy=True) == INPUTS_MIN
+
+
+def test_the_loop_is_left_to_others_for_longer_when_nobody_urgent_waits() -> None:
+    pace = Pace(2000)
+    pace.ticked(100, 0.003)
+    assert pace.pause_over(0.003, urgent=True)
+    assert not pace.pause_over(0.003, urgent=False)
+    assert pace.pause_over(0.006, urgent=False)
+    pace.ticked(100, 1.0)
+    assert pace.pause_over(PAUSE_LONG_S, urgent=False), "a slow tick doesn't stop the next for long"
