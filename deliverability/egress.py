@@ -26,18 +26,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from deliverability.lines import Lines
 from deliverability.message import SUPPRESSED, AttemptOutcome
-from deliverability.pacing.fairness import DeficitRoundRobin
 from engine.host import CreditOffer
 from engine.machine import Credit
 from engine.vocabulary import Message
 
 LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long
 SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
-BULK = 2  # the message class that gets no reserved share
-OTHERS_EVERY = (
-    10  # each so manieth message of a route is of its least urgent class: no flood stops the rest
-)
 
 
 class EgressSettings(msgspec.Struct, frozen=True):
@@ -109,25 +105,6 @@ def lane_name(message_class: int, route: str) -> bytes:
     return f"{message_class}{route}".encode()
 
 
-class _Line:
-    """What waits to be started on one route: by class, and within one fair between tenants."""
-
-    __slots__ = ("classes", "picks")
-
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        self.classes = tuple(DeficitRoundRobin[Hand](weights) for _ in range(BULK + 1))
-        self.picks = 0
-
-    def pop(self) -> Hand | None:
-        """Take the next: the most urgent class first, but every tenth time the least urgent."""
-        self.picks += 1
-        classes = reversed(self.classes) if self.picks % OTHERS_EVERY == 0 else self.classes
-        for waiting in classes:
-            if len(waiting):
-                return waiting.pop()
-        return None
-
-
 class _Lane:
     """Credits and pace of one (class, route)."""
 
@@ -181,8 +158,7 @@ class Egress:
         self._guard = guard
         self._queue_of = queue_of
         self._hands: dict[bytes, Hand] = {}
-        self._weights = {} if weights is None else weights
-        self._lines: dict[str, _Line] = {}  # by route
+        self._lines: Lines[Hand] = Lines({} if weights is None else weights)
         self._lanes: dict[bytes, _Lane] = {}
         self._concluded: dict[tuple[bytes, int], Concluded] = {}
         self._fresh: list[Concluded] = []
@@ -262,8 +238,8 @@ class Egress:
         self._hands[message_id] = hand
         if account is not None:
             account.in_hand += 1
-        line = self._line(self._queue_of(message.route))
-        line.classes[message.message_class].add(message.tenant, hand)
+        queue = self._queue_of(message.route)
+        self._lines.add(queue, message.message_class, message.tenant, hand)
 
     def cancel(self, message_id: bytes, attempt: int) -> None:
         """Take a request to cancel: granted when the begin mark isn't written, else the true outcome wins."""
@@ -285,8 +261,7 @@ class Egress:
         guard = self._guard
         if guard is not None and not guard.fresh():
             return None
-        line = self._line(route)
-        while (hand := line.pop()) is not None:
+        while (hand := self._lines.pop(route)) is not None:
             if self._hands.get(hand.message.message_id) is not hand or hand.state != "waiting":
                 continue
             if now > hand.message.not_after:
@@ -302,10 +277,7 @@ class Egress:
 
     def urgency(self, route: str) -> int | None:
         """Give the most urgent class that waits on a route; None: nothing does. One given back may still count."""
-        for number, waiting in enumerate(self._line(route).classes):
-            if len(waiting):
-                return number
-        return None
+        return self._lines.urgency(route)
 
     def begin(self, message: Message, now: int) -> bool:
         """Check a last time and write the begin mark. False: it must not be sent, and `conclude` follows."""
@@ -403,25 +375,20 @@ class Egress:
     def fail_route(self, route: str, outcome: AttemptOutcome) -> int:
         """End all that waits for a route with one outcome: nobody there can be reached."""
         failed = 0
-        for queue in self._line(route).classes:
-            for hand in list(queue):
-                if self._hands.get(hand.message.message_id) is hand and hand.state == "waiting":
-                    attempt = hand.message.attempt
-                    self._remove(hand)
-                    told = msgspec.structs.replace(outcome, attempt=attempt)
-                    self._keep(Concluded(hand.message, told))
-                    failed += 1
-            queue.clear()
+        for hand in self._lines.take_all(route):
+            if self._hands.get(hand.message.message_id) is hand and hand.state == "waiting":
+                attempt = hand.message.attempt
+                self._remove(hand)
+                told = msgspec.structs.replace(outcome, attempt=attempt)
+                self._keep(Concluded(hand.message, told))
+                failed += 1
         return failed
 
     # ---- questions
 
     def waiting(self) -> Iterator[tuple[str, int]]:
         """List routes with how many messages wait to be started."""
-        for route, line in self._lines.items():
-            number = sum(len(waiting) for waiting in line.classes)
-            if number:
-                yield route, number
+        return self._lines.waiting()
 
     @property
     def in_hand(self) -> int:
@@ -434,12 +401,6 @@ class Egress:
         return len(self._concluded)
 
     # ---- inside
-
-    def _line(self, route: str) -> _Line:
-        line = self._lines.get(route)
-        if line is None:
-            line = self._lines[route] = _Line(self._weights)
-        return line
 
     def _expire_credits(self, account: _Lane, now: int) -> None:
         while account.granted and account.granted[0][0] < now:

@@ -10,7 +10,7 @@ __all__ = ("Intake",)
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.partition import Arrival
 
@@ -23,7 +23,7 @@ class _Batch:
 
     __slots__ = ("answer", "arrivals", "at", "verdicts")
 
-    def __init__(self, arrivals: list[Arrival]) -> None:
+    def __init__(self, arrivals: Sequence[Arrival]) -> None:
         self.arrivals = arrivals
         self.at = 0  # the next one to be decided
         self.verdicts: list[str] = []
@@ -43,7 +43,7 @@ class Intake:
             deque()
         )  # whose inputs a tick was given, and how many
 
-    def admit(self, arrivals: list[Arrival]) -> asyncio.Future[list[str]]:
+    def admit(self, arrivals: Sequence[Arrival]) -> asyncio.Future[list[str]]:
         """Take a batch, which isn't empty. The answer is one verdict for each input, once all are durable."""
         batch = _Batch(arrivals)
         self._waiting.append(batch)

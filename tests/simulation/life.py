@@ -27,6 +27,7 @@ from tests.simulation.sink import Smtp
 if TYPE_CHECKING:
     from actors.worker.assembly import Assembly
     from tests.simulation.cluster import Cluster
+    from tests.simulation.world import World
 
 EGRESS_LOST_AFTER_MS = 10_000
 RETRY_MS = 500
@@ -75,6 +76,27 @@ class Directory:
         return None
 
 
+class View:
+    """Stands for the suppression list: it grows every second, is out of date for a while, and refuses a few."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def edition(self) -> int:
+        """Another one every 0.7 s."""
+        return self._world.now // 700
+
+    def fresh(self) -> bool:
+        """Not in one second of seven."""
+        return self._world.now // 1000 % 7 != 0
+
+    def refuses(self, message: Message) -> str:
+        """Refuse a few, from an edition on."""
+        few = message.message_id[-1] % 29 == 0 and self.edition % 2 == 0
+        return "complained" if few else ""
+
+
 class Life:
     """A process. Everything that happens to it comes through `do`."""
 
@@ -117,7 +139,9 @@ class Life:
             SETTINGS,
         )
         self.ledger = plan.ledger(cluster.ledger_path(index, self.incarnation))
-        self.egress = plan.egress(f"w{index}".encode(), self.incarnation, self.ledger, EGRESS)
+        view = View(self.world)
+        holder = f"w{index}".encode()
+        self.egress = plan.egress(holder, self.incarnation, self.ledger, EGRESS, view)
         self.smtp = Smtp(self, cluster.sink)
         self.adopted: list[Adopted] = []
         self.adopt_ledgers()
