@@ -36,6 +36,7 @@ __all__ = (
     "Suppression",
     "Tenant",
     "Timeouts",
+    "Webhook",
     "Workers",
     "parse",
 )
@@ -272,6 +273,22 @@ class DkimKey(_Section, frozen=True, kw_only=True):
     key_file: Annotated[_File, Meta(min_length=1, description="PEM, RSA or Ed25519")]
 
 
+class Webhook(_Section, frozen=True, kw_only=True):
+    """Where outcomes of a tenant's mail are posted, signed (Standard Webhooks). Without `url`: nowhere."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^https?://[^\s/@]+(/[^\s]*)?$(?!\n)",
+            description="https, or http on this machine",
+        ),
+    ] = ""
+    secret_file: Annotated[
+        _File, Meta(description="what `veredus webhook secret --out FILE` made")
+    ] = ""
+    timeout_s: Annotated[int, Meta(ge=1, le=60, description="for an answer")] = 15
+
+
 class Tenant(_Section, frozen=True, kw_only=True):
     """Who owns contacts, scenarios and mail. Without any `[[tenant]]` there is one, named `default`."""
 
@@ -315,6 +332,7 @@ class Tenant(_Section, frozen=True, kw_only=True):
         Literal["none", "clicks_and_opens"],
         Meta(description="whether links of marketing mail are rewritten and a pixel is added"),
     ] = "none"
+    webhook: Webhook = Webhook()
     contact_file: Annotated[
         _File,
         Meta(
@@ -653,6 +671,7 @@ def _check_tenants(config: Config, source: settings_text.Source) -> None:
                 )
             hashes[key] = f"tenant {tenant.name!r}"
         _check_from(tenant, path, source)
+        _check_webhook(tenant.webhook, path, source)
         if config.stream(tenant.stream) is None:
             known = [*config.streams, *DEFAULT_STREAMS]
             mend = settings_text.did_you_mean(tenant.stream, known) or "add [streams.<name>]"
@@ -675,6 +694,21 @@ def _check_from(tenant: Tenant, path: str, source: settings_text.Source) -> None
                 f"{key.domain!r} signs for none of from_domains",
                 "DKIM aligns with the From domain or a parent of it",
             )
+
+
+def _check_webhook(webhook: Webhook, path: str, source: settings_text.Source) -> None:
+    if not webhook.url:
+        return
+    if not webhook.secret_file:
+        raise source.error(
+            f"{path}.webhook.secret_file",
+            "a webhook needs a secret to sign with",
+            "`veredus webhook secret --out FILE` makes one",
+        )
+    host = webhook.url.partition("://")[2].partition("/")[0]
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if webhook.url.startswith("http://") and not settings_text.is_loopback(name):
+        raise source.error(f"{path}.webhook.url", "outside this machine it must be https")
 
 
 def _check_http(config: Config, source: settings_text.Source) -> None:

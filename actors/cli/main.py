@@ -44,6 +44,7 @@ COMMANDS = {
     "contacts": Command("actors.cli.contacts", "Import contacts, show or erase one."),
     "audit": Command("actors.cli.audit", "Show control log and conservation law; check both."),
     "queue": Command("actors.cli.queue", "Suspend, cancel, reroute what waits; messages in doubt."),
+    "webhook": Command("actors.cli.webhook", "Test the endpoint that is told outcomes."),
     "quarantine": Command("actors.cli.quarantine", "Inputs that couldn't be decided."),
     "store": Command("actors.cli.store", "Check, read, move the data of an instance that is down."),
     "backup": Command("actors.cli.backup", "Copy a deployment that is down, and verify the copy."),

@@ -32,6 +32,7 @@ from actors.gateway.keys import Principal, hash_key
 from actors.gateway.problems import Problem, problem
 from actors.planning.keeper import Keeper
 from actors.queues import Queues
+from actors.webhooks.desk import WebhookDesk
 from engine.config import Config
 from engine.ids import ID_BYTES
 
@@ -50,6 +51,7 @@ class Edge(msgspec.Struct, frozen=True):
     planning: Keeper | None = None
     queues: Queues | None = None
     feedback: FeedbackLoop | None = None
+    webhooks: WebhookDesk | None = None
 
 
 class ProblemError(Exception):

@@ -49,6 +49,7 @@ from actors.gateway.openapi import document
 from actors.gateway.planning import PLANNING_HANDLERS
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
 from actors.gateway.queue_routes import QUEUE_HANDLERS
+from actors.gateway.webhook_routes import WEBHOOK_HANDLERS
 
 _T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
@@ -310,6 +311,7 @@ _HANDLERS = (
     *QUEUE_HANDLERS,
     *suppressions.HANDLERS,
     *feedback.HANDLERS,
+    *WEBHOOK_HANDLERS,
 )
 
 

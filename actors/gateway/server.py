@@ -31,6 +31,7 @@ from actors.planning.keeper import Keeper
 from actors.queues import Queues
 from actors.submission.content import Injector
 from actors.tracking.answers import Tracking
+from actors.webhooks.desk import WebhookDesk
 from deliverability.tokens import KeyRing
 from engine.config import Config, Http
 from engine.errors import ConfigError, Place
@@ -76,6 +77,7 @@ class Gateway:
         planning: Keeper | None = None,
         queues: Queues | None = None,
         feedback: FeedbackLoop | None = None,
+        webhooks: WebhookDesk | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -83,7 +85,8 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        edge = Edge(config, backend, intake, registry, self._closing, planning, queues, feedback)
+        shared = (planning, queues, feedback, webhooks)
+        edge = Edge(config, backend, intake, registry, self._closing, *shared)
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)

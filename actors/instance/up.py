@@ -36,6 +36,7 @@ from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
 from actors.twin.signatures import keys_in
+from actors.webhooks.desk import WebhookDesk
 from actors.worker.assembly import secret_of
 from actors.worker.injected import Blobs
 from actors.worker.rendering import letterheads
@@ -101,10 +102,12 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             config.store.partitions,
             _wall_ms,
         )
+        webhooks = WebhookDesk(config, backend, registry, _wall_ms)
         queues = ClusterQueues(config, cluster, backend)
         feeds = [backend.feed_of(index) for index in range(config.workers.count)]
         async with feedback_loop(config, desk, backend, feeds, rings, _wall_ms) as feedback:
-            gateway = Gateway(config, backend, registry, rings, injector, keeper, queues, feedback)
+            shared = (injector, keeper, queues, feedback, webhooks)
+            gateway = Gateway(config, backend, registry, rings, *shared)
             submission = Submission(config, backend, injector, heads, registry, _wall_ms)
             ready = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
@@ -113,6 +116,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 publishing = tasks.create_task(_bring_catalogs(config, cluster))
                 planning = tasks.create_task(keeper.serve())
                 watching = tasks.create_task(feedback.watcher.run())
+                telling = tasks.create_task(webhooks.run())
                 await ready.wait()
                 host, port = gateway.address
                 say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
@@ -128,6 +132,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 publishing.cancel()
                 planning.cancel()
                 watching.cancel()
+                telling.cancel()
+                await webhooks.close()
         say("draining")
 
 
