@@ -109,18 +109,20 @@ class Book:
         self._keys: dict[str, None] = {}
 
     def ask(self, ask: Ask, now: int) -> Answer | None:
-        """Answer a question; None for one that is older than another of the same life, or while this book is new."""
+        """Answer a question; None for one that is older than another of the same life."""
         holder = self._holder(ask, now)
         if ask.number <= holder.number:
             return None
-        holder.number, holder.heard, holder.unheard = ask.number, now, False
+        holder.number, holder.heard = ask.number, now
+        # an older question may tell of fewer connections than its holder was given since, by my predecessor
+        holder.unheard = holder.unheard and ask.seen != self._epoch
         self._supersede(holder, ask)
         holder.needs = dict(ask.needs)
         if ask.leaving:
             del self._holders[ask.holder, ask.incarnation]
             return Answer(self._epoch, ask.number, ask.incarnation, {}, {})
         if now < self._quiet_until:
-            return None  # it goes by the lease that it has
+            return Answer(self._epoch, ask.number, ask.incarnation, {}, {}, waits=True)
         self._forget(now)
         keys = {**dict.fromkeys(ask.needs), **dict.fromkeys(holder.promises)}
         shares = {key: self._share(holder, key, now) for key in keys}

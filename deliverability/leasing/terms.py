@@ -83,7 +83,7 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
 class Ask(msgspec.Struct, frozen=True, array_like=True):
     """A holder's question. `using`: (epoch, number) of the answer that it goes by; `number` grows with each.
 
-    `leaving`: it uses nothing any more, and never will.
+    `seen`: the newest governor that it heard from; `leaving`: it uses nothing any more, and never will.
     """
 
     holder: str
@@ -91,13 +91,15 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     number: int
     using: tuple[int, int]
     needs: dict[str, Need]
+    seen: int = 0
     leaving: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The governor's answer to a question: all shares of this holder, until a term after it asked.
 
-    `safe`: what to fall back to when the term is over.
+    `safe`: what to fall back to when the term is over. `waits`: this governor is new, and knows too little to give
+    anything: what a former one gave holds to its end.
     """
 
     epoch: int
@@ -106,6 +108,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     shares: dict[str, Share]
     safe: dict[str, Share]
     term_ms: int = TERM_MS
+    waits: bool = False
 
 
 def with_drift(ms: int) -> int:

@@ -77,6 +77,7 @@ class Wallet:
         self._number = 0
         self._asked: dict[int, int] = {}  # number -> when it was asked
         self._using = (0, 0)
+        self._seen = 0
         self._shares: Mapping[str, Share] = {}
         self._safe: Mapping[str, Share] = {}
         self._ends = now
@@ -96,14 +97,16 @@ class Wallet:
             del self._asked[number]
         self._ask_at = now + ASK_EVERY_MS
         using, number = self._using, self._number
-        return Ask(self._holder, self._incarnation, number, using, dict(needs), leaving)
+        return Ask(self._holder, self._incarnation, number, using, dict(needs), self._seen, leaving)
 
     def hear(self, answer: Answer, now: int) -> bool:
         """Take an answer, unless a newer one was taken or its term is over. Returns whether it was taken."""
         asked = self._asked.get(answer.number)
-        newer = (answer.epoch, answer.number) > self._using and answer.epoch >= self._using[0]
-        mine = answer.incarnation == self._incarnation
-        if asked is None or not newer or not mine or asked + answer.term_ms <= now:
+        if answer.incarnation != self._incarnation or answer.epoch < self._seen:
+            return False
+        self._seen = answer.epoch
+        newer = (answer.epoch, answer.number) > self._using
+        if answer.waits or asked is None or not newer or asked + answer.term_ms <= now:
             return False
         self._settle(now)
         self._using = (answer.epoch, answer.number)
