@@ -43,7 +43,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from deliverability.returned import Returned
+from deliverability.returned import Reported
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, SendDirect
 from scenarios.runs import EnterJourney
 
@@ -352,12 +352,10 @@ class Backend(Protocol):
             StoreError: some may have been taken.
         """
 
-    async def returned(
-        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
-    ) -> ItemResult:
-        """Tell a message what came back about it; durable when it returns. Idempotent by input id.
+    async def returned(self, reports: Sequence[Reported]) -> list[ItemResult]:
+        """Tell messages what came back about them; durable when it returns, one result each. Idempotent by input id.
 
-        Raises: CapacityError; StoreError: it may have been taken.
+        Raises: CapacityError: none was taken. StoreError: some may have been taken.
         """
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:

@@ -36,7 +36,7 @@ import msgspec
 
 from deliverability.marks import DOUBT_QUEUE, MARKS, SECTION, Mark, Marks, looked, parked
 from deliverability.retry import next_attempt
-from deliverability.returned import Returned, about
+from deliverability.returned import OFTEN, Returned, about
 from engine.config import Delivery, RetryCurve
 from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
 from engine.machine import (
@@ -602,36 +602,32 @@ def _settled(state: MessageState, settle: Settle, context: Context) -> Transitio
 def _came_back(state: MessageState, returned: Returned, context: Context) -> Transition:
     """Take a report about the message: it is told to the contact and to the feed, and moves no counter of the law.
 
-    One of each kind: whoever has the reverse-path could send more. None about a message that never left.
+    A bounce or complaint once each: whoever has the reverse-path could send more. None about a message that never left.
     """
-    if returned.kind in state.came_back or not state.first_attempt:
-        refused = Record("report_refused", {"kind": returned.kind, "report": returned.report})
+    kind, send, message_id = returned.kind, state.send, name_of(context.key)
+    if kind in state.came_back or not state.first_attempt:
+        refused = Record("report_refused", {"kind": kind, "report": returned.report})
         return Transition(state, _place(state, context.key), (refused,))
-    words = " ".join(
-        filter(None, (returned.reply_code, returned.status, returned.cause, returned.proof))
-    )
-    state = msgspec.structs.replace(
-        state,
-        story=_told(state, context.now, returned.kind, f"{words} report {returned.report}"),
-        came_back=(*state.came_back, returned.kind),
-    )
-    contact, send = EntityKey(state.send.contact), state.send
-    effects: list[Effect] = [
-        Tell(contact, about(returned, name_of(context.key), send, context.now))
-    ]
-    if returned.kind == "unsubscribed":
+    contact = EntityKey(send.contact)
+    event = about(returned, message_id, send, context.now, state.date)
+    effects: list[Effect] = [Tell(contact, event)]
+    if kind in OFTEN:
+        return Transition(state, _place(state, context.key), effects)
+    if kind == "unsubscribed":
         topic = returned.topic or send.topic or send.stream
-        consent = ConsentGiven(topic, granted=False, at=context.now, source="unsubscribe by mail")
+        source = f"unsubscribe: {returned.proof}"
+        consent = ConsentGiven(topic, granted=False, at=context.now, source=source)
         effects.insert(0, Tell(contact, consent))
+    else:
+        state = msgspec.structs.replace(state, came_back=(*state.came_back, kind))
+    said = (returned.reply_code, returned.status, returned.cause, returned.proof)
+    words = " ".join(filter(None, (*said, returned.report and f"report {returned.report}")))
+    state = msgspec.structs.replace(state, story=_told(state, context.now, kind, words))
+    code = int(returned.reply_code) if returned.reply_code.isdigit() else 0
     told = AttemptOutcome(
-        state.attempt,
-        "bounced",
-        returned.cause,
-        int(returned.reply_code or 0) if returned.reply_code.isdigit() else 0,
-        returned.status,
-        host=returned.reporter,
+        state.attempt, "bounced", returned.cause, code, returned.status, host=returned.reporter
     )
-    record = _outcome_record(state, told, returned.kind, context, final=False)
+    record = _outcome_record(state, told, kind, context, final=False)
     effects.append(Emit("outcome", msgspec.structs.replace(record, returned=returned)))
     return Transition(state, _place(state, context.key), effects)
 

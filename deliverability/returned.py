@@ -6,9 +6,9 @@ message. The law of messages isn't moved by it: what was delivered stays deliver
 
 from __future__ import annotations
 
-__all__ = ("EVENTS", "Returned", "ReturnedKind", "about", "event_name")
+__all__ = ("EVENTS", "OFTEN", "Reported", "Returned", "ReturnedKind", "about", "event_name")
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ ReturnedKind = Literal[
     "complained",
     "unsubscribed",  # by a mail to the address of List-Unsubscribe, RFC 2369 §3.2
     "auto_replied",  # a machine answered, RFC 3834
+    "opened",
+    "clicked",
 ]
 
 EVENTS: dict[str, str] = {
@@ -28,6 +30,8 @@ EVENTS: dict[str, str] = {
     "complained": "mail.complained",
     "unsubscribed": "mail.unsubscribed",
     "auto_replied": "mail.auto_replied",
+    "opened": "mail.opened",
+    "clicked": "mail.clicked",
 }
 """What the contact hears, so that a journey can react."""
 
@@ -44,6 +48,7 @@ class Returned(msgspec.Struct, frozen=True, tag="returned", array_like=True):
     proof: str = ""  # reverse-path, dkim:DOMAIN, token
     report: str = ""  # digest of the mail in hexadecimal, by which it is found again
     topic: str = ""  # of an unsubscribe; "" is the message's own
+    data: dict[str, Any] = {}  # of an open or a click: which link, by whom
 
 
 def event_name(kind: ReturnedKind) -> str:
@@ -51,15 +56,32 @@ def event_name(kind: ReturnedKind) -> str:
     return EVENTS[kind]
 
 
-def about(returned: Returned, message_id: bytes, send: Send, now: int) -> Event:
-    """Make the event that the contact hears."""
-    told = {
+class Reported(msgspec.Struct, frozen=True, gc=False):
+    """A report on its way to its message. Idempotent by message and input id."""
+
+    tenant: str
+    message_id: bytes
+    returned: Returned
+    input_id: str
+
+
+OFTEN: frozenset[ReturnedKind] = frozenset(("opened", "clicked"))
+"""What happens many times to a message: it is told to the contact, and neither to the feed nor to the story."""
+
+
+def about(returned: Returned, message_id: bytes, send: Send, now: int, left: int) -> Event:
+    """Make the event that the contact hears. `left`: when the message was handed over, ms."""
+    told: dict[str, Any] = {
         "message_id": message_id.hex(),
         "scenario": send.scenario,
         "step": send.step,
         "stream": send.stream,
-        "topic": send.topic,
-        "cause": returned.cause,
-        "permanent": returned.permanent,
+        "topic": returned.topic or send.topic,
+        "after_s": max(now - left, 0) // 1000,
     }
+    told |= returned.data if returned.kind in OFTEN else _facts(returned)
     return Event(event_name(returned.kind), now, told)
+
+
+def _facts(returned: Returned) -> dict[str, Any]:
+    return {"cause": returned.cause, "permanent": returned.permanent, "proof": returned.proof}

@@ -7,9 +7,11 @@ hand; the contact answers `Permit` or `Refuse` in the same unit; what became of 
 from __future__ import annotations
 
 __all__ = (
+    "CONSENT_AGAIN",
     "TRANSACTIONAL",
     "Cancel",
     "Consent",
+    "ConsentAgain",
     "ConsentGiven",
     "ContactPut",
     "Erase",
@@ -93,6 +95,17 @@ class ConsentGiven(msgspec.Struct, frozen=True, tag="consent", array_like=True):
     granted: bool
     at: int
     source: str = ""
+
+
+CONSENT_AGAIN = "consent"
+"""The feed's channel of `ConsentAgain`."""
+
+
+class ConsentAgain(msgspec.Struct, frozen=True):
+    """On the feed: a contact granted a topic that it had withdrawn; what unsubscribing suppressed is lifted."""
+
+    contact: str
+    topic: str
 
 
 class Erase(msgspec.Struct, frozen=True, tag="erase", array_like=True):

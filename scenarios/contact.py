@@ -13,11 +13,13 @@ __all__ = ("ContactInput", "ContactMachine")
 
 from typing import Any, assert_never
 
-from engine.keyspace import CONTACT, message_key, tenant_of
+from engine.keyspace import CONTACT, message_key, name_of, tenant_of
 from engine.machine import Context, Record, Tell, Transition, Wake
 from engine.vocabulary import (
+    CONSENT_AGAIN,
     Cancel,
     Consent,
+    ConsentAgain,
     ConsentGiven,
     ContactPut,
     Erase,
@@ -205,6 +207,8 @@ def _consent(draft: Draft, body: ConsentGiven) -> None:
         return
     consent = Consent(body.granted, body.at, body.source)
     draft.consents = {**draft.consents, body.topic: consent}
+    if body.granted and before is not None and not before.granted:
+        draft.emit(CONSENT_AGAIN, ConsentAgain(name_of(draft.context.key).decode(), body.topic))
 
 
 def _suppress(draft: Draft, body: MarkSuppressed) -> None:

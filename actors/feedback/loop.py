@@ -7,7 +7,7 @@ __all__ = ("FeedbackLoop", "FeedbackView", "feedback_loop")
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,7 +53,9 @@ class FeedbackLoop:
         watcher: Watcher,
         reception: Reception,
         now: Callable[[], int],
+        addresses_of: Callable[[str, str], Awaitable[list[str]]],
     ) -> None:
+        self._addresses_of = addresses_of
         self.suppressions = suppressions
         self.watcher = watcher
         self.reception = reception
@@ -74,6 +76,21 @@ class FeedbackLoop:
             for one in self.watcher.rates.all(window, self._now())
             if tenant is None or one.lane.tenant == tenant
         ]
+
+    async def erasing(self, tenant: str, contact: str) -> list[str]:
+        """Give the addresses of a contact that is about to be erased, for `forget`."""
+        return await self._addresses_of(tenant, contact)
+
+    def forget(self, addresses: Sequence[str]) -> None:
+        """Keep of the addresses of an erased contact nothing but their hashes, where they are on the list."""
+        for address in addresses:
+            self.suppressions.forget(address)
+
+    def consented(self, tenant: str, addresses: Sequence[str], topics: Sequence[str]) -> None:
+        """Hear that a recipient asked for topics again: what unsubscribing put on the list is lifted."""
+        scopes = [f"{level}/{tenant}/{topic}" for topic in topics for level in ("topic", "stream")]
+        for address in addresses:
+            self.suppressions.consented(address, scopes)
 
     def view(self) -> FeedbackView:
         """Tell what came back."""
@@ -116,16 +133,26 @@ async def feedback_loop(
     control_log = data / "control.log"
     made = Suppressions(desk, control_log, now, lambda: secrets.token_hex(12), settings)
 
+    async def addresses_of(tenant: str, contact: str) -> list[str]:
+        view = await backend.contact(tenant, contact)
+        values = view.attributes.values() if view is not None else ()
+        return [value for value in values if isinstance(value, str) and "@" in value]
+
     async def address_of(tenant: str, contact: str, digest: bytes) -> str:
-        return (
-            await _address_of(backend, desk, tenant, contact, digest)
-            if settings.keep_addresses
-            else ""
-        )
+        if not settings.keep_addresses:
+            return ""
+        found = await addresses_of(tenant, contact)
+        return next((one for one in found if desk.hasher.of(one) == digest), "")
 
     own = tuple(str(getattr(source, "address", "")) for source in getattr(config, "source", ()))
     parts = WatcherParts(
-        desk, data / "feedback", now, policy_of(config.suppression), address_of, own
+        desk,
+        data / "feedback",
+        now,
+        policy_of(config.suppression),
+        address_of,
+        addresses_of,
+        own,
     )
     watcher = Watcher(feeds, parts)
     tenants = tenant_keys(config, rings)
@@ -141,7 +168,7 @@ async def feedback_loop(
             unsubscribe_addresses(config),
         )
     )
-    loop = FeedbackLoop(made, watcher, reception, now)
+    loop = FeedbackLoop(made, watcher, reception, now, addresses_of)
     if config.inbound.port:
         loop.listener = await listen(config, tenants, reception, now, loop.refused)
     try:
@@ -149,14 +176,3 @@ async def feedback_loop(
     finally:
         if loop.listener is not None:
             await loop.listener.close()
-
-
-async def _address_of(
-    backend: Backend, desk: Desk, tenant: str, contact: str, digest: bytes
-) -> str:
-    """Find the address that a hash stands for among a contact's attributes."""
-    view = await backend.contact(tenant, contact)
-    for value in (view.attributes if view is not None else {}).values():
-        if isinstance(value, str) and "@" in value and desk.hasher.of(value) == digest:
-            return value
-    return ""

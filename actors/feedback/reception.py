@@ -40,7 +40,7 @@ from deliverability.feedback.mime import header_block
 from deliverability.feedback.reader import read
 from deliverability.feedback.reading import Reading
 from deliverability.feedback.reports import ReportBook
-from deliverability.returned import Returned
+from deliverability.returned import Reported, Returned
 from deliverability.suppression.entry import scope_of
 from deliverability.tokens import KeyRing, tenant_tag
 from engine.config import Config
@@ -56,11 +56,9 @@ Way = Literal["smtp", "http", "import"]
 
 
 class Told(Protocol):
-    """Gives a report to the partition of its message; durable when it returns."""
+    """Gives reports to the partitions of their messages; durable when it returns (`Backend.returned`)."""
 
-    def __call__(
-        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
-    ) -> Awaitable[ItemResult]:
+    def __call__(self, reports: Sequence[Reported]) -> Awaitable[list[ItemResult]]:
         """Idempotent by input id. Raises: CapacityError, StoreError: it may be told again."""
 
 
@@ -152,8 +150,8 @@ class Reception:
         if proof is None:
             self._suppress(found, returned, digest)
             return Receipt(kind, "suppressed", "", found.tenant, "", *said)
-        input_id = f"report\x1f{digest}"
-        result = await self._parts.told(proof.tenant, proof.message_id, returned, input_id)
+        report = Reported(proof.tenant, proof.message_id, returned, f"report\x1f{digest}")
+        (result,) = await self._parts.told([report])
         message = proof.message_id.hex()
         if result.status == "refused":
             return Receipt(kind, "refused", result.reason, proof.tenant, message, *said)

@@ -22,18 +22,20 @@ from deliverability.feedback.providers import provider_of
 from deliverability.feedback.rates import Lane, Rates
 from deliverability.feedback.reports import ReportBook
 from deliverability.message import OutcomeRecord
-from deliverability.suppression.machine import Suppress
+from deliverability.suppression.machine import Lift, Suppress
 from deliverability.suppression.policy import Repeats, SuppressionPolicy, said_of
 from engine.config import Suppression
 from engine.errors import StoreError, VeredusError
 from engine.host import FeedEntry
 from engine.store.catalog_files import write_durably
+from engine.vocabulary import CONSENT_AGAIN, ConsentAgain
 
 log = structlog.get_logger()
 
 PAGE = 2000
 POLL_S = 0.1
 KEEP_S = 10.0
+_AGAIN = msgspec.msgpack.Decoder(ConsentAgain)
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
 
 Feed = Callable[[int, int, int], Awaitable[Sequence[FeedEntry]]]
@@ -57,6 +59,7 @@ class WatcherParts(msgspec.Struct, frozen=True):
     now: Callable[[], int]
     policy: SuppressionPolicy
     address_of: Callable[[str, str, bytes], Awaitable[str]]
+    addresses_of: Callable[[str, str], Awaitable[list[str]]]  # of a contact
     own_sources: tuple[str, ...] = ()
 
 
@@ -138,8 +141,24 @@ class Watcher:
             for (tenant, reason, _), verdict in zip(requests, verdicts, strict=True):
                 if verdict == "accepted":
                     self._count(f"{tenant} said {reason}")
+        for entry in entries:
+            if entry.channel == CONSENT_AGAIN:
+                await self._lift(entry.tenant, _AGAIN.decode(entry.body), entry)
         for tenant, record in records:
             self._note(tenant, record)
+
+    async def _lift(self, tenant: str, again: ConsentAgain, entry: FeedEntry) -> None:
+        """A contact asks for a topic again: what unsubscribing from it put on the list goes, and nothing else."""
+        desk = self._parts.desk
+        requests = []
+        for address in await self._parts.addresses_of(tenant, again.contact):
+            digest = desk.hasher.of(address)
+            for level in ("topic", "stream"):
+                scope = f"{level}/{tenant}/{again.topic}"
+                name = f"again {scope} {entry.position} {entry.n}"
+                requests.append(Request(digest, Lift(scope, ("unsubscribe",)), name.encode()))
+        if requests:
+            desk.change(self._parts.now(), requests)
 
     def _note(self, tenant: str, record: OutcomeRecord) -> None:
         lane = Lane(tenant, record.stream, record.source, provider_of(record.domain))

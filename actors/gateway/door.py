@@ -141,8 +141,7 @@ class Door:
         held = _Held(self._in_flight)
         try:
             body = await self._read(headers, receive, held)
-            agent = headers.get(b"user-agent", b"").decode("latin-1")[:500]
-            told = await self._tracking.answer(scope["method"], scope["path"], body, agent)
+            told = await self._tracking.answer(scope["method"], scope["path"], body, headers)
             await answer.whole(told.status, list(told.headers), told.body)
         finally:
             self._in_flight.leave(held.size)

@@ -90,7 +90,13 @@ async def post_consent(request: _Request, contact: FromPath[str]) -> Results:
 async def delete_contact(request: _Request, contact: FromPath[str]) -> Results:
     """Erase a contact: personal fields go at once, all mail is cancelled, a tombstone remains."""
     name = _decoded(request, contact)
-    return await _edge(request).intake.erase(_tenant(request), name, *await _body(request))
+    edge, tenant = _edge(request), _tenant(request)
+    loop = edge.feedback
+    known = await loop.erasing(tenant, name) if loop is not None else []
+    results = await edge.intake.erase(tenant, name, *await _body(request))
+    if loop is not None:
+        loop.forget(known)
+    return results
 
 
 @post("/v1/messages", status_code=202, opt={"body": MessageIn, "many": True})

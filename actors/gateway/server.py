@@ -90,7 +90,8 @@ class Gateway:
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http
         in_flight = InFlight(limits, metrics)
-        tracking = Tracking(rings, backend, _clock_ms) if rings else None
+        consented = feedback.consented if feedback is not None else None
+        tracking = Tracking(rings, backend, _clock_ms, consented) if rings else None
         self.network = Door(app, intake, keys, limits, in_flight, metrics, "network", tracking)
         self.local = Door(app, intake, keys, limits, in_flight, metrics, "socket")
         self.address = ("", 0)  # host and port, once ready

@@ -54,7 +54,7 @@ from actors.worker.wire import (
 )
 from deliverability.injected import is_reference
 from deliverability.message import OutcomeRecord
-from deliverability.returned import Returned
+from deliverability.returned import Reported
 from engine.config import Config
 from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
@@ -160,13 +160,22 @@ class ClusterBackend:
                 return name
         return ""
 
-    async def returned(
-        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
-    ) -> ItemResult:
-        """Tell a message what came back about it."""
-        key = message_key(tenant, message_id)
-        item = WireArrival(key, returned, input_id.encode())
-        return _RESULTS[(await self._admit(self._index(key), [item])).verdicts[0]]
+    async def returned(self, reports: Sequence[Reported]) -> list[ItemResult]:
+        """Tell messages what came back about them; one result each, in order."""
+        by_worker: dict[int, list[int]] = {}
+        items = []
+        for n, one in enumerate(reports):
+            key = message_key(one.tenant, one.message_id)
+            by_worker.setdefault(self._index(key), []).append(n)
+            items.append(WireArrival(key, one.returned, one.input_id.encode()))
+        answers = await asyncio.gather(
+            *(self._admit(index, [items[n] for n in which]) for index, which in by_worker.items())
+        )
+        results: list[ItemResult] = [ItemResult("refused")] * len(reports)
+        for which, answer in zip(by_worker.values(), answers, strict=True):
+            for n, verdict in zip(which, answer.verdicts, strict=True):
+                results[n] = _RESULTS[verdict]
+        return results
 
     def feed_of(self, index: int) -> Callable[[int, int, int], Awaitable[list[FeedEntry]]]:
         """Give what reads the feed of a worker, behind a place in it."""

@@ -34,7 +34,15 @@ from engine.machine import (
     Tell,
     Wake,
 )
-from engine.vocabulary import ConsentGiven, ContactPut, Event, MarkSuppressed, Message, Send
+from engine.vocabulary import (
+    CONSENT_AGAIN,
+    ConsentGiven,
+    ContactPut,
+    Event,
+    MarkSuppressed,
+    Message,
+    Send,
+)
 from scenarios.behaviour.acting import Actor, Doing
 from scenarios.program import Listening, Waiting
 from scenarios.state import Contact
@@ -337,7 +345,7 @@ class Life:
                 self._recorded(effect.fact, effect.detail)
             elif isinstance(effect, Tell):
                 self._units.append((True, name_of(effect.to), effect.body))
-            elif isinstance(effect, Emit):
+            elif isinstance(effect, Emit) and effect.channel != CONSENT_AGAIN:
                 channel = effect.channel.removeprefix("notify.")
                 if self.story is not None:
                     self._tell("the scenario notifies", channel)

@@ -174,6 +174,8 @@ class Suppressions:
             digest = self._desk.digest(address)
         except InputError:
             return
+        if not self._desk.entries(digest):
+            return
         self._desk.change(
             self._now(), [Request(digest, Forget(), f"forget:{self._make_id()}".encode())]
         )

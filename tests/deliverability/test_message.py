@@ -362,9 +362,7 @@ def test_a_queue_is_named_by_class_route_and_tenant() -> None:
     assert queue_name(_send(), "t") == b"2default/example.org\0t"
 
 
-@pytest.mark.parametrize(
-    "kind", ["returned", "complained", "unsubscribed", "auto_replied", "delayed"]
-)
+@pytest.mark.parametrize("kind", ["returned", "complained", "auto_replied", "delayed"])
 def test_what_comes_back_is_told_once_and_moves_nothing(kind: ReturnedKind) -> None:
     """The contact hears the event, the feed the report; the status stays, and a second one of the kind is refused."""
     state = msgspec.structs.replace(_state("delivered"), first_attempt=NOW - 1, recipient=b"r" * 16)
@@ -374,12 +372,39 @@ def test_what_comes_back_is_told_once_and_moves_nothing(kind: ReturnedKind) -> N
     assert first.place == _decide(state, Wake()).place
     told = [e.body for e in first.effects if isinstance(e, Tell)]
     assert EVENTS[kind] in [one.name for one in told if isinstance(one, Event)]
-    assert (kind == "unsubscribed") == any(isinstance(one, ConsentGiven) for one in told)
     fed = [e.body for e in first.effects if isinstance(e, Emit)]
     assert [(kind, (b"r" * 16).hex(), returned)] == [(o.kind, o.recipient, o.returned) for o in fed]
     again = _decide(first.state, msgspec.structs.replace(returned, report="e" * 32))
     assert again.state == first.state
     assert not [e for e in again.effects if isinstance(e, Tell | Emit)]
+
+
+def test_unsubscribing_withdraws_the_consent_of_its_topic() -> None:
+    """Each time: a recipient may leave one topic after the other."""
+    state = msgspec.structs.replace(_state("delivered"), first_attempt=NOW - 1)
+    for topic, wanted in (("news", "news"), ("", "marketing")):
+        transition = _decide(state, Returned("unsubscribed", topic=topic, proof="one-click"))
+        state = transition.state
+        consent, event = (e.body for e in transition.effects if isinstance(e, Tell))
+        assert isinstance(consent, ConsentGiven)
+        assert (consent.topic, consent.granted) == (wanted, False)
+        assert isinstance(event, Event)
+        assert event.name == "mail.unsubscribed"
+
+
+@pytest.mark.parametrize("kind", ["opened", "clicked"])
+def test_opens_and_clicks_are_told_to_the_contact_alone(kind: ReturnedKind) -> None:
+    """They change neither state nor feed; how long after the hand-over it was, the event says."""
+    state = msgspec.structs.replace(_state("delivered"), first_attempt=NOW - 1, date=NOW - 7000)
+    transition = _decide(state, Returned(kind, data={"by": "person"}))
+    (told,) = transition.effects
+    assert isinstance(told, Tell)
+    assert (told.body.name, told.body.data["by"], told.body.data["after_s"]) == (
+        f"mail.{kind}",
+        "person",
+        7,
+    )
+    assert transition.state == state
 
 
 def test_nothing_comes_back_of_what_never_left() -> None:

@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+from actors.worker.assembly import secret_of
+from deliverability import tokens
+from engine.config import Tenant
 from tests.integration.instance import Running, prepare, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 PATIENCE_S = 30.0
+REFUSED = ("suppressed", "skipped")
 BOUND_S = 2.0  # stated: docs/suppression.md
 
 DSN = """\
@@ -285,3 +289,28 @@ def test_the_list_by_command(instance: Instance) -> None:
     taken = run(folder, "suppression", "import", str(ways), "--json", "--data", "data")
     assert (taken.returncode, json.loads(taken.stdout)["taken"]) == (1, 1)
     assert instance.suppressed("gil@inbox.example") == ["complaint"]
+
+
+def test_unsubscribing_holds_for_mail_that_is_queued(instance: Instance) -> None:
+    """By mail to the List-Unsubscribe address: consent and list at once; asking for it again lifts it."""
+    instance.subscribe("hal")
+    instance.signup("hal", 1)
+    sent = instance.await_outcome("hal", "delivered")
+    ring = tokens.KeyRing(0, {0: secret_of(Tenant())})
+    last = tokens.last_day(time.time_ns() // 1_000_000, 30)
+    named = (tokens.tenant_tag("default"), bytes.fromhex(sent["message_id"]), last)
+    subject = tokens.make(tokens.Token(tokens.UNSUBSCRIBE, *named), ring)
+    to = "unsubscribe@shop.example"
+    instance.come_back(to, f"From: hal@inbox.example\nTo: {to}\nSubject: {subject}\n\n\n")
+    instance.await_outcome("hal", "unsubscribed")
+    assert instance.up.get("/v1/contacts/hal")["consents"]["marketing"]["granted"] is False
+    until(
+        lambda: instance.suppressed("hal@inbox.example") == ["unsubscribe"], lambda: "suppression"
+    )
+    instance.signup("hal", 2)
+    until(
+        lambda: [o for o in instance.outcomes() if o["contact"] == "hal" and o["kind"] in REFUSED],
+        lambda: "refusal",
+    )
+    instance.subscribe("hal")
+    until(lambda: not instance.suppressed("hal@inbox.example"), lambda: "lifted")

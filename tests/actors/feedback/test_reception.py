@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey, dns_record, generate_pem, load_key
 from deliverability.feedback.attribution import TenantKeys
 from deliverability.feedback.reports import ReportBook
-from deliverability.returned import Returned
+from deliverability.returned import Reported, Returned
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -67,13 +68,14 @@ class Desk:
         self.told: list[tuple[str, bytes, Returned]] = []
         self.seen: set[str] = set()
 
-    async def __call__(
-        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
-    ) -> ItemResult:
-        if input_id in self.seen:
+    async def __call__(self, reports: Sequence[Reported]) -> list[ItemResult]:
+        return [self._take(one) for one in reports]
+
+    def _take(self, one: Reported) -> ItemResult:
+        if one.input_id in self.seen:
             return ItemResult("duplicate")
-        self.seen.add(input_id)
-        self.told.append((tenant, message_id, returned))
+        self.seen.add(one.input_id)
+        self.told.append((one.tenant, one.message_id, one.returned))
         return ItemResult("accepted")
 
 

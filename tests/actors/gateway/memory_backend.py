@@ -32,7 +32,7 @@ from actors.backend import (
     StoryLine,
     WorkerView,
 )
-from deliverability.returned import Returned
+from deliverability.returned import Reported
 from engine import control_log
 from engine.errors import CapacityError, InputError
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
@@ -44,7 +44,7 @@ class MemoryBackend:
 
     def __init__(self, horizon_ms: int = 0) -> None:
         self.arrivals: list[Arrival] = []
-        self.came_back: list[tuple[str, bytes, Returned]] = []
+        self.came_back: list[Reported] = []
         self.calls = 0
         self.overloaded = False
         self.not_ready = ""
@@ -99,16 +99,17 @@ class MemoryBackend:
     def sends(self) -> list[SendRequest]:
         return list(self._sends.values())
 
-    async def returned(
-        self, tenant: str, message_id: bytes, returned: Returned, input_id: str
-    ) -> ItemResult:
+    async def returned(self, reports: Sequence[Reported]) -> list[ItemResult]:
         if self.overloaded:
             raise CapacityError("inputs waiting", retry_after_s=3)
-        seen = (tenant, message_id.hex(), input_id)
+        return [self._returned_one(one) for one in reports]
+
+    def _returned_one(self, one: Reported) -> ItemResult:
+        seen = (one.tenant, one.message_id.hex(), one.input_id)
         if seen in self._seen:
             return ItemResult("duplicate")
         self._seen.add(seen)
-        self.came_back.append((tenant, message_id, returned))
+        self.came_back.append(one)
         return ItemResult("accepted")
 
     async def contact(self, tenant: str, contact: str) -> ContactView | None:

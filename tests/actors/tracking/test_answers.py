@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.backend import Arrival, ItemResult, MessageView
-from actors.tracking.answers import Answer, Tracking, user_agent_kind
+from actors.backend import ConsentView, ContactView, ItemResult, MessageView
+from actors.tracking.agents import agent_kind, user_agent_kind
+from actors.tracking.answers import Tracking
+from actors.tracking.pages import Answer
 from deliverability import tokens
-from engine.errors import CapacityError
-from engine.vocabulary import ConsentGiven, Event
+from deliverability.returned import Reported, Returned
+from engine.vocabulary import ConsentGiven
+from tests.actors.gateway.memory_backend import MemoryBackend
 
 NOW = 1_800_000_000_000
 RING = tokens.KeyRing(0, {0: b"k" * 32})
@@ -21,12 +24,12 @@ MESSAGE = bytes(range(16))
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
-class Asked:
-    """Stands for the engine: knows one message, remembers inputs by id."""
+class Asked(MemoryBackend):
+    """Stands for the engine: knows one message of one contact, remembers what is told by id."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Arrival] = {}
-        self.full = False
+        super().__init__()
+        self.calls_returned = 0
 
     async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
         """Know one message."""
@@ -34,13 +37,22 @@ class Asked:
             return None
         return MessageView(MESSAGE.hex(), "c1", "delivered", "marketing", "welcome", topic="news")
 
-    async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
-        """Take inputs, once by id."""
-        if self.full:
-            raise CapacityError("intake")
-        for arrival in arrivals:
-            self.told.setdefault(arrival.input_id, arrival)
-        return [ItemResult("accepted")] * len(arrivals)
+    async def contact(self, tenant: str, contact: str) -> ContactView | None:
+        """Know its contact."""
+        consents = {
+            name: ConsentView(granted, 0, "")
+            for name, granted in (("news", True), ("offers", False))
+        }
+        return ContactView(contact, attributes={"email": "a@x.example"}, consents=consents)
+
+    async def returned(self, reports: Sequence[Reported]) -> list[ItemResult]:
+        """Take reports about it."""
+        self.calls_returned += 1
+        return await super().returned(reports)
+
+    @property
+    def told(self) -> list[Returned]:
+        return [one.returned for one in self.came_back]
 
 
 def token(purpose: int, data: bytes = b"", message: bytes = MESSAGE) -> str:
@@ -51,17 +63,23 @@ def token(purpose: int, data: bytes = b"", message: bytes = MESSAGE) -> str:
     return tokens.make(made, RING)
 
 
-def ask(asked: Any, method: str, path: str, agent: str = BROWSER) -> Answer:
+def ask(
+    asked: Asked,
+    method: str,
+    path: str,
+    agent: str = BROWSER,
+    body: bytes = b"List-Unsubscribe=One-Click",
+) -> Answer:
     """Ask once."""
     tracking = Tracking({"default": RING}, asked, lambda: NOW)
-    return asyncio.run(tracking.answer(method, path, b"List-Unsubscribe=One-Click", agent))
+    return asyncio.run(tracking.answer(method, path, body, {b"user-agent": agent.encode()}))
 
 
 def test_looking_at_the_unsubscribe_page_does_nothing() -> None:
     """Scanners follow links: GET shows a page with a form, and nobody is told."""
     asked = Asked()
     shown = ask(asked, "GET", "/u/" + token(tokens.UNSUBSCRIBE))
-    assert (shown.status, asked.told) == (200, {})
+    assert (shown.status, asked.told) == (200, [])
     assert b'method="post"' in shown.body
 
 
@@ -70,17 +88,14 @@ def test_posting_unsubscribes_at_once_and_only_once() -> None:
     asked = Asked()
     path = "/u/" + token(tokens.UNSUBSCRIBE)
     assert [ask(asked, "POST", path).status for _ in range(2)] == [200, 200]
-    consent, event = (arrival.body for arrival in asked.told.values())
-    assert isinstance(consent, ConsentGiven)
-    assert (consent.topic, consent.granted) == ("news", False)
-    assert isinstance(event, Event)
-    assert event.name == "mail.unsubscribed"
+    (left,) = asked.told
+    assert (left.kind, left.proof, left.topic) == ("unsubscribed", "one-click", "")
 
 
 def test_what_could_not_be_taken_is_said() -> None:
     """A reader who unsubscribes must not be told that it is done when it isn't."""
     asked = Asked()
-    asked.full = True
+    asked.overloaded = True
     assert ask(asked, "POST", "/u/" + token(tokens.UNSUBSCRIBE)).status == 503
 
 
@@ -91,19 +106,14 @@ def test_a_click_redirects_to_the_signed_target_and_tells_the_contact() -> None:
     answer = ask(asked, "GET", path)
     assert answer.status == 302
     assert (b"location", b"https://shop.example/x") in answer.headers
-    (told,) = asked.told.values()
-    assert isinstance(told.body, Event)
-    assert (told.body.name, told.body.data["link"], told.body.data["by"]) == (
-        "mail.clicked",
-        3,
-        "person",
-    )
+    (told,) = asked.told
+    assert (told.kind, told.data["link"], told.data["by"]) == ("clicked", 3, "person")
 
 
 def test_a_click_gets_on_when_the_engine_is_full() -> None:
     """Readers don't pay for our overload."""
     asked = Asked()
-    asked.full = True
+    asked.overloaded = True
     assert (
         ask(asked, "GET", "/c/" + token(tokens.CLICK, b"\0\0https://shop.example/")).status == 302
     )
@@ -118,7 +128,7 @@ def test_a_pixel_is_always_given() -> None:
     assert len(asked.told) == 1
 
 
-@pytest.mark.parametrize("path", ["/u/x", "/c/x", "/c/" + "a" * 10_000])
+@pytest.mark.parametrize("path", ["/u/x", "/p/x", "/c/x", "/c/" + "a" * 10_000])
 def test_forged_tokens_lead_nowhere(path: str) -> None:
     """Whatever isn't signed by us is 404, without a hint."""
     assert ask(Asked(), "GET", path).status == 404
@@ -128,13 +138,13 @@ def test_a_token_of_one_purpose_is_of_no_other() -> None:
     """An open token doesn't unsubscribe."""
     asked = Asked()
     assert ask(asked, "POST", "/u/" + token(tokens.OPEN)).status == 404
-    assert asked.told == {}
+    assert asked.told == []
 
 
 @given(st.text(max_size=200))
 def test_any_token_gets_an_answer(text: str) -> None:
     """No input raises."""
-    for kind in "uco":
+    for kind in "ucop":
         assert ask(Asked(), "GET", f"/{kind}/{text}").status in (200, 404)
 
 
@@ -144,3 +154,49 @@ def test_programs_are_told_from_people() -> None:
     assert user_agent_kind("Mozilla/5.0 (via ggpht.com GoogleImageProxy)") == "proxy"
     assert user_agent_kind("python-requests/2.32") == "scanner"
     assert user_agent_kind("") == "scanner"
+    assert user_agent_kind("Mozilla/5.0") == "apple_privacy"
+    fetched = {b"user-agent": BROWSER.encode(), b"sec-purpose": b"prefetch;anonymous-client-ip"}
+    assert agent_kind("GET", fetched) == "prefetch"
+    assert agent_kind("HEAD", {b"user-agent": BROWSER.encode()}) == "scanner"
+
+
+def test_the_preference_centre_shows_and_does_nothing_by_itself() -> None:
+    """GET shows the topics with what is granted; nobody is told, and no address is shown."""
+    asked = Asked()
+    shown = ask(asked, "GET", "/p/" + token(tokens.UNSUBSCRIBE))
+    assert shown.status == 200
+    assert b'value="news" checked' in shown.body
+    assert b'value="offers">' in shown.body
+    assert b"x.example" not in shown.body
+    assert (asked.told, asked.arrivals) == ([], [])
+
+
+def test_the_preference_centre_sets_what_the_form_says() -> None:
+    """Topics that aren't ticked are left, those that are ticked anew are asked for again."""
+    asked = Asked()
+    answer = ask(
+        asked, "POST", "/p/" + token(tokens.UNSUBSCRIBE), body=b"topic=offers&topic=strange"
+    )
+    assert answer.status == 200
+    assert [(one.kind, one.topic) for one in asked.told] == [("unsubscribed", "news")]
+    (arrival,) = asked.arrivals
+    assert isinstance(arrival.body, ConsentGiven)
+    assert (arrival.body.topic, arrival.body.granted) == ("offers", True)
+
+
+def test_many_requests_make_few_calls() -> None:
+    """A thousand opens at one time are told in a few batches, each once."""
+    asked = Asked()
+    paths = [
+        f"/o/{token(tokens.OPEN, message=bytes([n % 256, n // 256]) + MESSAGE[2:])}"
+        for n in range(1000)
+    ]
+
+    async def all_of_them() -> None:
+        tracking = Tracking({"default": RING}, asked, lambda: NOW)
+        headers = {b"user-agent": BROWSER.encode()}
+        await asyncio.gather(*(tracking.answer("GET", path, b"", headers) for path in paths))
+
+    asyncio.run(all_of_them())
+    assert len(asked.told) == 1000
+    assert asked.calls_returned <= 5
