@@ -2,8 +2,8 @@
 
 Everything is compiled before it is published, so that what stands in the catalog can be used.
 
-A template is a file `NAME.toml` (subject, and if it likes from_address, from_name, reply_to) with `NAME.html` and,
-if it likes, `NAME.txt` beside it, all in minijinja's language.
+A template is a file `NAME.toml` (subject, and if it likes from_address, from_name, reply_to) with `NAME.html` or
+`NAME.mjml` and, if it likes, `NAME.txt` beside it, all in minijinja's language.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 
 from actors.worker.assembly import catalog_compilers
 from actors.worker.rendering import Letterhead
+from deliverability.compose.mjml import compile_mjml
 from deliverability.compose.template import Template
 from deliverability.message import StreamPolicy
 from engine.catalog import Head, digest_of
@@ -155,17 +156,28 @@ def read_template(path: Path, tenant: Tenant) -> Template:
     except msgspec.MsgspecError as error:
         raise InputError(str(error), place, "a template has a subject") from error
     html, text = path.with_suffix(".html"), path.with_suffix(".txt")
-    if not html.exists() and not text.exists():
+    page = _page(path.with_suffix(".mjml"), html)
+    if not page and not text.exists():
         raise InputError(f"neither {html.name} nor {text.name} stands beside it", place)
     return Template(
         name=path.stem,
         subject=head.subject,
-        html=html.read_text("utf-8") if html.exists() else "",
+        html=page,
         text=text.read_text("utf-8") if text.exists() else None,
         from_address=head.from_address or tenant.from_address,
         from_name=head.from_name or tenant.from_name,
         reply_to=head.reply_to,
     )
+
+
+def _page(mjml: Path, html: Path) -> str:
+    """Read the HTML of a template, or compile its MJML."""
+    if mjml.exists():
+        if html.exists():
+            mend = f"remove {html.name}: it is made of the MJML"
+            raise InputError(f"{html.name} stands beside it too", Place(str(mjml)), mend)
+        return compile_mjml(mjml.read_text("utf-8"), str(mjml))
+    return html.read_text("utf-8") if html.exists() else ""
 
 
 def templates_beside(

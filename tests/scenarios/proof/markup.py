@@ -22,6 +22,7 @@ class Markup(HTMLParser):
         self.title = ""
         self.texts: list[tuple[str, float, float]] = []
         self._open: list[tuple[str, dict[str, str]]] = []
+        self._classes: list[list[str]] = []
         self._dark = _dark_rules(html)
         self.feed(html)
         self.close()
@@ -43,13 +44,20 @@ class Markup(HTMLParser):
         if tag == "a":
             self.links.append((named.get("href", ""), ""))
         if tag not in VOID:
-            self._open.append((tag, self._style(named)))
+            self._classes.append(named.get("class", "").split())
+            self._open.append((tag, self._style(tag, named)))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if not self._open or self._open[-1][0] != tag:
             self.mistakes.append(f"</{tag}> closes nothing")
             return
         self._open.pop()
+        self._classes.pop()
 
     def handle_data(self, data: str) -> None:
         tags = [tag for tag, _ in self._open]
@@ -70,7 +78,7 @@ class Markup(HTMLParser):
             dark = contrast(style["dark color"], style["dark background"])
             self.texts.append((text, light, dark))
 
-    def _style(self, named: dict[str, str]) -> dict[str, str]:
+    def _style(self, tag: str, named: dict[str, str]) -> dict[str, str]:
         """What an element looks like: inherited, inline, and by its classes in the dark."""
         light = {"color": "#000000", "background": "#ffffff"}
         style = dict(self._open[-1][1]) if self._open else light | _in_the_dark(light)
@@ -79,8 +87,10 @@ class Markup(HTMLParser):
             if name in own:
                 style[name] = own[name]
                 style[f"dark {name}"] = own[name]
-        for one in named.get("class", "").split():
-            style |= _in_the_dark(self._dark.get(one, {}))
+        around = {one for classes in self._classes[:-1] for one in classes}
+        for (one, inner), rule in self._dark.items():
+            if one in (self._classes[-1] if not inner else around) and inner in {"", tag}:
+                style |= _in_the_dark(rule)
         return style
 
 
@@ -93,10 +103,11 @@ def _declarations(text: str) -> dict[str, str]:
     return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs}
 
 
-def _dark_rules(html: str) -> dict[str, dict[str, str]]:
+def _dark_rules(html: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Rules in the dark: of a class, or of a tag inside it, in their order."""
     found = re.search(r"prefers-color-scheme: dark\) \{\n(.*?)\n\}", html, re.DOTALL)
-    rules = re.findall(r"\.([a-z]+) \{(.*?)\}", found[1]) if found else []
-    return {name: _declarations(text) for name, text in rules}
+    rules = re.findall(r"\.([a-z]+) ?([a-z]*) \{(.*?)\}", found[1]) if found else []
+    return {(name, tag): _declarations(text) for name, tag, text in rules}
 
 
 def contrast(one: str, other: str) -> float:
