@@ -334,9 +334,9 @@ class WorkerHandle:
         )
         return status
 
-    async def state(self, key: bytes) -> bytes:
-        """Give an entity's view as JSON; empty when there is none."""
-        raw = wire.encode(wire.StateQuestion(key))
+    async def state(self, key: bytes, *, story: bool = False) -> bytes:
+        """Give an entity's view as JSON, of a message with its whole story if wanted; empty when there is none."""
+        raw = wire.encode(wire.StateQuestion(key, story))
         answer: wire.StateAnswer = await self._ask(wire.StateAnswer, self.actor.state, raw)
         return answer.body
 

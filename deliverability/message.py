@@ -595,7 +595,8 @@ def _settled(state: MessageState, settle: Settle, context: Context) -> Transitio
         status: Status = "erased" if state.cancel == "erased" else "cancelled"
         return _finish(state, status, context, "cancelled", reason=state.cancel)
     if settle.resend:
-        return _make_ready(state, context)
+        story = _told(state, context.now, "settled", "by hand: to be sent again")
+        return _make_ready(msgspec.structs.replace(state, story=story), context)
     return _finish(state, "delivered", context, "delivered", reason="settled by hand")
 
 

@@ -196,12 +196,14 @@ class ClusterBackend:
 
     async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
         """Tell where a message stands."""
-        told = await self.explain(tenant, message_id)
-        return told.message if told is not None else None
+        raw = await self._state(message_key(tenant, message_id))
+        return msgspec.json.decode(raw, type=Explanation).message if raw else None
 
     async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:
-        """Tell a message's story."""
-        raw = await self._state(message_key(tenant, message_id))
+        """Tell a message's story, with the inputs and decisions of the records."""
+        key = message_key(tenant, message_id)
+        worker = self._worker(key)
+        raw = await self._insist(worker, lambda: worker.state(key, story=True))
         return msgspec.json.decode(raw, type=Explanation) if raw else None
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:

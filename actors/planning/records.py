@@ -9,7 +9,10 @@ __all__ = (
     "StoryAnswer",
     "StoryQuestion",
     "decisions",
+    "entries_at",
+    "shown",
     "stories",
+    "what_of",
 )
 
 from collections.abc import Iterator
@@ -85,16 +88,17 @@ def decisions(host: Host, question: DecisionQuestion) -> DecisionAnswer:
             last, rows = row, rows + 1
         if entry[2] != question.key:
             continue
-        facts = [(str(name), _shown(detail)) for name, detail in entry[5]]
+        facts = [(str(name), shown(detail)) for name, detail in entry[5]]
         if question.related and not any(
             detail.get("journey") == question.related.hex() for _, detail in facts
         ):
             continue
-        found.append(Decision(entry[0], entry[1], _what(entry), facts))
+        found.append(Decision(entry[0], entry[1], what_of(entry), facts))
     return DecisionAnswer(found, last if rows >= _ROWS else b"")
 
 
-def _shown(detail: dict[str, Any]) -> dict[str, Any]:
+def shown(detail: dict[str, Any]) -> dict[str, Any]:
+    """Make a fact's detail fit for JSON."""
     return {
         key: value.hex() if isinstance(value, bytes) else value for key, value in detail.items()
     }
@@ -130,6 +134,13 @@ def _entries(host: Host, partition: int, since: int, after: bytes) -> Iterator[t
             yield row, entry
 
 
+def entries_at(host: Host, partition: int, at: int) -> Iterator[Entry]:
+    """Read what was decided at one instant, in order."""
+    prefix = partition_prefix(partition) + RECORD
+    for _, raw in host.store.scan(prefix + _place(at), prefix + _place(at) + b"\xff" * 9, _ROWS):
+        yield from _DECODE.decode(raw)
+
+
 def _place(since: int) -> bytes:
     return (since // _BUCKET_MS).to_bytes(4) + since.to_bytes(8)
 
@@ -151,7 +162,7 @@ def _event(entry: Entry) -> Event | None:
     return Event(str(told["name"]), entry[0], data if isinstance(data, dict) else {})
 
 
-def _what(entry: Entry) -> str:
+def what_of(entry: Entry) -> str:
     """Name an input, without what is personal in it."""
     kept = entry[4]
     if isinstance(kept, list) and kept:

@@ -120,9 +120,10 @@ class TellsAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StateQuestion(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for an entity."""
+    """Ask for an entity; of a message with its whole story, if wanted."""
 
     key: bytes
+    story: bool = False
 
 
 class StateAnswer(msgspec.Struct, frozen=True, array_like=True):

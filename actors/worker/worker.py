@@ -39,9 +39,10 @@ from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
 from actors.worker.queueing import Queueing
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
+from actors.worker.stories import whole_story
 from actors.worker.views import view_of
 from deliverability.egress import lane_name
-from deliverability.message import CancelAttempt
+from deliverability.message import CancelAttempt, MessageState
 from engine.errors import CapacityError, DamageError, StoreError
 from engine.host import Answer, CreditOffer, Host, Released, Repair, TickInputs
 from engine.keyspace import EntityKey
@@ -229,6 +230,8 @@ class Worker:
         """Show an entity as JSON."""
         key = EntityKey(question.key)
         state, place = self.host.entry(key)
+        if question.story and isinstance(state, MessageState):
+            return wire.StateAnswer(msgspec.json.encode(whole_story(self.host, key, state)))
         return wire.StateAnswer(view_of(key, state, place) if state is not None else b"")
 
     async def states(self, question: wire.StatesQuestion) -> wire.StatesAnswer:

@@ -95,8 +95,8 @@ class _Handle:
     async def states(self, keys: list[bytes]) -> list[bytes]:
         return (await self._worker.states(wire.StatesQuestion(keys))).bodies
 
-    async def state(self, key: bytes) -> bytes:
-        return (await self._worker.state(wire.StateQuestion(key))).body
+    async def state(self, key: bytes, *, story: bool = False) -> bytes:
+        return (await self._worker.state(wire.StateQuestion(key, story))).body
 
     async def feed(self, position: int, n: int, limit: int) -> wire.FeedAnswer:
         return await self._worker.feed(wire.FeedQuestion(position, n, limit))

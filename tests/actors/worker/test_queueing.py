@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,23 @@ def test_doubts_are_listed_and_settled(tmp_path: Path) -> None:
             await here.until(lambda: states(here, [ids[1]]) == {"in_doubt"})
             law = await here.law()
             assert law == {"accepted": 2, "delivered": 1, "in_doubt": 1}
+            story = (await ask(here, "GET", f"/v1/messages/{ids[1]}/explain")).json()["lines"]
+            words = [line["what"] for line in story]
+            for one in (
+                "accepted: asked for by API",
+                "credit was granted: granted (message)",
+                "handed_over",
+                "the egress or the sweep answered: attempt_outcome (message)",
+                "in_doubt",
+                "came in: settle (message)",
+                "settled",
+            ):
+                assert one in words, words
+            asked = next(n for n, one in enumerate(words) if "send_direct (contact)" in one)
+            assert asked < words.index("handed_over")
+            decided = [one for line in story for one in line["detail"].get("decided", ())]
+            assert "send_decided" in {one["fact"] for one in decided}
+            assert "@" not in json.dumps(story)
             actions = [r.change.action for r in ControlFile(tmp_path / "control.log").records()]
             assert actions[-2:] == ["doubt_delivered", "doubt_resend"]
         await silent.stop()
