@@ -79,6 +79,7 @@ class Hand(msgspec.Struct):
     message: Message
     epoch: int
     state: Literal["waiting", "started", "begun"] = "waiting"
+    accepted_at: int = 0
     started_at: int = 0
     cancelled: bool = False
     fenced: bool = False
@@ -234,7 +235,7 @@ class Egress:
         ):
             self._give_back(message, "unattempted")
             return
-        hand = Hand(message, epoch)
+        hand = Hand(message, epoch, accepted_at=now)
         self._hands[message_id] = hand
         if account is not None:
             account.in_hand += 1
@@ -252,6 +253,11 @@ class Egress:
             hand.cancelled = True
 
     # ---- for connections
+
+    def handed_over_at(self, message: Message) -> int | None:
+        """Tell when a message in hand was handed over, on the clock of `accept`; None: it isn't in hand."""
+        hand = self._hands.get(message.message_id)
+        return None if hand is None else hand.accepted_at
 
     def take(self, route: str, now: int) -> Message | None:
         """Give the next message to start on a route: the most urgent class first, then fair between tenants.

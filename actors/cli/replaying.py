@@ -13,6 +13,7 @@ import msgspec
 from actors.cli.output import print_json, print_line
 from actors.replay.run import Replayed, ReplayOptions
 from actors.report import write_report
+from actors.report.collecting import ACCEPT_BOUNDS_MS, HistogramCollector
 from actors.report.run import Balance, InputSummary, ProviderResult, RunReport, TimelinePoint
 from actors.report.surroundings import machine_facts, version_facts
 from deliverability.dkim.keys import dns_name, dns_record, generate_pem, load_key
@@ -147,8 +148,11 @@ def write_page(done: Replayed, options: ReplayOptions, path: Path, title: str) -
         attempts=dict(
             Counter(record.attempt for record in done.outcomes.final if record.first_attempt)
         ),
+        funnels=done.funnels,
+        accept_latency=_accept_times(done, "").result(),
         due_delay=done.outcomes.delays.result(),
         slowest=done.outcomes.slowest.result(),
+        samples=done.samples,
         kills=done.kills,
         machine=machine_facts(),
         versions=version_facts(),
@@ -176,12 +180,23 @@ def _timeline(done: Replayed) -> list[TimelinePoint]:
     ]
 
 
+def _accept_times(done: Replayed, domain: str) -> HistogramCollector:
+    """Add up how long acceptance took, of one domain or all; what a killed worker had counted is gone with it."""
+    times = HistogramCollector("ms", ACCEPT_BOUNDS_MS)
+    for status in (*done.statuses, *done.senders):
+        for route, grains in status.accept_ms.items():
+            if not domain or route.partition("/")[2] == domain:
+                times.add_grains(grains)
+    return times
+
+
 def _providers(done: Replayed) -> list[ProviderResult]:
     results = []
     for domain, counts in sorted(done.outcomes.by_domain.items()):
         causes = dict(done.outcomes.causes.get(domain, {}))
         lost = causes.pop("connection", 0)
         delivered, bounced = counts["delivered"], counts["bounced"]
+        times = _accept_times(done, domain)
         deferred = counts["deferred"] - lost
         results.append(
             ProviderResult(
@@ -194,6 +209,8 @@ def _providers(done: Replayed) -> list[ProviderResult]:
                 disconnects=lost,
                 unanswered=counts["in_doubt"],
                 deferrals=causes,
+                accept_ms_median=times.quantile(0.5) if delivered else None,
+                accept_ms_p99=times.quantile(0.99) if delivered else None,
             )
         )
     return results

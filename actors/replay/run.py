@@ -18,11 +18,14 @@ from rich.console import Console
 from actors.cluster import Cluster
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.driver import Driver
+from actors.replay.funnels import read_funnels
 from actors.replay.killing import StateKiller, phases_met
 from actors.replay.outcomes import Outcomes
 from actors.replay.progress import ProgressDisplay, ProviderCounts, Snapshot
 from actors.replay.reading import EventLog
+from actors.replay.samples import read_samples
 from actors.replay.sorting import Survey, instants, survey
+from actors.report.run import SampleMail, ScenarioFunnel
 from actors.twin.clock import SetClock
 from actors.twin.record import Recorder, RecorderOptions
 from actors.twin.server import TwinServer, TwinServerOptions
@@ -78,6 +81,10 @@ class Replayed(msgspec.Struct):
     """Kills, by the part of a tick in which they met a worker."""
     journeys_waiting: int
     timeline: list[tuple[int, Counts]]
+    senders: list[WorkerStatus] = []
+    """Of the egresses, where they are actors of their own."""
+    funnels: list[ScenarioFunnel] = []
+    samples: list[SampleMail] = []
 
 
 async def replay(options: ReplayOptions, console: Console) -> Replayed:
@@ -106,7 +113,14 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
     )
     clock = SetClock(surveyed.first_ms)
     async with _twin(options, clock) as twin, _cluster(config, twin, surveyed.first_ms) as cluster:
-        return await _drive(options, console, clock, cluster, twin, surveyed, started)
+        done = await _drive(options, console, clock, cluster, twin, surveyed, started)
+    # the workers have ended, and let go of their stores
+    count = config.workers.count or os.cpu_count() or 1
+    final = done.outcomes.final
+    done.funnels = await read_funnels(config, count, options.scenarios, final)
+    data = Path(config.data_dir)
+    done.samples = read_samples(data / "twin", final, keys_in(data))
+    return done
 
 
 def _announce(options: ReplayOptions, console: Console) -> None:
@@ -160,6 +174,7 @@ async def _drive(
         outcomes.write_sent(options.sent, _message_id_domain(options.config))
     statuses = driver.statuses
     members = (await cluster.controller()).members
+    sending = [await egress.status() for egress in cluster.egresses]
     arrived = sum(twin.twin.counts().taken.values()) if twin is not None else 0
     return Replayed(
         survey=surveyed,
@@ -178,6 +193,7 @@ async def _drive(
         places=killer.places if killer is not None else Counter(),
         journeys_waiting=sum(status.facts.get("timers:c", 0) for status in statuses),
         timeline=timeline,
+        senders=sending,
     )
 
 

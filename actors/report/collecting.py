@@ -7,16 +7,15 @@ __all__ = ("HistogramCollector", "SlowestCollector", "TimelineCollector")
 import heapq
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 from itertools import count
-from math import ceil, exp, log
 from typing import Literal
 
 from actors.report.run import Histogram, SlowMessage, TimelinePoint
+from engine.histogram import grain_of, value_of
 
 ACCEPT_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 30_000)
 DELAY_BOUNDS_S = (1, 10, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_200)
-
-_GRAIN = log(1.01)  # quantiles are right to one per cent
 
 
 class HistogramCollector:
@@ -32,8 +31,20 @@ class HistogramCollector:
     def add(self, value: float) -> None:
         """Count one value, at least 0."""
         self._counts[bisect_left(self._bounds, value)] += 1
-        self._fine[ceil(log(max(value, 1e-6)) / _GRAIN)] += 1
+        self._fine[grain_of(value)] += 1
         self._maximum = max(self._maximum, value)
+
+    def add_grains(self, grains: Mapping[int, int]) -> None:
+        """Count values that were counted by grain elsewhere."""
+        for grain, number in grains.items():
+            value = value_of(grain)
+            self._counts[bisect_left(self._bounds, value)] += number
+            self._fine[grain] += number
+            self._maximum = max(self._maximum, value)
+
+    def quantile(self, share: float) -> float:
+        """Give a quantile; 0 when nothing was counted."""
+        return self._quantile(share)
 
     def result(self) -> Histogram | None:
         """Give the histogram, without empty bounds behind the last value; None when nothing was counted."""
@@ -56,7 +67,7 @@ class HistogramCollector:
         for grain, number in sorted(self._fine.items()):
             seen += number
             if seen >= wanted:
-                return float(f"{min(exp(grain * _GRAIN), self._maximum):.3g}")
+                return float(f"{min(value_of(grain), self._maximum):.3g}")
         return 0.0
 
 

@@ -70,6 +70,7 @@ log = structlog.get_logger()
 
 LOCK_WAIT_S = 10.0
 DAY_MS = 86_400_000
+CENTURY = 36_500  # days
 STAGES = {"greeting": "connect", "mail": "mail", "rcpt": "rcpt", "data": "data", "dot": "data"}
 
 
@@ -335,7 +336,9 @@ def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
     config = settings.config
     partition = PartitionSettings(
         horizon_ms=config.store.horizon_days * DAY_MS,
-        records_kept_ms=config.store.retention_days * DAY_MS,
+        # a replay's report counts all of its journeys, however long its log is
+        records_kept_ms=(config.store.retention_days if settings.log_time is None else CENTURY)
+        * DAY_MS,
     )
     hasher = hasher_of(Path(settings.data_dir)) if settings.suppression else None
     return Host(

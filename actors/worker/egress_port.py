@@ -118,6 +118,9 @@ class EgressPort(Protocol):
     def sent(self) -> dict[str, int]:
         """Count messages accepted by the other side, by route, as far as heard in this life."""
 
+    def accept_ms(self) -> dict[str, dict[int, int]]:
+        """Give wall ms from hand-over to acceptance, by route and grain; empty where another actor has them."""
+
     def connections(self) -> dict[str, int]:
         """Count open connections by route; empty where another actor has them."""
 
@@ -270,6 +273,10 @@ class LocalEgress:
     def sent(self) -> dict[str, int]:
         """Count messages accepted by the other side."""
         return {name: route.sent for name, route in self._delivery.routes.items()}
+
+    def accept_ms(self) -> dict[str, dict[int, int]]:
+        """Give how long acceptance took, by route and grain."""
+        return {name: route.accept_ms for name, route in self._delivery.routes.items()}
 
     def connections(self) -> dict[str, int]:
         """Count open connections."""

@@ -176,6 +176,7 @@ class EgressWorker:
             in_hand=egress.in_hand,
             sent={name: route.sent for name, route in routes.items()},
             connections={name: len(route.connections) for name, route in routes.items()},
+            accept_ms={name: route.accept_ms for name, route in routes.items()},
             handed_over=egress.handed_over,
             unattempted=egress.unattempted,
             in_the_air_found=parts.desk.in_the_air,

@@ -256,6 +256,9 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     lanes: list[LaneStatus] = []
     sent: dict[str, int] = {}  # by route
     connections: dict[str, int] = {}
+    accept_ms: dict[
+        str, dict[int, int]
+    ] = {}  # by route: wall ms from hand-over to acceptance, by grain
     handed_over: int = 0  # hand-overs to the egress in this life
     unattempted: int = 0  # of these: came back without being begun
     ticks: int = 0

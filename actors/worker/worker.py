@@ -361,6 +361,7 @@ class Worker:
             lanes=lanes,
             sent=parts.egress.sent(),
             connections=parts.egress.connections(),
+            accept_ms=parts.egress.accept_ms(),
             ticks=self._ticks,
             inputs=self._decided,
             handed_over=parts.egress.returned[0],

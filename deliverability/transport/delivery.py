@@ -41,6 +41,7 @@ from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts,
 from deliverability.transport.turns import Turns
 from deliverability.transport.way import Way
 from engine.errors import StoreError, TransportError, UserError
+from engine.histogram import grain_of
 from engine.vocabulary import Message, OutcomeKind
 
 BACKOFF_FIRST_S = 0.2
@@ -233,6 +234,9 @@ class Route:
         self.connections: dict[Connection, int] = {}  # how many messages each has carried
         self.opening = 0
         self.sent = 0
+        self.accept_ms: dict[
+            int, int
+        ] = {}  # from hand-over to acceptance, by grain of one per cent
         self._delivery = delivery
         self._idle: dict[Connection, float] = {}  # since when (loop time)
         self._hungry: dict[Connection, None] = {}  # room for a message, which waits for its turn
@@ -351,6 +355,7 @@ class Route:
                 self._backoff_s = 0.0
                 if way is not None:
                     way.answered(connection)
+                self._measure(message)
                 delivery.conclude(message, "delivered", "", reply, "dot", connection=connection)
             case Rejected(phase=phase, reply=reply):
                 if way is not None:
@@ -369,6 +374,13 @@ class Route:
             case _:
                 assert_never(ending)
         delivery.tell()
+
+    def _measure(self, message: Message) -> None:
+        """Count how long it took from hand-over to the reply to the dot."""
+        since = self._delivery.egress.handed_over_at(message)
+        if since is not None:
+            grain = grain_of(self._delivery.now() - since)
+            self.accept_ms[grain] = self.accept_ms.get(grain, 0) + 1
 
     def closed(self, connection: Connection, closed: Closed) -> None:
         """Forget a connection; slow down when it never carried a message."""
