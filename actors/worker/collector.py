@@ -11,7 +11,7 @@ __all__ = ("tune_collector",)
 
 import gc
 
-THRESHOLDS = (50_000, 20, 100)
+THRESHOLDS = (500_000, 10, 100)
 
 
 def tune_collector() -> None:
