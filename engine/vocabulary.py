@@ -14,6 +14,7 @@ __all__ = (
     "ConsentAgain",
     "ConsentGiven",
     "ContactPut",
+    "Data",
     "Erase",
     "Event",
     "MarkSuppressed",
@@ -28,6 +29,7 @@ __all__ = (
     "RefuseReason",
     "Send",
     "SendDirect",
+    "data_of",
 )
 
 from typing import Annotated, Any, Literal
@@ -69,7 +71,23 @@ class Consent(msgspec.Struct, frozen=True, array_like=True):
 # ---- inputs of a contact from outside
 
 
-class Event(msgspec.Struct, frozen=True, tag="event", array_like=True):
+Data = dict[str, Any] | bytes
+"""Data of an event: an object, or the JSON text of one as it came, checked at the edge. Read it by `data_of`.
+
+As text it is one object in memory, in state and feed: nobody walks its fields but who looks at them (an event of 420
+octets: 2.1 µs to decode, 0.5 to encode, and 15 objects for the life of its journey).
+"""
+
+
+def data_of(data: Data) -> dict[str, Any]:
+    """Give the fields of an event's data."""
+    return _DATA.decode(data) if isinstance(data, bytes) else data
+
+
+_DATA = msgspec.json.Decoder(dict[str, Any])
+
+
+class Event(msgspec.Struct, frozen=True, tag="event", array_like=True, gc=False):
     """Something that happened to a contact. `at` is the event's own time in ms, which may be late.
 
     `historical` (the mode of ingest): it updates counts and attributes, but opens no journey and sends nothing.
@@ -77,7 +95,7 @@ class Event(msgspec.Struct, frozen=True, tag="event", array_like=True):
 
     name: str
     at: int
-    data: dict[str, Any] = {}
+    data: Data = {}
     historical: bool = False
 
 

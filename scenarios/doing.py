@@ -56,6 +56,6 @@ def _notify(draft: Draft, step: Notify, journey: Journey) -> None:
         "journey": journey.id,
         "at": draft.now,
         "text": step.text,
-        "event": journey.event,
+        "event": draft.scope.read(journey.event),
     }
     draft.emit(f"notify.{step.channel}", body)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from engine.keyspace import message_key
 from engine.machine import At, Context, Effect, Emit, Record, Tell, Transition
-from engine.vocabulary import Cancel
+from engine.vocabulary import Cancel, Data
 from scenarios.catalog import TenantView
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
@@ -68,7 +68,7 @@ class Draft:
         self.tenant = tenant
         self.view = view
         self.effects: list[Effect] = []
-        self.starting: list[tuple[CompiledScenario, dict[str, Any]]] = []
+        self.starting: list[tuple[CompiledScenario, Data]] = []
         self.attributes = contact.attributes
         self.record_version = contact.record_version
         self.consents = contact.consents

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ("enter_by_state", "retime", "take_event", "watch_state")
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from engine.vocabulary import Cancel, Event
+from engine.vocabulary import Cancel, Data, Event
 from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
@@ -51,13 +51,14 @@ def take_event(draft: Draft, event: Event) -> None:
 
 def _tell_reader(draft: Draft, event: Event) -> None:
     """Tell a campaign that this contact read, clicked or complained: once for each, and not of scanners."""
-    scenario = event.data.get("scenario")
+    fields = draft.scope.read(event.data)
+    scenario = fields.get("scenario")
     if not isinstance(scenario, str) or not scenario.startswith(CAMPAIGN_PREFIX):
         return
     mark = f"{scenario}\0{event.name}"
-    if mark not in draft.arms and event.data.get("by") != "scanner":
+    if mark not in draft.arms and fields.get("by") != "scanner":
         draft.arms = {**draft.arms, mark: ""}
-        draft.tell_campaign(scenario, event.name, step=event.data.get("step"))
+        draft.tell_campaign(scenario, event.name, step=fields.get("step"))
 
 
 def _reach_mail(draft: Draft, event: Event) -> None:
@@ -134,7 +135,7 @@ def _listen(draft: Draft, compiled: CompiledScenario, journey: Journey, event: E
 
 
 def _watched(
-    draft: Draft, compiled: CompiledScenario, journey: Journey, event: str, data: dict[str, Any]
+    draft: Draft, compiled: CompiledScenario, journey: Journey, event: str, data: Data
 ) -> bool:
     """End the journey if a goal or exit says so; `event` "" looks at those that watch the state."""
     for watch in compiled.watches.get(event, ()):

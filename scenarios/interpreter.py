@@ -219,7 +219,7 @@ def caught(
     """Take the way of a listener, keeping the event's data if it has a name."""
     draft.record("branch_taken", journey=journey.id, step=step.id, branch=str(listener.branch))
     if listener.caught:
-        kept = {**journey.caught, listener.caught: data}
+        kept = {**journey.caught, listener.caught: draft.scope.read(data)}
         journey = msgspec.structs.replace(journey, caught=kept)
     return journey, listener.next
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ("enter_by_run", "open_journey", "open_started")
 
-from typing import Any, Final
+from typing import Final
 
 from engine.ids import journey_id
+from engine.vocabulary import Data
 from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import advance
@@ -18,7 +19,7 @@ _KEY_LENGTH_MAX: Final = 200
 _STARTS_MAX: Final = 20  # in one decision: scenarios that start each other end there
 
 
-def open_journey(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> str:
+def open_journey(draft: Draft, compiled: CompiledScenario, data: Data) -> str:
     """Open a journey by an event's data, unless a rule forbids it; a refusal is recorded, and given back."""
     key = _key(draft, compiled, data)
     reason = "no_key" if key is None else _forbidden(draft, compiled, key)
@@ -77,7 +78,7 @@ def open_started(draft: Draft) -> None:
         draft.record("entry_refused", scenario=compiled.name, reason="too_many_starts")
 
 
-def _key(draft: Draft, compiled: CompiledScenario, data: dict[str, Any]) -> str | None:
+def _key(draft: Draft, compiled: CompiledScenario, data: Data) -> str | None:
     """Evaluate the instance key: a text or an integer; "" for scenarios without one."""
     if compiled.key is None:
         return ""
@@ -126,7 +127,7 @@ def _in_the_way(draft: Draft, compiled: CompiledScenario, key: str) -> list[Jour
     return found
 
 
-def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: dict[str, Any]) -> None:
+def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: Data) -> None:
     context, scenario = draft.context, compiled.scenario
     identity = journey_id(context.key, compiled.name, key, context.input_id)
     journey = Journey(

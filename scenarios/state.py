@@ -27,7 +27,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from engine.vocabulary import Consent, Personal
+from engine.vocabulary import Consent, Data, Personal
 
 JOURNEYS_MAX: Final = 200
 UNDER_WAY_MAX: Final = 1_000
@@ -63,7 +63,7 @@ class Journey(msgspec.Struct, frozen=True, array_like=True):
     visit: int
     due: int
     opened_at: int
-    event: Annotated[dict[str, Any], Personal]
+    event: Annotated[Data, Personal]
     key: str = ""
     caught: Annotated[dict[str, Any], Personal] = {}
     since: int = 0
@@ -98,7 +98,7 @@ class JourneySend(msgspec.Struct, frozen=True, array_like=True):
     visit: int
     opened_at: int
     late_ms: int
-    event: Annotated[dict[str, Any], Personal]
+    event: Annotated[Data, Personal]
     key: str = ""
     caught: Annotated[dict[str, Any], Personal] = {}
     capped: str = "skip"
@@ -152,7 +152,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
     ordinal: int
     at: int
-    data: Annotated[dict[str, Any], Personal]
+    data: Annotated[Data, Personal]
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):

@@ -7,6 +7,7 @@ __all__ = ("journey_fields", "send_fields", "template_variables")
 from collections.abc import Mapping
 from typing import Any
 
+from engine.vocabulary import data_of
 from scenarios.state import Direct, Journey, JourneySend
 
 
@@ -21,7 +22,7 @@ def journey_fields(journey: Journey, step: str, visit: int) -> Mapping[str, Any]
         "visit": visit,
         "opened_at": journey.opened_at,
         "key": journey.key,
-        "event": journey.event,
+        "event": data_of(journey.event),
     }
 
 
@@ -31,7 +32,8 @@ def template_variables(
     """Give a template `contact`, `event` and `journey`; a direct message brings its own beside `contact`."""
     if isinstance(under_way, Direct):
         return {"contact": attributes, **under_way.variables}
-    return {"contact": attributes, "event": under_way.event, "journey": send_fields(under_way)}
+    journey = send_fields(under_way)
+    return {"contact": attributes, "event": journey["event"], "journey": journey}
 
 
 def send_fields(send: JourneySend) -> dict[str, Any]:
@@ -45,5 +47,5 @@ def send_fields(send: JourneySend) -> dict[str, Any]:
         "visit": send.visit,
         "opened_at": send.opened_at,
         "key": send.key,
-        "event": send.event,
+        "event": data_of(send.event),
     }

@@ -42,6 +42,7 @@ from engine.vocabulary import (
     MarkSuppressed,
     Message,
     Send,
+    data_of,
 )
 from scenarios.behaviour.acting import Actor, Doing
 from scenarios.program import Listening, Waiting
@@ -278,7 +279,7 @@ class Life:
             attributes = actor.attributes
             consents = [ConsentGiven(topic, True, at, "simulated") for topic in actor.consents]
         if event.name in _FAREWELLS:
-            topic = str(event.data.get("topic") or "marketing")
+            topic = str(data_of(event.data).get("topic") or "marketing")
             consents = [*consents, ConsentGiven(topic, False, at, event.name)]
         if self.story is not None:
             self._tell("does", event.name)
@@ -302,7 +303,7 @@ class Life:
         tally, name = self._tally, event.name
         _add(tally.events, name)
         if name.startswith("mail."):
-            step = event.data.get("step")
+            step = data_of(event.data).get("step")
             if step:
                 _add(tally.mail, f"{step}\t{name[5:]}")
         for step in self._world.metrics.get(name, ()):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.vocabulary import Event
+from engine.vocabulary import Event, data_of
 from scenarios.behaviour.draws import Draws, seed_of
 from scenarios.behaviour.model import Answers, Behaviour, Following, Happening, Span
 from scenarios.behaviour.values import Frame, Maker, compile_value
@@ -170,7 +170,7 @@ class Actor:
 
     def after_event(self, event: Event, at: int) -> Sequence[Doing]:
         """Answer an event that came."""
-        return self._answer(f"event {event.name}", event.data, at)
+        return self._answer(f"event {event.name}", data_of(event.data), at)
 
     def after_notify(self, channel: str, body: Mapping[str, Any], at: int) -> Sequence[Doing]:
         """Answer an entry of a feed; its cause has the data of the event that opened the journey."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.vocabulary import Event
+from engine.vocabulary import Event, data_of
 from scenarios.behaviour.model import Behaviour, Following, Happening, MailAnswers, Span
 from scenarios.duration import DAY_MS, format_duration
 
@@ -168,7 +168,7 @@ def _count(found: _Happened, contact: str, event: Event) -> None:
     found.contacts.add(contact)
     found.times += 1
     found.hours[datetime.fromtimestamp(event.at / 1000, UTC).hour] += 1
-    for name, value in event.data.items():
+    for name, value in data_of(event.data).items():
         if isinstance(value, int) and not isinstance(value, bool):
             numbers = found.numbers.setdefault(name, [])
             if len(numbers) < _VALUES_MAX:

@@ -7,6 +7,8 @@ __all__ = ("JOURNEY_FIELDS", "Decaying", "Scope", "Staying")
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from engine.vocabulary import data_of
+
 JOURNEY_FIELDS: Final = ("id", "scenario", "version", "step", "visit", "opened_at", "key", "event")
 """Fields of `journey`; beside them it has what `as` of a `wait_for` has caught."""
 
@@ -32,9 +34,11 @@ class Scope:
     """The variables of one evaluation. One object is used again for all conditions of a decision."""
 
     __slots__ = (
+        "_data",
+        "_fields",
+        "_text",
         "attributes",
         "counts",
-        "event",
         "journey",
         "now",
         "scores",
@@ -48,7 +52,7 @@ class Scope:
         self,
         attributes: Mapping[str, Any] = _NOTHING,
         counts: Mapping[str, int] = _NOTHING,
-        event: Mapping[str, Any] = _NOTHING,
+        event: Mapping[str, Any] | bytes = _NOTHING,
         journey: Mapping[str, Any] = _NOTHING,
         now: int = 0,
         scores: Mapping[str, Decaying] = _NOTHING,
@@ -58,7 +62,9 @@ class Scope:
     ) -> None:
         self.attributes = attributes
         self.counts = counts
-        self.event = event
+        self._data: Mapping[str, Any] | bytes = event
+        self._text = b""
+        self._fields: Mapping[str, Any] = _NOTHING
         self.journey = journey
         self.now = now
         self.scores = scores
@@ -66,3 +72,20 @@ class Scope:
         self.times = times
         self.segments = segments
         self.variables: dict[str, Any] = {}
+
+    @property
+    def event(self) -> Mapping[str, Any]:
+        """The fields of the event in view; JSON text is decoded when an expression looks at it, once."""
+        return self.read(self._data)
+
+    @event.setter
+    def event(self, data: Mapping[str, Any] | bytes) -> None:
+        self._data = data
+
+    def read(self, data: Mapping[str, Any] | bytes) -> Mapping[str, Any]:
+        """Give the fields of an event's data, remembering the last that was text."""
+        if not isinstance(data, bytes):
+            return data
+        if data is not self._text:
+            self._text, self._fields = data, data_of(data)
+        return self._fields

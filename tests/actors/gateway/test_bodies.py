@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.gateway.bodies import (
@@ -20,6 +20,7 @@ from actors.gateway.bodies import (
     fault_of,
 )
 from actors.gateway.wire import EventIn, Fault, FaultsError
+from engine.vocabulary import data_of
 
 DECODER = msgspec.json.Decoder(EventIn)
 JSON = "application/json"
@@ -64,9 +65,8 @@ def test_array_and_lines_give_the_same(events: list[dict[str, Any]]) -> None:
     lines = decode_items("\n".join(map(json.dumps, events)).encode(), LINES, DECODER, 10)
     single = [decode_items(json.dumps(one).encode(), JSON, DECODER, 1).items[0] for one in events]
     assert array.items == lines.items == single
-    fields = [msgspec.structs.asdict(item) for item in array.items]
-    assert [msgspec.structs.asdict(DECODER.decode(raw)) for raw in array.raws] == fields
-    assert [msgspec.structs.asdict(DECODER.decode(raw)) for raw in lines.raws] == fields
+    assert [_fields(DECODER.decode(raw)) for raw in array.raws] == list(map(_fields, array.items))
+    assert [_fields(DECODER.decode(raw)) for raw in lines.raws] == list(map(_fields, array.items))
 
 
 @given(
@@ -86,7 +86,39 @@ def test_control_characters_are_found_however_they_are_written(
             decode_items(raw, JSON, DECODER, 1)
     else:
         found = decode_items(raw, JSON, DECODER, 1).items[0]
-        assert msgspec.structs.asdict(expected) == msgspec.structs.asdict(found)
+        assert _fields(expected) == _fields(found)
+
+
+@given(
+    data=st.text('0123456789eE.+-"{}[]:, \\u9\x7f\n', max_size=40).map(
+        lambda text: '{"a":' + text + "}"
+    )
+)
+@example('{"a":1e999}')
+@example('{"a":[-1E+400]}')
+@example('{"a":18446744073709551616}')
+@example('{"a":-9223372036854775809}')
+@example('{"a":18446744073709551615}')
+@example('{"a":"f0e0001"}')
+@example("[]")
+@example("null")
+@example('"x"')
+def test_data_that_stays_text_is_refused_where_decoding_it_would_be(data: str) -> None:
+    """What the engine reads later can be read, and stored: text is taken only where the strict way takes it."""
+    raw = json.dumps(GOOD)[:-1].encode() + b', "data": ' + data.encode() + b"}"
+    try:
+        expected = DECODER.decode(raw)
+        msgspec.msgpack.encode(expected)
+    except (msgspec.MsgspecError, OverflowError):
+        with pytest.raises(FaultsError):
+            decode_items(raw, JSON, DECODER, 1)
+    else:
+        assert _fields(decode_items(raw, JSON, DECODER, 1).items[0]) == _fields(expected)
+
+
+def _fields(item: EventIn) -> dict[str, Any]:
+    """Give the fields of an event, whichever form it was decoded in."""
+    return msgspec.structs.asdict(item) | {"data": data_of(item.payload())}
 
 
 def test_empty_lines_are_nothing() -> None:
@@ -165,7 +197,8 @@ def test_what_is_not_json_is_a_mistake_too(body: bytes) -> None:
 def test_a_deep_text_is_not_a_deep_item() -> None:
     """Brackets inside strings don't count."""
     item = GOOD | {"data": {"x": '[{"\\' * 100}}
-    assert decode_items(json.dumps(item).encode(), JSON, DECODER, 1).items[0].data == item["data"]
+    found = decode_items(json.dumps(item).encode(), JSON, DECODER, 1).items[0]
+    assert data_of(found.payload()) == item["data"]
     assert decode_items(json.dumps(nested(DEPTH_MAX - 2)).encode(), JSON, DECODER, 1).items
 
 

@@ -62,7 +62,7 @@ def test_an_event_becomes_an_input() -> None:
 
     talk(asked, backend)
     (arrival,) = backend.arrivals
-    body = Event("order.placed", 1_714_564_800_123, {"total": 5})
+    body = Event("order.placed", 1_714_564_800_123, b'{"total":5}')
     assert msgspec.structs.replace(arrival, raw=b"") == Arrival(
         "default", "c1", "e1", 1_714_564_800_123, body
     )

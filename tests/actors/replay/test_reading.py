@@ -16,7 +16,7 @@ from actors.replay.mapping import Mapping, MapSource, load_mapping, parse_mappin
 from actors.replay.reading import EventLog, LogRow, open_log
 from engine.errors import InputError
 from engine.ids import row_input_id
-from engine.vocabulary import ConsentGiven, Event
+from engine.vocabulary import ConsentGiven, Event, data_of
 
 SHARED = Path(__file__).parents[4] / "shared"
 CDNOW = SHARED / "corpora" / "engagement" / "cdnow_transactions.csv.gz"
@@ -315,7 +315,7 @@ def test_what_a_csv_writer_writes_is_read_back(tmp_path: Path, rows: list[tuple[
     writer.writerow(["who", "day", "note"])
     writer.writerows([who, "19970112", note] for who, note in rows)
     log = log_of(tmp_path, buffer.getvalue(), "log.csv", text)
-    assert [(row.contact, row.event.data["note"]) for row in log] == rows
+    assert [(row.contact, data_of(row.event.data)["note"]) for row in log] == rows
 
 
 @pytest.mark.shared
@@ -327,6 +327,6 @@ def test_the_purchase_log_reads_with_its_map() -> None:
     assert len(rows) == len(lines)
     for row, line in zip(rows, lines, strict=True):
         assert row.contact == line["customer_id"]
-        assert row.event.data["value"] == round(float(line["dollar_value"]) * 100)
-        assert row.event.data["cds"] == int(line["number_of_cds"])
+        assert data_of(row.event.data)["value"] == round(float(line["dollar_value"]) * 100)
+        assert data_of(row.event.data)["cds"] == int(line["number_of_cds"])
     assert len({row.input_id for row in rows}) == len(rows)

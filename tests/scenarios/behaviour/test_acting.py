@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import sqrt
 
-from engine.vocabulary import Event
+from engine.vocabulary import Event, data_of
 from scenarios.behaviour.acting import Actor, Cast
 from scenarios.behaviour.reading import read_behaviour
 from scenarios.duration import DAY_MS
@@ -64,7 +64,7 @@ def test_they_answer_events_and_mail_by_their_shares() -> None:
     orders = [ACTORS[n].after_event(Event("visit", 5, {"id": f"v{n}"}), 5) for n in range(4000)]
     assert close(sum(map(len, orders)), 4000, 0.25)
     first = next(found[0] for found in orders if found)
-    assert first.once == f"order {first.event.data['visit']}"
+    assert first.once == f"order {data_of(first.event.data)['visit']}"
     about = {"message_id": "m", "scenario": "s", "step": "hello", "topic": "news"}
     found: Counter[str] = Counter()
     for actor in ACTORS:
