@@ -21,6 +21,7 @@ CASES = {
     "render": "composing",
     "replay": "running a log's time",
     "pacing": "finding a provider's limits",
+    "wake": "many contacts at once, while intake goes on",
     "simulate": "a scenario over a whole audience in virtual time",
 }
 """What each case measures, in the order in which `all` runs them."""

@@ -108,6 +108,25 @@ def refresh(
 
 
 @app.command()
+def recount(tenant: Tenant = "", data: Data = None, as_json: AsJson = False) -> None:
+    """Count all segments anew over a snapshot of the stores, in a process of its own.
+
+    `differ` are contacts for whom the condition now says something else than what is kept: time alone has changed
+    it. `veredus segment refresh` looks at them anew.
+    """
+    from actors.planning.recount import Done
+
+    with Client(find_data_dir(data, os.environ), tenant, timeout_s=3600.0) as client:
+        done = client.give("POST", "/v1/segments/recount", b"", Done)
+    if as_json:
+        print_json(done)
+        return
+    rows = [(one.name, one.holds, one.stored, one.differ) for one in done.segments]
+    print_table("", ("segment", "holds for", "kept", "differ"), rows)
+    print_line(f"{done.contacts:,} contacts in {done.wall_s:.1f} s")
+
+
+@app.command()
 def count(
     when: Annotated[str, typer.Argument(metavar="CONDITION", help="A condition over contact.")],
     tenant: Tenant = "",

@@ -44,6 +44,7 @@ from actors.planning.desk import (
     lines_of_move,
 )
 from actors.planning.keeper import Keeper
+from actors.planning.recount import Done
 from actors.planning.runs import Run
 from actors.planning.versions import Author, Migrating, Published, proposed_places
 from engine.errors import InputError, RefusedError
@@ -364,6 +365,12 @@ async def refresh_segments(request: _Request) -> Run:
     return _keeper(request).versions.refresh_segments(tenant_of(request), author)
 
 
+@post("/v1/segments/recount", status_code=200, guards=[operator_only])
+async def recount_segments(request: _Request) -> Done:
+    """Count all segments anew over snapshots of the stores, in a process of its own; takes a while."""
+    return await _keeper(request).recount(tenant_of(request))
+
+
 @post("/v1/segments/count", status_code=200, guards=[operator_only], opt={"body": wire.CountIn})
 async def count_members(request: _Request) -> Members:
     """Count the contacts for whom a condition holds. Looks at every contact."""
@@ -487,6 +494,7 @@ PLANNING_HANDLERS = (
     get_segments,
     post_segment,
     refresh_segments,
+    recount_segments,
     count_members,
     get_campaigns,
     post_campaign,

@@ -28,6 +28,7 @@ from actors.planning.records import (
     StoryAnswer,
     StoryQuestion,
 )
+from actors.planning.recount import Done, Job, recounted, snapshot_stores
 from actors.planning.runs import Run, run_id
 from actors.planning.schedules import Schedules
 from actors.planning.versions import VersionDesk
@@ -125,6 +126,7 @@ class Keeper:
     def __init__(
         self, data_dir: Path, instance: Instance, partitions: int, clock: Callable[[], int]
     ) -> None:
+        self._data_dir = data_dir
         self._instance = instance
         self._partitions = partitions
         self._clock = clock
@@ -181,6 +183,15 @@ class Keeper:
             if not after:
                 break
         return found
+
+    async def recount(self, tenant: str) -> Done:
+        """Count all segments anew, in a process of its own over snapshots of the stores.
+
+        Raises: RefusedError: these stores have no snapshots; StoreError: it failed.
+        """
+        stores = snapshot_stores(self._data_dir, self._partitions)
+        segments = self.versions.segments(tenant)
+        return await recounted(Job(stores, tenant, segments, self._clock()))
 
     async def compare(self, tenant: str, before: str, after: str) -> HistoryDiff:
         """Tell how two versions (their texts) differ over the events of the last days, of a sample of contacts."""

@@ -29,6 +29,7 @@ from deliverability.twin.presets import twin_of
 from engine.config import Config
 from engine.host import FeedEntry
 from engine.keyspace import contact_key
+from engine.store.format import settle
 from engine.vocabulary import ConsentGiven, ContactPut, Event
 from tests.actors.operations.living import config_of
 
@@ -195,6 +196,7 @@ async def town(
 ) -> AsyncIterator[Town]:
     """Run a worker, a twin, and (with `keep`) a keeper while inside."""
     config = config_of(folder)
+    settle(folder, config.store.partitions, 1)
     publish_templates(config, *templates)
     clock = Clock()
     recorder = Notes(folder / "twin")
