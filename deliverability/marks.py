@@ -40,6 +40,9 @@ SECTION = "queue"
 MARKS = "marks"
 
 Action = Literal["suspend", "drain", "cancel", "bounce", "expire", "reroute"]
+CAMPAIGN_PREFIX = "campaign."
+"""Begins the name of the scenario by which a campaign is run (`scenarios.runs`)."""
+
 ENDS = ("cancel", "bounce", "expire")
 
 DOUBT_QUEUE = b"\0doubt"
@@ -77,7 +80,8 @@ class Selection(msgspec.Struct, frozen=True):
         if self.pool and (send.pool or "default") != self.pool:
             return False
         return not self.campaign or self.campaign in (
-            send.scenario or send.step,
+            send.scenario.removeprefix(CAMPAIGN_PREFIX) or send.step,
+            send.scenario,
             f"{send.scenario}/{send.step}",
         )
 

@@ -29,7 +29,11 @@ def relaxed_body(body: bytes) -> bytes:
 
     `body` has CRLF as line ends. An empty body stays empty.
     """
-    reduced = _RUNS.sub(b" ", body).replace(b" \r\n", b"\r\n").removesuffix(b" ")
+    # most bodies have nothing to reduce, and to see that takes a hundredth of what the expression does
+    reduced = _RUNS.sub(b" ", body) if b"\t" in body or b"  " in body else body
+    if b" \r\n" in reduced:
+        reduced = reduced.replace(b" \r\n", b"\r\n")
+    reduced = reduced.removesuffix(b" ")
     return _one_end(reduced, b"")
 
 
