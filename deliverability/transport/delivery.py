@@ -476,8 +476,10 @@ class Route:
                 self._fail("connection", 0, "", error.reason, error.phase)
         else:
             self.opening -= 1
-            if not connection.session.closed:
-                self.connections.setdefault(connection, 0)  # open, though it isn't ready yet
+            if not connection.session.closed:  # it counts while it shakes hands, too
+                self.connections.setdefault(connection, 0)
+                if self._delivery.closing:
+                    connection.quit()
 
     def _never_served(self, closed: Closed) -> None:
         """The server would not have us at all: fewer connections for a while, or nobody there."""

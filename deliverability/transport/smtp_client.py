@@ -366,6 +366,8 @@ class Connection(asyncio.Protocol):
             if self._check is not None:
                 self._check.failed(error)
             self._take(self._session.disconnected(f"TLS: {error}"))
+            # uvloop doesn't always tell a protocol of the end after a failed handshake
+            self._loop.call_soon(self._forsaken)
             return
         self._upgrade = None
         if encrypted is None or self._session.closed:
@@ -380,6 +382,10 @@ class Connection(asyncio.Protocol):
         self._session.tls_established()
         self._set_deadline()
         self._pump()
+
+    def _forsaken(self) -> None:
+        if self._closed is not None:
+            self.connection_lost(None)
 
     # ------------------------------------------------------------------------------------ the end
 

@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -53,7 +53,7 @@ class Authority:
         self, host: str, *, expired: bool = False
     ) -> tuple[ssl.SSLContext, x509.Certificate]:
         """Make a server's context with a new key, and the certificate; the chain is sent with it."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, 2048)  # OpenSMTPD takes no other
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
         made = self._build(name, key, host, -DAY / 2 if expired else DAY)
         file = self._folder / f"{host}.pem"
@@ -67,7 +67,11 @@ class Authority:
         return context, made
 
     def _build(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, host: str, left: dt.timedelta
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+        host: str,
+        left: dt.timedelta,
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         builder = (
