@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from actors.controller import Controller, ControllerView, Registration, Role
+from actors.governing import GoverningDesk, Use, budgets_of
 from actors.planning.records import (
     DecisionAnswer,
     DecisionQuestion,
@@ -30,7 +31,10 @@ from actors.planning.records import (
 )
 from actors.planning.walking import WalkAnswer, WalkQuestion
 from actors.worker import wire
-from actors.worker.assembly import senders_of
+from actors.worker.assembly import Ports, limits_of, senders_of
+from actors.worker.leases import LeaseDesk, ask_for_ever
+from deliverability.governor import Limit
+from deliverability.leasing.terms import Ask
 from engine.errors import VeredusError
 from engine.host import Repair
 
@@ -66,13 +70,18 @@ class WorkerShell:
         from actors.worker.worker import Worker
 
         made = _prepared(settings)
-        self._worker = Worker(made)
+        self._leases = _leases(made, "w") if made.config.workers.roles == "fused" else None
+        self._leasing: asyncio.Task[None] | None = None
+        self._worker = Worker(made, Ports(leases=self._leases))
         self._role: Role = "state" if made.config.workers.roles == "split" else "fused"
         self._controller = controller
 
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
-        return wire.encode(await self._worker.start(self._known))
+        hello = await self._worker.start(self._known)
+        if self._leases is not None and self._leasing is None:
+            self._leasing = _keep_asking(self._leases, self._controller)
+        return wire.encode(hello)
 
     async def _known(self, hello: wire.Hello) -> None:
         await _register(self._controller, self._role, hello)
@@ -170,7 +179,10 @@ class EgressShell:
     def __init__(self, settings: bytes, controller: Any) -> None:
         from actors.worker.egress_worker import EgressWorker
 
-        self._worker = EgressWorker(_prepared(settings))
+        made = _prepared(settings)
+        self._leases = _leases(made, "e")
+        self._leasing: asyncio.Task[None] | None = None
+        self._worker = EgressWorker(made, self._leases)
         self._controller = controller
         self._registered: asyncio.Task[None] | None = None
 
@@ -182,6 +194,8 @@ class EgressShell:
             self._registered = asyncio.get_running_loop().create_task(made)
         # what a death left is known before anybody builds on it
         await asyncio.shield(self._registered)
+        if self._leases is not None and self._leasing is None:
+            self._leasing = _keep_asking(self._leases, self._controller)
         return wire.encode(hello)
 
     async def greet(self, raw: bytes, owner: Any) -> bytes:
@@ -211,15 +225,30 @@ class EgressShell:
 
 
 class ControllerShell:
-    """What Ray runs: the `Controller`."""
+    """What Ray runs: the `Controller`, and the governor beside it."""
 
-    def __init__(self, folder: str, run: int, partitions: int, owners: int, senders: int) -> None:
+    def __init__(
+        self, folder: str, run: int, partitions: int, owners: int, senders: int, limits: bytes
+    ) -> None:
         self._controller = Controller(Path(folder), run, partitions, owners, senders)
+        budget_of = budgets_of(wire.decode(list[Limit], limits))
+        self._governor = GoverningDesk(
+            Path(folder), run, budget_of, lambda: time.monotonic_ns() // 1_000_000
+        )
+
+    async def lease(self, raw: bytes) -> bytes:
+        """Answer an egress that asks for leases. A repeated or late question has no answer and no effect."""
+        return wire.encode(self._governor.ask(wire.decode(Ask, raw)))
+
+    async def budgets(self) -> bytes:
+        """Tell how much of each limit is promised."""
+        return wire.encode(self._governor.uses())
 
     async def register(self, raw: bytes, workers: list[Any]) -> bytes:
         """Hear of a worker's life, with its handle. Idempotent."""
         registration = wire.decode(Registration, raw)
         worker = workers[0]
+        self._governor.begins(registration.name, registration.incarnation)
 
         async def publish() -> int:
             version: int = await worker.publish.remote()
@@ -234,6 +263,22 @@ class ControllerShell:
     async def view(self) -> bytes:
         """Tell everything."""
         return wire.encode(self._controller.view())
+
+
+def _leases(settings: wire.WorkerSettings, role: str) -> LeaseDesk | None:
+    """Make what asks for leases; None for one alone, which has all, and in a replay, where shares are equal."""
+    senders = senders_of(settings) if role == "e" else settings.count
+    if senders < 2 or settings.log_time is not None:
+        return None
+    return LeaseDesk(f"{role}{settings.index}")
+
+
+def _keep_asking(leases: LeaseDesk, controller: Any) -> asyncio.Task[None]:
+    async def ask(raw: bytes) -> bytes:
+        answer: bytes = await _called(controller.lease.remote(raw), "the governor")
+        return answer
+
+    return asyncio.get_running_loop().create_task(ask_for_ever(leases, ask))
 
 
 def _prepared(settings: bytes) -> wire.WorkerSettings:
@@ -472,7 +517,12 @@ class Cluster:
         _start_ray(len(self._settings) + senders)
         controlling = ray.remote(**WORKER_OPTIONS)(ControllerShell)
         self._controller: Any = controlling.remote(
-            first.data_dir, time.time_ns(), first.config.store.partitions, first.count, senders
+            first.data_dir,
+            time.time_ns(),
+            first.config.store.partitions,
+            first.count,
+            senders,
+            wire.encode(list(limits_of(first.config))),
         )
         sending = ray.remote(**WORKER_OPTIONS)(EgressShell)
         for index in range(senders):
@@ -503,6 +553,12 @@ class Cluster:
         raw: bytes = await _called(self._controller.view.remote(), "the controller")
         view: ControllerView = wire.decode(ControllerView, raw)
         return view
+
+    async def budgets(self) -> list[Use]:
+        """Ask the governor how much of each limit is promised. Raises: WorkerLostError: it is restarting."""
+        raw: bytes = await _called(self._controller.budgets.remote(), "the governor")
+        uses: list[Use] = wire.decode(list[Use], raw)
+        return uses
 
     async def publish(self, version: int) -> dict[str, int]:
         """Let all workers take a newer catalog. Returns the version that each uses then.

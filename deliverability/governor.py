@@ -1,15 +1,16 @@
 """The governor: what may be used of a destination, leased out with an expiry and an epoch.
 
-Today one instance serves, and gives each registered egress an equal share of each limit: the sum of what is usable
-never passes the limit, whoever dies. Shares by demand come with the cluster; the interface is the one that stays.
+`Governor` gives each of a fixed number of egresses an equal share of each limit: for one egress, and for the rates of a
+replay, which run on the log's time. Shares that follow demand are in `deliverability.leasing`.
 """
 
 from __future__ import annotations
 
-__all__ = ("Gate", "Governor", "Lease", "Limit", "RateMeter")
+__all__ = ("Gate", "Governor", "Lease", "Limit", "Meter", "RateMeter")
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import msgspec
 
@@ -26,8 +27,24 @@ class Limit(msgspec.Struct, frozen=True):
     messages_per_connection: int | None = None
 
 
-class Lease(msgspec.Struct, frozen=True, array_like=True):
-    """The share of one egress. `expires` on the holder's own monotonic clock, from when it asked."""
+class Meter(Protocol):
+    """Gives out messages at some rate."""
+
+    def available(self, now: int) -> int | None:
+        """Tell how many there are; None: as many as you like."""
+
+    def take(self, number: int) -> None:
+        """Use some that are available."""
+
+    def give_back(self, number: int) -> None:
+        """Return some that were taken and not used."""
+
+    def next_at(self) -> int:
+        """Give the time at which there is one (again)."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The share of one egress. Where it follows demand (`deliverability.leasing`), `allowed` and `meter` say so."""
 
     connections: int
     messages_per_minute: int | None
@@ -35,6 +52,9 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     messages_per_connection: int | None
     epoch: int
     term_ms: int
+    allowed: Callable[[int, int], int] | None = None
+    """Connections that may be open now, by how many are and how many could be used."""
+    meter: Meter | None = None
 
 
 class Governor:
@@ -109,7 +129,7 @@ class Gate:
 
     def __init__(self, lease_of: Callable[[str], Lease]) -> None:
         self._lease_of = lease_of
-        self._meters: dict[str, RateMeter | None] = {}
+        self._meters: dict[str, Meter | None] = {}
 
     def available(self, route: str, now: int) -> int | None:
         """Tell how many messages a route may be given now; None: as many as you like."""
@@ -133,11 +153,13 @@ class Gate:
         meter = self._meters.get(route)
         return None if meter is None else meter.next_at()
 
-    def _meter(self, route: str, now: int) -> RateMeter | None:
+    def _meter(self, route: str, now: int) -> Meter | None:
         if route not in self._meters:
             lease = self._lease_of(route)
-            rate = lease.messages_per_minute
-            self._meters[route] = None if rate is None else RateMeter(rate, lease.burst, now)
+            rate, meter = lease.messages_per_minute, lease.meter
+            if meter is None and rate is not None:
+                meter = RateMeter(rate, lease.burst, now)
+            self._meters[route] = meter
         return self._meters[route]
 
 

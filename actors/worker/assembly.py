@@ -11,6 +11,7 @@ __all__ = (
     "catalog_compilers",
     "classify",
     "ledgers_of",
+    "limits_of",
     "machines_of",
     "open_store",
     "secret_of",
@@ -31,6 +32,7 @@ from actors.suppression.follow import guard_of
 from actors.worker.attempts import attempts_of
 from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.injected import Blobs
+from actors.worker.leases import LeaseDesk
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
 from actors.worker.ways import build_ways
@@ -174,12 +176,13 @@ def _wall_ms() -> int:
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """The world around a worker: how its store is opened, the wall clock in ms, free bytes of disk and memory."""
+    """The world around a worker: how its store is opened, wall clock in ms, free bytes of disk and memory, leases."""
 
     open_store: Callable[[WorkerSettings], Awaitable[Store]] = open_store
     wall_ms: Callable[[], int] = _wall_ms
     disk_free: Callable[[Path], int] = disk_free_bytes
     memory_free: Callable[[], int | None] = memory_free_bytes
+    leases: LeaseDesk | None = None
 
 
 async def assemble(
@@ -221,7 +224,15 @@ async def assemble(
     else:
         count = settings.count
         sending = assemble_sending(
-            settings, holder, count, heads, catalog, now, concluded, guard=guard
+            settings,
+            holder,
+            count,
+            heads,
+            catalog,
+            now,
+            concluded,
+            guard=guard,
+            leases=ports.leases,
         )
         egress = LocalEgress(*sending, now)
     return Assembly(host, egress, holder.encode(), catalog, data, old)
@@ -246,6 +257,7 @@ def assemble_sending(
     now: Callable[[], int],
     concluded: Callable[[], None],
     guard: Guard | None = None,
+    leases: LeaseDesk | None = None,
 ) -> tuple[Egress, Delivery, Gate, LedgerFile]:
     """Build what sends: a new incarnation of an egress with its ledger, its rates, and its delivery.
 
@@ -257,6 +269,7 @@ def assemble_sending(
         catalog: where templates are found.
         now: the time of inputs, ms.
         concluded: called when there are new outcomes.
+        leases: shares by demand; None: equal shares.
         guard: knows to whom no mail may go; None: made here, if the instance keeps a list.
     """
     config, data = settings.config, Path(settings.data_dir)
@@ -267,12 +280,16 @@ def assemble_sending(
     )
     limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)
     renderer = MailRenderer(heads, lambda: catalog.current, Blobs(data))
-    governor = Governor(_limits(config), senders)
+    governor = Governor(limits_of(config), senders)
 
     def lease_of(route: str) -> Lease:
         return governor.lease(settings.index, route.partition("/")[2])
 
-    ways = build_ways(settings, lease_of, classify, concluded)
+    if leases is not None:
+        leases.begin(incarnation, lease_of)
+    ways = build_ways(
+        settings, leases.lease if leases is not None else lease_of, classify, concluded
+    )
     watch = guard or guard_for(settings, now)
     egress = Egress(holder.encode(), incarnation, ledger, limits, watch, ways.queue_of)
     attempts = attempts_of(config, data, holder)
@@ -287,6 +304,8 @@ def assemble_sending(
 
     delivery = Delivery(egress, renderer, ways.target_of, classify, now, concluded, look, ended)
     attempts.follow(delivery)
+    if leases is not None:
+        leases.serve(delivery)
     return egress, delivery, ways.gate, ledger
 
 
@@ -364,7 +383,8 @@ def classify(code: int, enhanced: str, text: str, phase: str) -> Verdict:
     return Verdict(cause, "retry" if code < 500 else "fail")
 
 
-def _limits(config: Config) -> tuple[Limit, ...]:
+def limits_of(config: Config) -> tuple[Limit, ...]:
+    """Give the limits of domains, the default last."""
     named = [
         Limit(domain, limits.connections_max, int(limits.messages_per_s * 60), limits.burst)
         for domain, limits in sorted(config.limits.items())

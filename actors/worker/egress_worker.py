@@ -29,6 +29,7 @@ from actors.worker.assembly import (
 )
 from actors.worker.egress_desk import EgressDesk
 from actors.worker.egress_wire import Exchange, Greeting, Request
+from actors.worker.leases import LeaseDesk
 from actors.worker.pulse import Pulse, pulse_path
 from actors.worker.rendering import letterheads
 from deliverability.egress import Egress
@@ -65,8 +66,9 @@ class _Parts(msgspec.Struct, frozen=True):
 class EgressWorker:
     """One egress. `settings.index` is its number among the egresses, `settings.count` that of state workers."""
 
-    def __init__(self, settings: wire.WorkerSettings) -> None:
+    def __init__(self, settings: wire.WorkerSettings, leases: LeaseDesk | None = None) -> None:
         self._settings = settings
+        self._leases = leases
         self._parts: _Parts | None = None
         self._pushes: dict[int, Push] = {}
         self._pushing: dict[int, asyncio.Task[None]] = {}
@@ -191,7 +193,14 @@ class EgressWorker:
         catalog = LiveCatalog(data / "catalog", catalog_compilers(heads))
         adopted = [adopt(path) for path in ledgers_of(data, name)]
         egress, delivery, gate, ledger = assemble_sending(
-            settings, name, senders_of(settings), heads, catalog, self.now, self._concluded
+            settings,
+            name,
+            senders_of(settings),
+            heads,
+            catalog,
+            self.now,
+            self._concluded,
+            leases=self._leases,
         )
         keyspace = Keyspace(settings.config.store.partitions)
         desk = EgressDesk(

@@ -406,6 +406,7 @@ def _target(
         client,
         timeouts_of(config),
         connections_max=max(lease.connections, 1),
+        allowed=lease.allowed,
         messages_per_connection=delivery.messages_per_connection_max,
         idle_s=float(delivery.timeouts.idle_s),
         way=way,

@@ -95,6 +95,8 @@ class Target(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | None = None
     body: Body = "7bit"
     way: Way | None = None
+    allowed: Callable[[int, int], int] | None = None
+    """Connections that may be open now, by how many are and how many could be used; None: `connections_max`."""
 
 
 class Delivery:
@@ -139,6 +141,11 @@ class Delivery:
         self._target_of = target_of
         self._look = look
         self._ended = ended
+
+    def report(self) -> None:
+        """Let whoever leases connections hear how many there are."""
+        for route in self.routes.values():
+            route.most()
 
     def pump(self) -> None:
         """See that each route with waiting messages has connections at work."""
@@ -241,6 +248,7 @@ class Route:
         self._idle: dict[Connection, float] = {}  # since when (loop time)
         self._hungry: dict[Connection, None] = {}  # room for a message, which waits for its turn
         self._due: deque[tuple[Connection, Message]] = deque()  # content awaited, likewise
+        self._leaving: set[Connection] = set()
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -259,7 +267,7 @@ class Route:
         loop = self._delivery.loop
         if self._delivery.closing or loop.time() < self._until:
             return
-        room = self.target.connections_max - len(self.connections) - self.opening
+        room = self.most(waiting) - len(self.connections) - self.opening
         for _ in range(min(room, waiting)):
             self._spawn()
 
@@ -273,6 +281,24 @@ class Route:
         for connection in [c for c, since in self._idle.items() if since < limit]:
             del self._idle[connection]
             connection.quit()
+        while self._idle and self._too_many():
+            connection, _ = self._idle.popitem()
+            self._leave(connection)
+
+    def most(self, waiting: int = 0) -> int:
+        """Give how many connections may be open now, with so many messages waiting."""
+        if self.target.allowed is None:
+            return self.target.connections_max
+        opened = len(self.connections) + self.opening
+        return self.target.allowed(opened, opened - len(self._idle) + waiting)
+
+    def _too_many(self) -> bool:
+        self._leaving &= self.connections.keys()
+        return len(self.connections) + self.opening - len(self._leaving) > self.most()
+
+    def _leave(self, connection: Connection) -> None:
+        self._leaving.add(connection)
+        connection.quit()
 
     def fail_back(self) -> None:
         """Try a better host that was down, beside those that serve."""
@@ -305,6 +331,9 @@ class Route:
             return None
         if carried >= self.target.messages_per_connection:
             connection.quit()
+            return None
+        if self.target.allowed is not None and self._too_many():
+            self._leave(connection)  # its lease went to somebody else
             return None
         if connection.session.mode == "window" and not self._may_compose(connection):
             return None

@@ -30,12 +30,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Path:
-    """A deployment over it."""
+    """A deployment over it, with two workers and one connection between them."""
     made = tmp_path_factory.mktemp("up-redis")
     prepare(made)
     file = made / "veredus.toml"
     redis = f'kind = "redis"\nredis.addresses = ["{server.address}"]\nredis.timeout_ms = 2000\n'
-    file.write_text(file.read_text().replace("[store]\n", f"[store]\n{redis}"))
+    text = (
+        file.read_text().replace("[store]\n", f"[store]\n{redis}").replace("count = 1", "count = 2")
+    )
+    file.write_text(text + "\n[limits.default]\nconnections_max = 1\n")
     return made
 
 
