@@ -144,8 +144,9 @@ class Delivery:
 
     def report(self) -> None:
         """Let whoever leases connections hear how many there are."""
-        for route in self.routes.values():
-            route.most()
+        waiting = dict(self.egress.waiting())
+        for name, route in self.routes.items():
+            route.most(waiting.get(name, 0))
 
     def pump(self) -> None:
         """See that each route with waiting messages has connections at work."""
@@ -249,6 +250,7 @@ class Route:
         self._hungry: dict[Connection, None] = {}  # room for a message, which waits for its turn
         self._due: deque[tuple[Connection, Message]] = deque()  # content awaited, likewise
         self._leaving: set[Connection] = set()
+        self._waiting = 0
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -285,12 +287,13 @@ class Route:
             connection, _ = self._idle.popitem()
             self._leave(connection)
 
-    def most(self, waiting: int = 0) -> int:
-        """Give how many connections may be open now, with so many messages waiting."""
+    def most(self, waiting: int | None = None) -> int:
+        """Give how many connections may be open now, with so many messages waiting; None: as many as lately."""
         if self.target.allowed is None:
             return self.target.connections_max
+        self._waiting = self._waiting if waiting is None else waiting
         opened = len(self.connections) + self.opening
-        return self.target.allowed(opened, opened - len(self._idle) + waiting)
+        return self.target.allowed(opened, opened - len(self._idle) + self._waiting)
 
     def _too_many(self) -> bool:
         self._leaving &= self.connections.keys()
