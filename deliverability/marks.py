@@ -143,7 +143,7 @@ def looked(marks: Marks, send: Send, generation: int, rerouted: int) -> Found:
         if mark.concerns(send, generation, rerouted):
             if mark.action in ENDS:
                 return Found(end=mark)
-            if mark.action == "reroute":
+            if mark.action == "reroute" and mark.to_pool != (send.pool or "default"):
                 reroute, rerouted = mark, mark.number
                 send = msgspec.structs.replace(send, pool=mark.to_pool)
     waits = any(

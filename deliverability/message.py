@@ -416,7 +416,9 @@ def _ask(state: MessageState, granted: Granted, context: Context) -> Transition:
     standing = Transition(state, None)
     under_marks = _under_marks(standing, context)
     if under_marks is not standing:  # of a catalog that is newer than its place
-        return under_marks
+        if under_marks.place != _place(state, context.key):
+            return under_marks
+        state = under_marks.state  # rerouted to where it stands already: its turn goes on
     send = state.send
     attempt = state.attempt + 1
     may = MaySend(name_of(context.key), attempt, send.stream, send.topic, send.due)

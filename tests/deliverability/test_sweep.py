@@ -192,28 +192,33 @@ SELECTIONS = st.builds(
     pool=st.sampled_from(["", "blue", "default"]),
 )
 ACTIONS = st.sampled_from(["suspend", "drain", "cancel", "bounce", "expire", "reroute"])
-STEPS = st.one_of(
-    st.tuples(st.just("send"), st.integers(0, 1), st.integers(0, 2), st.sampled_from([0, 0, 0, 2])),
-    st.tuples(st.just("mark"), ACTIONS, SELECTIONS),
+SENDS = st.tuples(
+    st.just("send"), st.integers(0, 1), st.integers(0, 2), st.sampled_from([0, 0, 0, 2])
+)
+MARKING = st.tuples(st.just("mark"), ACTIONS, SELECTIONS)
+GRANTS = st.tuples(st.just("grant"), st.integers(1, 3))
+CONCLUDING = st.tuples(
+    st.just("conclude"),
+    st.sampled_from(["delivered", "deferred", "deferred", "unattempted", "in_doubt"]),
+    st.integers(1, 3),
+)
+REST = st.one_of(
     st.tuples(st.just("resume")),
     st.tuples(st.just("walk"), st.integers(1, 5)),
-    st.tuples(st.just("grant"), st.integers(1, 3)),
-    st.tuples(
-        st.just("conclude"),
-        st.sampled_from(["delivered", "deferred", "unattempted", "in_doubt"]),
-        st.integers(1, 3),
-    ),
-    st.tuples(st.just("wait"), st.integers(1, 30)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 1, 2, 30])),
     st.tuples(st.just("fail")),
     st.tuples(st.just("crash")),
 )
+STEPS = st.one_of(SENDS, MARKING, GRANTS, CONCLUDING, REST)
 
 
 @settings(max_examples=150)
-@given(st.lists(STEPS, min_size=5, max_size=60))
+@given(st.lists(STEPS, min_size=25, max_size=60))
 def test_marks_and_sweep_lose_nothing(steps: list[Any]) -> None:
     """Whatever commands, failures and crashes come: each message has one end, and the counters say which."""
     town = Town()
+    for number in range(6):
+        town.send(number % 2, number % 3, 0)
     for step in steps:
         match step:
             case ("send", domain, pool, wait):
@@ -275,6 +280,21 @@ def test_a_sweep_touches_only_what_a_mark_concerns() -> None:
     assert town.sweep.swept == {TENANT: 1}
     town.begin()
     assert not [one for _ in range(100) for one in town.sweep.step(7)]
+
+
+def test_a_reroute_to_where_a_message_stands_takes_no_turn_away() -> None:
+    """Twice to the same pool, and away and back: it is handed over all the same."""
+    for pools in (("red", "red"), ("red", "default")):
+        town = Town()
+        town.send(0, 0, 0)
+        marks = tuple(
+            Mark(number, "reroute", Selection(), to_pool=pool)
+            for number, pool in enumerate(pools, 1)
+        )
+        town.publish(Marks(2, marks))
+        town.grant(1)
+        town.grant(1)
+        assert len(town.hand) == 1, pools
 
 
 def test_generations_tell_what_came_first() -> None:
