@@ -282,6 +282,20 @@ def test_a_sweep_touches_only_what_a_mark_concerns() -> None:
     assert not [one for _ in range(100) for one in town.sweep.step(7)]
 
 
+def test_what_is_resumed_is_ready_again() -> None:
+    """Once the sweep has touched it, in its old place."""
+    town = Town()
+    town.send(0, 0, 0)
+    (identity,) = town.arrived
+    before = town.host.entry(message_key(TENANT, identity))
+    town.mark("suspend", Selection())
+    town.walk_all()
+    assert town.state(identity).status == "suspended"
+    town.resume()
+    town.walk_all()
+    assert town.host.entry(message_key(TENANT, identity)) == before
+
+
 def test_a_reroute_to_where_a_message_stands_takes_no_turn_away() -> None:
     """Twice to the same pool, and away and back: it is handed over all the same."""
     for pools in (("red", "red"), ("red", "default")):
