@@ -22,6 +22,8 @@ CASES = {
     "replay": "running a log's time",
     "pacing": "finding a provider's limits",
     "wake": "many contacts at once, while intake goes on",
+    "feedback": "reading what comes back",
+    "suppression": "asking who is suppressed, among ten million",
     "simulate": "a scenario over a whole audience in virtual time",
 }
 """What each case measures, in the order in which `all` runs them."""

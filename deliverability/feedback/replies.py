@@ -270,6 +270,14 @@ _QUOTED_SURE = 0.5
 _LONG = 12
 _DIGIT = re.compile(r"\d")
 _ADDRESS = re.compile(r"[\w.+=!/-]{1,64}@[\w.-]{1,255}")
+_VARIES = re.compile(r"\d[\w.-]{4}|\d{1,3}\.\d|[A-Za-z]\d[A-Za-z]")
+_IP = re.compile(
+    r"(?<![\w.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w.]*\w)|(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){3,7}[0-9A-Fa-f:]{1,30}"
+)
+_MIXED = re.compile(
+    r"(?<![\w.@/-])(?=[A-Za-z_-]{0,40}\d[\w-]{0,40}?[A-Za-z])[A-Za-z0-9_-]{9,}(?![\w@])"
+)
+_NUMBER = re.compile(r"(?<![\w.])\d{5,}(?![\w])")
 _CHANGING = re.compile(r"(?=[A-Za-z_-]{0,40}\d)[\w-]{13,}(?:\.\d{1,6})*")
 
 
@@ -337,7 +345,14 @@ def _classify(code: str, enhanced: str, text: str, stage: str) -> Verdict:
 
 
 def template_of(text: str) -> str:
-    """A text without what changes from reply to reply: addresses, queue ids, long numbers, extra spaces."""
+    """A text without what changes from reply to reply: addresses, hosts' numbers, ids, long numbers, extra spaces.
+
+    Codes of providers stay (S3140, RL000001, LPN007_104): short, or letters before digits alone.
+    """
+    if _VARIES.search(text):
+        text = _IP.sub("192.0.2.1", text)
+        text = _MIXED.sub("id", text)
+        text = _NUMBER.sub("99999", text)
     return " ".join(
         [_stable(word) if len(word) > _LONG or "@" in word else word for word in text.split()]
     )
