@@ -19,13 +19,13 @@ __all__ = (
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
-from scenarios.cel.closures import compile_tree
+from scenarios.cel.closures import Closure, compile_tree
 from scenarios.cel.syntax import parse
-from scenarios.cel.tree import Literal, Method, Name
+from scenarios.cel.tree import Literal, Method, Name, Select
 from scenarios.duration import parse_duration
 from scenarios.model import (
     Calendar,
@@ -64,6 +64,8 @@ from scenarios.program import (
     Updating,
     Waiting,
 )
+
+_LOOKS_MAX: Final = 8  # values of one condition that a record keeps
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -189,7 +191,28 @@ def condition_of(source: str) -> Condition | None:
 
 def _compile(source: str) -> Condition:
     tree = parse(source)
-    return Condition(source, compile_tree(tree), _mentions(tree, "journey"))
+    looks = dict(_looks_at(tree))
+    return Condition(
+        source, compile_tree(tree), _mentions(tree, "journey"), tuple(looks.items())[:_LOOKS_MAX]
+    )
+
+
+def _looks_at(node: Any) -> Iterator[tuple[str, Closure]]:
+    """Give what an expression reads of contact, event and journey, as it is written, with its closure."""
+    match node:
+        case Select(of=Name(name="contact" | "event" | "journey" as root), field=field):
+            yield f"{root}.{field}", compile_tree(node)
+        case Method(of=Name(name="contact"), function=function, arguments=arguments):
+            told = ", ".join(repr(one.value) for one in arguments if isinstance(one, Literal))
+            yield f"contact.{function}({told})", compile_tree(node)
+        case tuple():
+            for part in node:
+                yield from _looks_at(part)
+        case msgspec.Struct():
+            for field in node.__struct_fields__:
+                yield from _looks_at(getattr(node, field))
+        case _:
+            pass
 
 
 def _mentions(node: Any, root: str) -> bool:

@@ -25,6 +25,7 @@ from scenarios.zones import zone_of
 
 _NAMES_MAX = 1_000  # names of events that are counted
 _KEYS_MAX = 50  # remembered keys of one scenario
+_VALUE_CHARS = 100  # of a text that a record keeps
 _TIMES_MAX = 500  # counted within windows: more are "at least so many"
 
 
@@ -212,6 +213,21 @@ class Draft:
         except EvaluationError as error:
             self.record("expression_failed", where=where, why=str(error))
             return None
+
+    def values_of(self, condition: Condition) -> dict[str, Any]:
+        """Tell what a condition looks at as it is now, short, for the record of the decision."""
+        values: dict[str, Any] = {}
+        for name, closure in condition.looks:
+            try:
+                value = closure(self.scope)
+            except EvaluationError:
+                value = None
+            if isinstance(value, str):
+                value = value[:_VALUE_CHARS]
+            elif isinstance(value, (list, dict)):
+                value = f"{len(value)} items"
+            values[name] = value
+        return values
 
     def zone(self) -> ZoneInfo:
         """Give the contact's time zone; an unknown or invalid one is the tenant's."""

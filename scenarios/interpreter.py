@@ -254,12 +254,16 @@ def look(draft: Draft, condition: Condition, journey: Journey, step: str) -> Non
 
 
 def _branch(draft: Draft, step: Branching, journey: Journey) -> int:
+    values: dict[str, Any] = {}
     for condition, position, name in step.ways:
         look(draft, condition, journey, step.id)
+        values |= draft.values_of(condition)
         if draft.holds(condition, step.id):
-            draft.record("branch_taken", journey=journey.id, step=step.id, branch=name)
+            draft.record(
+                "branch_taken", journey=journey.id, step=step.id, branch=name, values=values
+            )
             return position
-    draft.record("branch_taken", journey=journey.id, step=step.id, branch="else")
+    draft.record("branch_taken", journey=journey.id, step=step.id, branch="else", values=values)
     return step.otherwise
 
 

@@ -27,11 +27,12 @@ from scenarios.model import Calendar, Notify, Score, Send, Start, Stop, Tag
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A compiled expression; `of_journey` tells whether it looks at `journey`."""
+    """A compiled expression; `of_journey`: does it look at `journey`? `looks`: what it reads, for records."""
 
     source: str
     closure: Closure
     of_journey: bool
+    looks: tuple[tuple[str, Closure], ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -471,3 +471,28 @@ steps: [{mail("m")}]
     assert len(world.sent) == 3
     world.give("new", ContactPut({"plan": "pro", "email": "n@example.com"}))
     assert len(world.sent) == 3
+
+
+def test_a_branch_is_recorded_with_the_values_that_decided_it() -> None:
+    world = World(
+        """
+scenario: s
+entry: e
+steps:
+  - id: which
+    switch:
+      - {when: contact.plan == 'gold'}
+      - {when: "contact.count('e') > 5 || event.value > 10"}
+    else:
+      - {id: m, send: {template: m, topic: t}}
+"""
+    )
+    world.give("ann", ContactPut({"email": "a@example.com", "plan": "blue" * 100}))
+    world.give("ann", Event("e", 0, {"value": 3}))
+    [fact] = world.facts("branch_taken")
+    assert fact["branch"] == "else"
+    assert fact["values"] == {
+        "contact.plan": "blue" * 25,
+        "contact.count('e')": 1,
+        "event.value": 3,
+    }
