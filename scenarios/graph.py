@@ -6,7 +6,7 @@ records `branch_taken` and `variant_drawn` have them.
 
 from __future__ import annotations
 
-__all__ = ("Edge", "Graph", "Node", "graph_of", "mermaid", "svg")
+__all__ = ("ENTRY", "Edge", "Graph", "Node", "graph_of", "mermaid", "svg")
 
 from collections.abc import Mapping
 from typing import Final, assert_never
@@ -36,7 +36,8 @@ from scenarios.model import (
 )
 
 Counts = Mapping[tuple[str, str], int]
-_START, _END = "entry", "end"
+ENTRY, _END = "entry", "end"
+"""The node where journeys begin."""
 _TEXT_MAX: Final = 34
 
 
@@ -133,8 +134,8 @@ def graph_of(scenario: Scenario) -> Graph:
     builder = _Builder()
     events = " or ".join(entry.event or entry.becomes for entry in scenario.entries)
     first, _ = builder.steps(scenario.steps, _END, 0)
-    nodes = (Node(_START, "entry", events), *builder.nodes, Node(_END, "end", ""))
-    return Graph(nodes, (Edge(_START, first), *builder.edges))
+    nodes = (Node(ENTRY, "entry", events), *builder.nodes, Node(_END, "end", ""))
+    return Graph(nodes, (Edge(ENTRY, first), *builder.edges))
 
 
 def _node(step: Step, column: int) -> Node:

@@ -149,14 +149,22 @@ def draw_graph(
     file: _File,
     *,
     form: Annotated[str, typer.Option("--as", help="`mermaid` or `svg`.")] = "mermaid",
+    counts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REPORT", help="Show its counts: what `scenario simulate --json` printed."
+        ),
+    ] = None,
 ) -> None:
-    """Draw a scenario, as Mermaid text or SVG on standard output."""
+    """Draw a scenario, as Mermaid text or SVG on standard output; with counts of a run on its edges."""
+    from actors.cli.run_counts import counts_of
     from scenarios.graph import graph_of, mermaid, svg
 
     if form not in {"mermaid", "svg"}:
         raise typer.BadParameter("it is `mermaid` or `svg`", param_hint="--as")
     graph = graph_of(_load_or_exit(file))
-    typer.echo(svg(graph) if form == "svg" else mermaid(graph), nl=False)
+    run = counts_of(graph, _read_text(counts), str(counts)) if counts is not None else None
+    typer.echo(svg(graph, run) if form == "svg" else mermaid(graph, run), nl=False)
 
 
 @app.command("diff")

@@ -69,3 +69,28 @@ def test_svg_is_xml_with_a_box_for_every_node_in_rows_that_follow_the_edges() ->
     texts = [one.text for one in root.iter(f"{name}text")]
     assert "after 1d 7" in texts
     assert 'contact.name == "<&>"' in texts
+
+
+def test_counts_of_a_simulation_stand_on_the_edges() -> None:
+    from actors.cli.run_counts import counts_of
+
+    text = """
+scenario: s
+entry: e
+steps:
+  - id: which
+    if: contact.plan == 'gold'
+    then:
+      - {id: m, send: {template: m, topic: t}}
+"""
+    graph = graph_of(load(text))
+    report = """{"journeys": 9, "funnel": [
+      {"step": "which", "reached": {"count": 9}, "branches": {"then": 4, "else": 5}},
+      {"step": "m", "reached": {"count": 4}}]}"""
+    drawn = mermaid(graph, counts_of(graph, report, "r.json"))
+    assert [number for number in ('|"9"|', "yes 4", "no 5", '|"4"|') if number in drawn] == [
+        '|"9"|',
+        "yes 4",
+        "no 5",
+        '|"4"|',
+    ]
