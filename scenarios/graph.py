@@ -36,8 +36,9 @@ from scenarios.model import (
 )
 
 Counts = Mapping[tuple[str, str], int]
-ENTRY, _END = "entry", "end"
+ENTRY = "entry"
 """The node where journeys begin."""
+_END = "end"
 _TEXT_MAX: Final = 34
 
 
