@@ -21,6 +21,8 @@ CASES = {
     "render": "composing",
     "replay": "running a log's time",
     "pacing": "finding a provider's limits",
+    "scenarios": "transitions of journeys, alone and durable; how late timers are",
+    "journeys": "ten million waiting journeys: memory, disk, start",
     "wake": "many contacts at once, while intake goes on",
     "feedback": "reading what comes back",
     "suppression": "asking who is suppressed, among ten million",

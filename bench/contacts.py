@@ -17,7 +17,7 @@ Processes run without Ray, whose import alone would add 36 MB to each.
 
 from __future__ import annotations
 
-__all__ = ("run", "size_name")
+__all__ = ("Plan", "measured", "run", "size_name")
 
 import os
 import shutil
@@ -67,7 +67,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 def run(*, quick: bool, seed: int) -> Measured:
     """Measure; takes about twenty minutes, quick a minute. Raises: CapacityError: too little disk is free."""
-    plan = Plan.of(quick=quick)
+    return measured(Plan.of(quick=quick), seed)
+
+
+def measured(plan: Plan, seed: int) -> Measured:
+    """Measure at the sizes of a plan. Raises: CapacityError: too little disk is free."""
     with _folder() as folder:
         free, wanted = shutil.disk_usage(folder).free, plan.sizes[-1] * OCTETS_FREE
         if free < wanted:

@@ -107,11 +107,16 @@ def order_id(number: int) -> bytes:
     return b"order-%010d" % number
 
 
-def waiting_contact(number: int, version: str) -> tuple[bytes, Contact, At]:
-    """Make a contact as it stands in the store: (key, state, place). `version` is that of the scenario."""
+def waiting_contact(
+    number: int, version: str, due_at: int | None = None
+) -> tuple[bytes, Contact, At]:
+    """Make a contact as it stands in the store: (key, state, place). `version` is that of the scenario.
+
+    With `due_at` (ms) every timer is within a second from then.
+    """
     key = contact_key(TENANT, contact_name(number))
     began = opened_at(number)
-    due = began + WAIT_MS
+    due = began + WAIT_MS if due_at is None else due_at + number % 1000
     journey = Journey(
         id=journey_id(key, SCENARIO_NAME, "", order_id(number)),
         scenario=SCENARIO_NAME,
@@ -135,7 +140,13 @@ def waiting_contact(number: int, version: str) -> tuple[bytes, Contact, At]:
 
 
 def fill(
-    store: Store, machines: Machines, keyspace: Keyspace, version: str, first: int, last: int
+    store: Store,
+    machines: Machines,
+    keyspace: Keyspace,
+    version: str,
+    first: int,
+    last: int,
+    due_at: int | None = None,
 ) -> int:
     """Write the contacts `first` to `last` (exclusive) as they would stand there. Returns the octets of the states.
 
@@ -145,7 +156,7 @@ def fill(
     for start in range(first, last, BATCH_CONTACTS):
         batches = _empty_batches(store, keyspace)
         for number in range(start, min(start + BATCH_CONTACTS, last)):
-            key, state, place = waiting_contact(number, version)
+            key, state, place = waiting_contact(number, version, due_at)
             batch = batches[keyspace.partition(key)]
             prefix = partition_prefix(batch.partition)
             encoded = machines.encode(state)

@@ -11,7 +11,7 @@ batches of the size that suits it best.
 
 from __future__ import annotations
 
-__all__ = ("run",)
+__all__ = ("Door", "TracingStore", "best_size", "run")
 
 import asyncio
 import random
@@ -205,7 +205,7 @@ def _measured(
     trace = folder / "trace"
     rows_each, rows = runner.run(_traced(door, store, bodies, settings))
     trace.write_bytes(rows)
-    best = _best_size(trace, folder, rows_each, settings)
+    best = best_size(trace, folder, rows_each, 0.7)
     stores = iter(range(10**6))
 
     def ceiling() -> Sample:
@@ -353,12 +353,12 @@ async def _steady(door: Door, bodies: Bodies, rate: float, seconds: float) -> No
             tasks.create_task(door.take(body, due))
 
 
-def _best_size(trace: Path, folder: Path, rows_each: float, settings: Settings) -> float:
+def best_size(trace: Path, folder: Path, rows_each: float, seconds: float) -> float:
     """Let the ceiling try its batch sizes; returns the best, in events."""
     rates_of = {}
     for size in CEILING_EVENTS:
         place = folder / f"tuning-{size}"
-        rates_of[size] = measure_store(trace, place, 0.7, int(size * rows_each)).per_second
+        rates_of[size] = measure_store(trace, place, seconds, int(size * rows_each)).per_second
         shutil.rmtree(place)
     return max(rates_of, key=lambda size: rates_of[size])
 

@@ -117,6 +117,7 @@ class Released(msgspec.Struct):
     repaired: list[str] = []  # of the repairs, in order: "" or why not
     answered: int = 0
     woken: int = 0
+    woken_due: list[int] = []  # when those that were woken were due, ms: how late a timer was
     fed: int = 0
 
 
@@ -219,7 +220,8 @@ class Host:
         self._delivers(now, inputs, released)
         self._repair(now, inputs, released)
         if inputs.timers:
-            released.woken = self._wake(now, self.settings.batch_max - len(taken))
+            released.woken_due = self._wake(now, self.settings.batch_max - len(taken))
+            released.woken = len(released.woken_due)
         self._arrive(now, taken, turns, released)
         released.credits_left = self._grant(now, inputs.credits)
         inputs.credits = []
@@ -330,8 +332,11 @@ class Host:
             released.repaired.append(told)
         inputs.repairs = []
 
-    def _wake(self, now: int, room: int) -> int:
-        """Decide what is due, the partition with the oldest first, each its share: none starves under overload."""
+    def _wake(self, now: int, room: int) -> list[int]:
+        """Decide what is due, the partition with the oldest first, each its share: none starves under overload.
+
+        Returns: when each was due.
+        """
         room = max(room, self.settings.batch_max // 4)
         heads = sorted(
             (first, partition.number)
@@ -339,7 +344,7 @@ class Host:
             if (first := partition.agenda.first()) is not None and first <= now
         )
         if not heads:
-            return 0
+            return []
         taken: list[tuple[Partition, list[tuple[int, bytes]]]] = []
         for left, (_, number) in zip(range(len(heads), 0, -1), heads, strict=True):
             partition = self.partitions[number]
@@ -352,7 +357,7 @@ class Host:
             partition.advance(now, self._context)
             for when, key in due:
                 partition.wake(when, key, self._context)
-        return sum(len(due) for _, due in taken)
+        return [when for _, due in taken for when, _ in due]
 
     def _load(self, keys: Iterable[bytes], rows: Sequence[bytes] = ()) -> list[bytes | None]:
         """Bring entities into the cache and read other rows, in one go. Returns those rows."""
