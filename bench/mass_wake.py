@@ -92,7 +92,9 @@ async def _measured(settings: WorkerSettings, size: Size, seed: int) -> list[Res
     alone = await _intake(worker, events, size, wall_ms, lambda: time.monotonic() < due_s)
     cpu = time.process_time()
 
-    over_ms = BASE_MS + int(LEAD_S * 1000) + 1000  # what is due later is of those who ordered meanwhile
+    over_ms = (
+        BASE_MS + int(LEAD_S * 1000) + 1000
+    )  # what is due later is of those who ordered meanwhile
 
     def goes_on() -> bool:
         first = worker.host.next_due()
@@ -131,7 +133,9 @@ async def _intake(
             due = begin + number * REQUEST_EVENTS / size.events_s
             number += 1
             body = events.make(REQUEST_EVENTS, wall_ms())
-            if due > loop.time():  # what is overdue goes at once: the loop may have been busy meanwhile
+            if (
+                due > loop.time()
+            ):  # what is overdue goes at once: the loop may have been busy meanwhile
                 await asyncio.sleep(due - loop.time())
             tasks.create_task(door.take(body, due))
     return door.take_latencies()
