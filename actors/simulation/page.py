@@ -73,7 +73,8 @@ def _charts(report: Report) -> dict[str, str]:
 def _funnel(report: Report, width: int) -> str:
     rows = [Bar("opened", [Segment(report.journeys, "plain", "journeys")], _count(report.journeys))]
     for step in report.funnel:
-        note = f"{_count(step.reached.count)} ({_short(step.reached)})"
+        often = f"{step.per_journey:.3g} times" if step.per_journey > 1 else _short(step.reached)
+        note = f"{_count(step.reached.count)} ({often})"
         style = "delivered" if step.kind == "send" else "plain"
         rows.append(
             Bar(f"{step.step} · {step.kind}", [Segment(step.reached.count, style, "taken")], note)

@@ -47,11 +47,15 @@ from scenarios.model import End, Send, Split, Switch, WaitFor, walk
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step of the funnel: how often journeys took it, of all journeys; `branches` by name."""
+    """One step of the funnel: how often journeys took it, of all journeys; `branches` by name.
+
+    `per_journey` is more than 1 in a loop, where a share says nothing.
+    """
 
     step: str
     kind: str
     reached: Share
+    per_journey: float
     branches: dict[str, int]
 
 
@@ -238,24 +242,25 @@ def make_report(
 def _funnel(world: World, tally: Tally) -> tuple[Step, ...]:
     branches: dict[str, dict[str, int]] = {}
     for key, number in sorted(tally.branches.items()):
-        step, _, branch = key.partition("\t")
-        branches.setdefault(step, {})[branch] = number
+        name, _, branch = key.partition("\t")
+        branches.setdefault(name, {})[branch] = number
     known = _branch_names(world)
-    return tuple(
-        Step(
-            step.id,
-            type(step).__name__.lower(),
-            share_of(
-                tally.reached.get(step.id, 0), max(tally.opened, tally.reached.get(step.id, 0))
-            ),
-            {
-                known.get((step.id, branch), branch): number
-                for branch, number in branches.get(step.id, {}).items()
-            },
+    found = []
+    for step in walk(world.scenario.steps):
+        if isinstance(step, End):
+            continue
+        taken = tally.reached.get(step.id, 0)
+        ways = branches.get(step.id, {})
+        found.append(
+            Step(
+                step.id,
+                type(step).__name__.lower(),
+                share_of(taken, max(tally.opened, taken)),
+                round(taken / tally.opened, 4) if tally.opened else 0.0,
+                {known.get((step.id, way), way): number for way, number in ways.items()},
+            )
         )
-        for step in walk(world.scenario.steps)
-        if not isinstance(step, End)
-    )
+    return tuple(found)
 
 
 def _branch_names(world: World) -> Mapping[tuple[str, str], str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from actors.simulation.backtest import Backtest
 from actors.simulation.forecast import wait_told
 from actors.simulation.intervals import Share
-from actors.simulation.report import Load, Report
+from actors.simulation.report import Load, Report, Step
 
 _TALE_LINES = 12
 
@@ -34,8 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
     for step in report.funnel:
         branches = ", ".join(f"{name} {number:,}" for name, number in step.branches.items())
         yield (
-            f"  {step.step:<24} {step.kind:<8} {step.reached.count:>11,}  "
-            f"{percent(step.reached)}  {branches}"
+            f"  {step.step:<24} {step.kind:<8} {step.reached.count:>11,}  {taken(step)}  {branches}"
         ).rstrip()
     yield ""
     yield "How journeys ended"
@@ -143,6 +142,13 @@ def _backtest_lines(found: Backtest) -> Iterator[str]:
             f"Against {both.event} in the log, by contact and day: both {both.both:,}, only this "
             f"scenario {both.only_scenario:,}, only the log {both.only_log:,}"
         )
+
+
+def taken(step: Step) -> str:
+    """Write how often journeys took a step: the share with its interval, or in a loop how often each."""
+    if step.per_journey > 1.0:
+        return f"{step.per_journey:.2f} times a journey"
+    return percent(step.reached)
 
 
 def percent(share: Share) -> str:
