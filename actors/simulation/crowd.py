@@ -72,7 +72,8 @@ class _Crowd:
                 self._live(at, number)
             else:
                 at, name = heapq.heappop(wakes)
-                for life in self._providers.pump(at, name):
+                life = self._providers.pump(at, name)
+                if life is not None:
                     heapq.heappush(due, (at, life.number))
 
     def _live(self, at: int, number: int) -> None:

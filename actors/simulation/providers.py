@@ -28,13 +28,18 @@ SOURCE: Final = "192.0.2.25"
 """The one source that mail comes from, as twins see it."""
 
 _LATENCY_MS: Final = 200
+_LIFE_MS: Final = 30 * DAY_MS  # whatever waited so long has expired: it gets credit, and ends
+
+
+_Waiting = tuple[int, int, int, Life, bytes]
 
 
 class _Queue(msgspec.Struct):
-    """Messages that wait for one provider, and its pace."""
+    """Messages that wait for one provider, those never tried and those tried before, and its pace."""
 
     lane: Lane
-    waiting: list[tuple[int, int, int, Life, bytes]]
+    fresh: list[_Waiting]
+    again: list[_Waiting]
     day: int = 0
     today: int = 0
     wakes_at: int = -1
@@ -45,7 +50,6 @@ class Providers:
 
     Args:
         twin: what the providers are like.
-        names: gives the provider of a domain.
         plan: the warm-up plan: mails a day from the first day on; () for none.
         begins: the first day, ms.
     """
@@ -58,6 +62,7 @@ class Providers:
         self._queues: dict[str, _Queue] = {}
         self._number = 0
         self._longest: dict[str, int] = {}
+        self._tried: dict[bytes, int] = {}  # when a message that was deferred was first tried
         self.wakes: list[tuple[int, str]] = []
 
     @property
@@ -71,34 +76,42 @@ class Providers:
         name = served.name if served else domain
         queue = self._queues.get(name)
         if queue is None:
-            queue = self._queues[name] = _Queue(Lane(LaneOptions(), self._begins), [])
+            queue = self._queues[name] = _Queue(Lane(LaneOptions(), self._begins), [], [])
         self._number += 1
-        heapq.heappush(queue.waiting, (order, life.number, self._number, life, message_id))
-        self._longest[name] = max(self._longest.get(name, 0), len(queue.waiting))
+        waiting = queue.again if message_id in self._tried else queue.fresh
+        heapq.heappush(waiting, (order, life.number, self._number, life, message_id))
+        length = len(queue.fresh) + len(queue.again)
+        self._longest[name] = max(self._longest.get(name, 0), length)
         if queue.wakes_at < 0:
             self._wake(name, queue, life.now)
         return -1
 
-    def pump(self, now: int, name: str) -> list[Life]:
-        """Give credit to whoever may go now; gives those who have it."""
+    def pump(self, now: int, name: str) -> Life | None:
+        """Give credit to whoever may go now, and tell whose it is.
+
+        To one at a time: the reply may change the pace of the next. What was tried before goes first, since a provider
+        that greylists wants to see it, and new mail is held meanwhile.
+        """
         queue = self._queues[name]
         queue.wakes_at = -1
-        granted: list[Life] = []
-        while queue.waiting:
-            wait_ms = self._wait_ms(queue, now)
-            if wait_ms > 0:
-                self._wake(name, queue, now + wait_ms)
-                break
-            order, _, _, life, message_id = heapq.heappop(queue.waiting)
-            queue.lane.sent(now, fresh=order >= now)
+        waits = []
+        for waiting, fresh in ((queue.again, False), (queue.fresh, True)):
+            if not waiting:
+                continue
+            wait_ms = self._wait_ms(queue, now, fresh=fresh)
+            if wait_ms > 0 and now - waiting[0][0] < _LIFE_MS:
+                waits.append(wait_ms)
+                continue
+            _, _, _, life, message_id = heapq.heappop(waiting)
+            queue.lane.sent(now, fresh=fresh)
             queue.today += 1
             life.grant(now, message_id)
-            granted.append(life)
-            if queue.waiting:
-                # One at a time: the reply to this one may change the pace of the next.
+            if queue.fresh or queue.again:
                 self._wake(name, queue, now)
-            break
-        return granted
+            return life
+        if waits:
+            self._wake(name, queue, now + min(waits))
+        return None
 
     def attempt(self, life: Life, message: Message) -> AttemptOutcome:
         """Ask the twin, on a connection of its own, and hear what the reply means."""
@@ -118,17 +131,23 @@ class Providers:
         twin.closed(connection)
         outcome = _outcome(message, phase, verdict, now)
         if served is not None and served.name in self._queues:
-            self._hear(self._queues[served.name].lane, outcome, now)
+            self._hear(self._queues[served.name].lane, message.message_id, outcome, now)
         return outcome
 
-    def _hear(self, lane: Lane, outcome: AttemptOutcome, now: int) -> None:
+    def _hear(self, lane: Lane, message_id: bytes, outcome: AttemptOutcome, now: int) -> None:
+        """Let the pacing loop learn from a reply, and remember when a message was first tried."""
         text = f"{outcome.enhanced} {outcome.text}"
         cause = (
             Cause.ACCEPTED if outcome.kind == "delivered" else cause_of_reply(outcome.code, text)
         )
-        lane.answered(cause, now, latency_ms=_LATENCY_MS)
+        tried = self._tried.get(message_id, now)
+        lane.answered(cause, now, latency_ms=_LATENCY_MS, age_ms=now - tried)
+        if outcome.kind == "deferred":
+            self._tried[message_id] = tried
+        else:
+            self._tried.pop(message_id, None)
 
-    def _wait_ms(self, queue: _Queue, now: int) -> int:
+    def _wait_ms(self, queue: _Queue, now: int, *, fresh: bool) -> int:
         day = now // DAY_MS
         if day != queue.day:
             queue.day, queue.today = day, 0
@@ -136,7 +155,7 @@ class Providers:
             volume = self._plan[min(max(day - self._first_day, 0), len(self._plan) - 1)]
             if queue.today >= volume:
                 return (day + 1) * DAY_MS - now
-        return queue.lane.wait_ms(now)
+        return queue.lane.wait_ms(now, fresh=fresh)
 
     def _wake(self, name: str, queue: _Queue, at: int) -> None:
         queue.wakes_at = at

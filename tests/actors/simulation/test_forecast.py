@@ -50,11 +50,13 @@ def test_waits_and_worst_cases_are_told() -> None:
     """In words; and the longest way of a scenario counts loops and the branch with most mail."""
     told = [wait_told(minutes) for minutes in (0, 7, 60, 190, 1440, 1500)]
     assert told == ["0 min", "7 min", "1 h", "3 h 10 min", "1 d", "1 d 1 h"]
+    send = "send: {template: t, topic: n}\n"
     scenario = load(
         "scenario: s\nentry: e\nsteps:\n"
-        "  - id: l\n    repeat: 3\n    steps:\n      - id: w\n        wait: 1h\n      - id: a\n        send: {template: t, topic: n}\n"
-        "  - id: i\n    if: contact.x == 1\n    then:\n      - id: b\n        send: {template: t, topic: n}\n"
-        "      - id: c\n        send: {template: t, topic: n}\n    else:\n      - id: d\n        tag: x\n"
+        "  - id: l\n    repeat: 3\n    steps:\n      - id: w\n        wait: 1h\n"
+        f"      - id: a\n        {send}"
+        f"  - id: i\n    if: contact.x == 1\n    then:\n      - id: b\n        {send}"
+        f"      - id: c\n        {send}    else:\n      - id: d\n        tag: x\n"
     )
     assert mails_max(scenario.steps) == 5
 

@@ -164,6 +164,16 @@ def test_a_quota_makes_mail_late_and_the_report_says_so(setting: Setting, tmp_pa
     assert seen == simulate(narrow, Options(contacts=60, twins=True), quiet)
 
 
+def test_a_provider_that_greylists_gets_its_retries_and_the_run_ends() -> None:
+    """New mail is held while retries show how long a greylist wants: nothing waits for ever."""
+    greylisted = msgspec.structs.replace(read_setting(CART, seed=3), twin=twin_of("onet-like"))
+    report = simulate(greylisted, Options(contacts=400, twins=True), quiet)
+    (load,) = report.providers
+    assert load.attempts > load.mails
+    assert sum(mail.became.get("delivered", 0) for mail in report.mail) > load.mails * 0.8
+    assert all(sum(mail.became.values()) == mail.decided for mail in report.mail)
+
+
 def test_a_warmup_plan_is_held_against_the_load(setting: Setting) -> None:
     """A new source's first days are too small for the mail that is due."""
     report = simulate(setting, Options(contacts=2_000, processes=1, warmup=5), quiet)
