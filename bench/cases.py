@@ -16,6 +16,7 @@ CASES = {
     "contacts": "what ten million waiting contacts cost",
     "pipeline": "from event to delivered, under Ray",
     "latency": "from an event to its mail on the wire, beside bulk and alone",
+    "rtt": "one connection to a far server",
     "dkim": "signing",
     "smtp": "sending over warm connections",
     "render": "composing",

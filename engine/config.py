@@ -445,6 +445,14 @@ class Delivery(_Section, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=1_000_000, description="then the connection is closed and another opened"),
     ] = 500
+    in_doubt_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=4096,
+            description="messages in flight on a connection, with CHUNKING: what its loss leaves in doubt",
+        ),
+    ] = 16
     ledger_sync: Annotated[
         Literal["buffered", "power_loss"],
         Meta(description="`power_loss` syncs the begin mark of each message: safer, slower"),

@@ -151,11 +151,17 @@ def routing_settings(config: Config) -> RoutingSettings:
 
 def _to_twin(settings: WorkerSettings, lease_of: LeaseOf) -> Ways:
     config = settings.config
-    client = ClientConfig(ehlo_name=config.delivery.ehlo_name, tls="never")
+    client = ClientConfig(
+        ehlo_name=config.delivery.ehlo_name,
+        tls="required" if settings.twin_tls else "never",
+        window=config.delivery.in_doubt_max,
+    )
     endpoint = Endpoint(host="127.0.0.1", port=settings.twin_port)
+    context = _unverified() if settings.twin_tls else None
 
     def target_of(route: str) -> Target | AttemptOutcome:
-        return _target(config, lease_of(route), endpoint, client, None)
+        target = _target(config, lease_of(route), endpoint, client, None)
+        return msgspec.structs.replace(target, tls=context) if context else target
 
     return Ways(target_of, Gate(lease_of))
 
@@ -211,6 +217,7 @@ class _Outward:
             report=report,
             note=_note,
             fails_back=fails_back,
+            in_doubt_max=self.config.delivery.in_doubt_max,
             tap_of=lambda source, hop: self._tap_of(route, domain, source, hop),
         )
         made = Way(Hops(hops, self.breaker), self._roster(pool_of(route)), settings, renew)
@@ -395,6 +402,14 @@ _NO_ENDPOINT = Endpoint(host="")
 
 def _no_client(config: Config) -> ClientConfig:
     return ClientConfig(ehlo_name=config.delivery.ehlo_name)
+
+
+def _unverified() -> ssl.SSLContext:
+    """For a twin, which is on loopback, and whose certificate nobody vouches for."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _target(

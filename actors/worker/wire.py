@@ -80,6 +80,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     data_dir: str
     config: Config
     twin_port: int = 0  # where mail goes in mode `twin`
+    twin_tls: bool = False  # whether STARTTLS is insisted on there; its certificate isn't checked
     log_time: int | None = None  # ms; None: the wall clock
     suppression: bool = (
         False  # whether the data directory has a suppression list that must be asked

@@ -12,9 +12,8 @@ check right before the end of the content leaves (DESIGN §4). Three ways to car
     lock step   each command awaits its reply; for servers without PIPELINING, or that break
     pipelined   MAIL, RCPT and DATA in one write; the content when DATA is answered 354, since a client
                 must not send it before (RFC 2920 §3.1); the next envelope rides with the content
-    window      with CHUNKING too: envelope and `BDAT LAST` at once, up to `window` transactions in
-                flight (RFC 3030 §2). It opens by one with each acceptance, is halved by a refusal for
-                good and falls to 1 on one for now: a server that says no sees few contents in vain
+    window      with CHUNKING too: envelope and `BDAT LAST` at once, as many transactions in flight as
+                rate times round trip needs, up to `window` (RFC 3030 §2; see `window`)
 
 Replies are matched to commands by order alone. So anything that breaks the order (a reply that nobody
 awaits, one that can't answer its command, a malformed one, a time-out) ends the session at once: a
@@ -32,6 +31,7 @@ from __future__ import annotations
 __all__ = ("ClientSession", "Mode")
 
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 from deliverability.smtp.capabilities import Capabilities
@@ -53,14 +53,13 @@ from deliverability.smtp.endings import (
 from deliverability.smtp.envelope import Transaction, mail_command, rcpt_command, unfit
 from deliverability.smtp.opening import ClientConfig, Opening
 from deliverability.smtp.reply import Reply, ReplyParser
+from deliverability.smtp.window import Window
 from engine.errors import LocalProtocolError, Phase
 
 Mode = Literal["lock_step", "pipelined", "window"]
 
 _RSET, _MAIL, _RCPT, _DATA, _CONTENT, _DOT = range(6)
 _STAGE_PHASE: tuple[TransactionPhase, ...] = ("mail", "mail", "rcpt", "data", "dot", "dot")
-
-_WINDOW_FIRST = 2  # contents risked before the server has accepted anything
 
 
 class _Flight:
@@ -71,12 +70,14 @@ class _Flight:
 
     __slots__ = (
         "begun",
+        "beside",
         "ending",
         "mail",
         "mail_ok",
         "mode",
         "rcpt",
         "rcpt_ok",
+        "sent_at",
         "stage",
         "transaction",
     )
@@ -88,17 +89,25 @@ class _Flight:
         self.rcpt = rcpt
         self.stage = _MAIL
         self.begun = False
+        self.beside = 0  # in flight when it was sent, itself too
+        self.sent_at = 0.0
         self.ending: Ending | None = None
         self.mail_ok = False
         self.rcpt_ok = False
 
 
 class ClientSession:
-    """One session as client. Not reentrant; never used again once it gave `Closed`."""
+    """One session as client. Not reentrant; never used again once it gave `Closed`.
+
+    Args:
+        config: how it is to be held.
+        clock: monotonic seconds, for the window; one that stands still lets it open to its bound.
+    """
 
     __slots__ = (
         "_asked",
         "_capabilities",
+        "_clock",
         "_closed",
         "_config",
         "_content_due",
@@ -116,7 +125,7 @@ class ClientSession:
         "replies",
     )
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.replies = 0
         """Complete replies understood so far; a driver measures progress by it."""
         self._config = config
@@ -128,8 +137,8 @@ class ClientSession:
         self._flights: deque[_Flight] = deque()
         self._content_due: _Flight | None = None
         self._mode: Mode | None = None  # None until the opening is done
-        assert config.window >= 1, "a window takes at least one transaction"
-        self._window = min(_WINDOW_FIRST, config.window)
+        self._clock = clock
+        self._window = Window(config.window)
         self._rset_owed = False
         self._quitting = False
         self._closed = False
@@ -167,6 +176,11 @@ class ClientSession:
         return len(self._flights)
 
     @property
+    def window(self) -> int:
+        """How many transactions may be in flight now, where they go in a window."""
+        return self._window.size
+
+    @property
     def exhausted(self) -> bool:
         """Whether the server said that it takes no more transactions in this session. RFC 9422."""
         return 0 < self._capabilities.mail_max <= self._taken
@@ -183,7 +197,7 @@ class ClientSession:
             return True
         if self._mode == "pipelined":
             return len(flights) == 1 and flights[0].stage == _DOT
-        return self._mode == "window" and len(flights) < self._window
+        return self._mode == "window" and len(flights) < self._window.size
 
     @property
     def content_due(self) -> Transaction | None:
@@ -401,8 +415,8 @@ class ClientSession:
             if flight.ending is None or (flight.rcpt_ok and not flight.mail_ok):
                 # The second case: MAIL refused, the rest accepted. It was sent, so this is the truth.
                 flight.ending = Accepted(reply)
-                if self._window < self._config.window:
-                    self._window += 1
+                if flight.mode == "window":
+                    self._window.accepted(self._clock() - flight.sent_at, flight.beside)
             self._finish(flight)
             return
         if stage == _RCPT:
@@ -440,7 +454,7 @@ class ClientSession:
     def _failed(self, flight: _Flight, stage: int, reply: Reply) -> None:
         if flight.ending is None:
             flight.ending = Rejected(_STAGE_PHASE[stage], reply)
-            self._window = 1 if reply.transient else max(1, self._window // 2)
+            self._window.refused(transient=reply.transient)
         if reply.code == 503 and (stage == _MAIL or (stage == _DATA and flight.rcpt_ok)):
             # Out of sequence, says the server, and it is not: it loses count when commands come at once.
             self._mode = "lock_step"
@@ -477,6 +491,8 @@ class ClientSession:
 
     def _write_chunk(self, flight: _Flight, data: bytes) -> None:
         flight.stage = _MAIL
+        flight.sent_at = self._clock()
+        flight.beside = len(self._flights)
         if self._rset_owed:
             self._pay_rset(flight)
         octets = len(data)

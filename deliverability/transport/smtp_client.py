@@ -14,6 +14,7 @@ __all__ = ("Connection", "ConnectionOwner", "Endpoint", "Tap", "Timeouts", "TlsC
 import asyncio
 import socket
 import ssl
+import time
 from collections import deque
 from math import inf
 from typing import Protocol, assert_never, cast
@@ -155,7 +156,7 @@ class Connection(asyncio.Protocol):
         self._timeouts = timeouts
         self._seconds = timeouts.seconds()
         self._context = context
-        self._session = ClientSession(config)
+        self._session = ClientSession(config, time.perf_counter)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._events: deque[Event] = deque()

@@ -73,6 +73,7 @@ class WaySettings(msgspec.Struct, frozen=True):
     note: Callable[[str, Hop, str], None]
     """Hears `down` and `up` of hops, with the reason."""
     fails_back: bool = False
+    in_doubt_max: int = 16  # messages in flight on a connection, with CHUNKING
     tap_of: Callable[[SourceSpec, Hop], Tap | None] = lambda _source, _hop: None
     """Gives what is to see a new session, if anything."""
 
@@ -230,7 +231,12 @@ class Way:
             talk = msgspec.structs.replace(talk, demand=lenient, context=talk.open_context)
         clear = talk.demand.optional and settings.broken.holds(hop.name, now)
         use: TlsUse = "implicit" if talk.implicit_tls else _use(talk.demand, clear=clear)
-        config = ClientConfig(ehlo_name=source.ehlo_name, tls=use, credentials=talk.credentials)
+        config = ClientConfig(
+            ehlo_name=source.ehlo_name,
+            tls=use,
+            credentials=talk.credentials,
+            window=settings.in_doubt_max,
+        )
         watch = TlsWatch(talk.demand, hop.name, settings.wall_ms() / 1000)
         try:
             connection = await dial(
