@@ -30,6 +30,12 @@ def bench(
     case: Annotated[str, typer.Argument(help=f"One of {', '.join(CASES)}, or all.")],
     quick: Annotated[bool, typer.Option("--quick", help="Within a minute; rougher.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts.")] = None,
+    flame: Annotated[
+        Path | None,
+        typer.Option(
+            "--flame", help="Of pipeline: write what the workers did, for speedscope.app."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is generated.")] = 1,
     store: Annotated[
         str, typer.Option(help="redis: `events` is measured over a Redis of its own too.")
@@ -43,6 +49,9 @@ def bench(
         raise InputError(f"there is no case {case!r}", mend=mend)
     if store not in STORES:
         raise InputError(f"there is no store {store!r}", mend=f"one of {', '.join(STORES)}")
+    if flame is not None and case != "pipeline":
+        raise InputError("--flame is of the case pipeline", mend="veredus bench pipeline --flame F")
+    more = {} if flame is None else {"flame": flame}
     names = list(CASES) if case == "all" else [case]
     reports = []
     for name in names:

@@ -80,9 +80,9 @@ def publish_all(
 
 
 def worker_settings(
-    config: Config, sink_port: int = 0, log_time: int | None = None
+    config: Config, sink_port: int = 0, log_time: int | None = None, *, tls: bool = False
 ) -> list[WorkerSettings]:
-    """Make the settings of all workers; `log_time` (ms) is where a replay begins."""
+    """Make the settings of all workers; `log_time` (ms) is where a replay begins; `tls`: STARTTLS to the sink."""
     count = config.workers.count
     return [
         WorkerSettings(
@@ -91,6 +91,7 @@ def worker_settings(
             data_dir=config.data_dir,
             config=config,
             twin_port=sink_port,
+            twin_tls=tls,
             log_time=log_time,
         )
         for index in range(count)

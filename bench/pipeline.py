@@ -7,6 +7,9 @@ The ceiling is signatures a second of all cores with nothing else to do, measure
 *overhead* doesn't depend on how fast a machine signs: CPU µs a message of all processes, Ray's own included, less
 the load generator (this process), the sink (shown beside it), and one signature. The signature is measured before and
 after; when the two differ by more than a tenth the round is repeated, and after three tries it counts as noisy.
+
+`pipeline_27k_tls` is the same with STARTTLS to the sink, on a cluster of its own. `pipeline_27k_stage_…` divides the
+workers' CPU time of one more stretch by stages, as py-spy samples them (`bench.flame`); `--flame FILE` keeps them.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import dkim
 import msgspec
@@ -31,6 +35,7 @@ from bench.ceilings.signatures import Signatures, measure_signatures
 from bench.content import expected_html, expected_text, holes, number_in
 from bench.cpu import cpu_s, descendants
 from bench.deployment import SELECTOR, Sender, configure, worker_settings
+from bench.flame import Sampler, speedscope, stages
 from bench.frame import Measured, Result, Sample, plain, rates, say
 from bench.mailing import BACKLOG, BATCH, Mailing, Variant, publish_variants
 from bench.sink import SinkProcess
@@ -41,12 +46,22 @@ SENDERS = {
     "rsa2048": Sender("rsa2048", "rsa.shop.example", "rsa-sha256"),
     "ed25519": Sender("ed25519", "ed.shop.example", "ed25519-sha256"),
 }
-VARIANTS = ((27, "rsa2048"), (10, "rsa2048"), (100, "rsa2048"), (27, "ed25519"))
+Kind = tuple[int, str, bool]
+"""Kilobytes, tenant, whether STARTTLS is used."""
+CLEAR: tuple[Kind, ...] = (
+    (27, "rsa2048", False),
+    (10, "rsa2048", False),
+    (100, "rsa2048", False),
+    (27, "ed25519", False),
+)
+TLS: tuple[Kind, ...] = ((27, "rsa2048", True),)
+PROFILED: Kind = (27, "rsa2048", False)
 PARTS = ("overhead", "workers", "ray", "signature", "sink", "generator")
 """What the CPU time of a message is divided into."""
 KEEP = 500
 TRIES = 3
 APART_MAX = 0.10
+PROFILE_MORE_S = 3.0
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -93,86 +108,129 @@ class Bench:
         return len(mails)
 
 
-def run(*, quick: bool, seed: int) -> Measured:
-    """Measure."""
+def run(*, quick: bool, seed: int, flame: Path | None = None) -> Measured:
+    """Measure; with `flame`, write the samples of the workers there for speedscope."""
+    del seed
     settings = Settings.of(quick=quick)
-    folder = Path(tempfile.mkdtemp(prefix="veredus-bench-"))
-    try:
-        with SinkProcess(folder / "sink", keep=KEEP) as sink:
-            return uvloop.run(_measured(folder, settings, sink))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    found: dict[str, list[Sample]] = {}
+    notes: dict[str, Any] = {**msgspec.to_builtins(settings), "verified": 0, "noisy": []}
+    for kinds in (CLEAR, TLS):
+        folder = Path(tempfile.mkdtemp(prefix="veredus-bench-"))
+        try:
+            with SinkProcess(folder / "sink", keep=KEEP, tls=kinds is TLS) as sink:
+                uvloop.run(_measured(folder, settings, sink, kinds, found, notes, flame))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return Measured(_results(found, notes.pop("stages", {})), notes)
 
 
-async def _measured(folder: Path, settings: Settings, sink: SinkProcess) -> Measured:
-    config = _published(folder)
-    cluster = Cluster(worker_settings(config, sink.port))
+async def _measured(
+    folder: Path,
+    settings: Settings,
+    sink: SinkProcess,
+    kinds: Sequence[Kind],
+    found: dict[str, list[Sample]],
+    notes: dict[str, Any],
+    flame: Path | None,
+) -> None:
+    """Measure some kinds on a cluster of their own."""
+    config = _published(folder, kinds)
+    cluster = Cluster(worker_settings(config, sink.port, tls=kinds is TLS))
     await cluster.start()
     try:
-        mailing = Mailing(config, cluster, sink, dict.fromkeys(SENDERS, settings.contacts))
-        say(f"  {settings.contacts:,} contacts for each of {len(SENDERS)} tenants")
+        tenants = {by: settings.contacts for _, by, _ in kinds}
+        mailing = Mailing(config, cluster, sink, tenants)
+        say(f"  {settings.contacts:,} contacts for each of {len(tenants)} tenants")
         await mailing.fill()
-        return await _rounds(Bench(mailing, settings))
+        bench = Bench(mailing, settings)
+        await _rounds(bench, kinds, found, notes)
+        if PROFILED in kinds:
+            await _profile(bench, folder, notes, flame)
     finally:
         await cluster.stop()
+    notes |= {
+        "workers": len(cluster.workers),
+        "partitions": config.store.partitions,
+        "holes": len(holes(0)),
+        "backlog_a_worker": BACKLOG,
+        "events_a_call": BATCH,
+        "smtp": "BDAT, a window of mails in flight",
+        "in_doubt_max": config.delivery.in_doubt_max,
+    }
 
 
-def _published(folder: Path) -> Config:
+def _published(folder: Path, kinds: Sequence[Kind]) -> Config:
     config = configure(folder, list(SENDERS.values()), os.cpu_count() or 1)
     variants = {
-        sender: [Variant(f"{size}k", size) for size, of in VARIANTS if of == sender.tenant]
+        sender: [Variant(f"{size}k", size) for size, of, _ in kinds if of == sender.tenant]
         for sender in SENDERS.values()
     }
-    publish_variants(config, variants)
+    publish_variants(config, {sender: some for sender, some in variants.items() if some})
     return config
 
 
-async def _rounds(bench: Bench) -> Measured:
-    """Measure all variants in turns, each between two measurements of its ceiling."""
+async def _rounds(
+    bench: Bench, kinds: Sequence[Kind], found: dict[str, list[Sample]], notes: dict[str, Any]
+) -> None:
+    """Measure all kinds in turns, each between two measurements of its ceiling."""
     settings = bench.settings
-    found: dict[str, list[Sample]] = {f"pipeline_{size}k_{by}": [] for size, by in VARIANTS}
-    checked, noisy = 0, []
-    for size, by in VARIANTS:
+    checked = 0
+    for size, by, _ in kinds:
         await bench.load(size, by, 1.0)
         checked += bench.check(size, by)
     for turn in range(settings.rounds):
-        for size, by in VARIANTS:
-            name = f"pipeline_{size}k_{by}"
+        for kind in kinds:
+            name, (size, by, _) = _name(kind), kind
             sample, steady = await _quiet_round(bench, size, by)
             if not steady:
-                noisy.append(f"{name} round {turn + 1}")
-            found[name].append(sample)
+                notes["noisy"].append(f"{name} round {turn + 1}")
+            found.setdefault(name, []).append(sample)
             told = ", ".join(f"{key} {value:.0f}" for key, value in sample.items())
             say(f"  round {turn + 1} of {settings.rounds}: {name} {told}")
             checked += bench.check(size, by)
     assert checked, "at least one mail is verified"
-    return Measured(
-        _results(found),
-        {
-            **msgspec.to_builtins(settings),
-            "workers": len(bench.mailing.cluster.workers),
-            "partitions": bench.mailing.config.store.partitions,
-            "holes": len(holes(0)),
-            "backlog_a_worker": BACKLOG,
-            "events_a_call": BATCH,
-            "smtp": "BDAT, a window of mails in flight",
-            "verified": checked,
-            "noisy": noisy,
-        },
-    )
+    notes["verified"] += checked
 
 
-def _results(found: dict[str, list[Sample]]) -> list[Result]:
+async def _profile(bench: Bench, folder: Path, notes: dict[str, Any], flame: Path | None) -> None:
+    """Sample the workers under the same load, apart from what is measured."""
+    workers = {(await worker.status()).pid for worker in bench.mailing.cluster.workers}
+    size, by, _ = PROFILED
+    sampler = Sampler(workers, folder)
+    begin = cpu_s(workers)
+    mails, _ = await bench.load(size, by, bench.settings.seconds + PROFILE_MORE_S)
+    each = (cpu_s(workers) - begin) / mails * 1e6
+    stacks = sampler.stacks()
+    bench.check(size, by)
+    notes["profile"] = sampler.trouble or f"py-spy, {sum(stacks.values())} samples"
+    notes["stages"] = {name: share * each for name, share in stages(stacks).items()}
+    if flame is not None and stacks:
+        flame.write_bytes(speedscope(stacks, f"workers, {size} KB, {by}"))  # noqa: ASYNC240 -- at the end
+        say(f"  written to {flame}: open it with speedscope.app")
+    elif flame is not None:
+        say(f"  {flame} wasn't written: {sampler.trouble}")
+
+
+def _name(kind: Kind) -> str:
+    size, by, tls = kind
+    return f"pipeline_{size}k_tls" if tls else f"pipeline_{size}k_{by}"
+
+
+def _results(found: dict[str, list[Sample]], stage_us: dict[str, float]) -> list[Result]:
     results = []
     for name, samples in found.items():
         values = [one["rate"] for one in samples]
         results.append(rates(name, "1/s", values, [one["ceiling"] for one in samples]))
-    for size, by in VARIANTS:
-        samples = found[f"pipeline_{size}k_{by}"]
-        start = f"pipeline_{size}k" + ("_ed25519" if by == "ed25519" else "")
+    for kind in (*CLEAR, *TLS):
+        samples = found[_name(kind)]
+        start = _name(kind).removesuffix("_rsa2048")
         results += [
             plain(f"{start}_{part}", "µs", [one[part] for one in samples]) for part in PARTS
         ]
+    quick, slow = found["pipeline_27k_ed25519"], found["pipeline_27k_rsa2048"]
+    ratios = [a["rate"] / b["rate"] for a, b in zip(quick, slow, strict=True)]
+    results.append(plain("pipeline_27k_ed25519_to_rsa2048", "", ratios))
+    results += [plain(f"pipeline_27k_stage_{name}", "µs", [us]) for name, us in stage_us.items()]
     return results
 
 
