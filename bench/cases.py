@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ("CASES", "measure")
 
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -36,12 +38,14 @@ WITH_STORES = ("events",)
 """Cases that can be measured over another store too."""
 
 
-def measure(case: str, *, quick: bool, seed: int, store: str = "rocksdb") -> Report:
+def measure(
+    case: str, *, quick: bool, seed: int, store: str = "rocksdb", flame: Path | None = None
+) -> Report:
     """Run one case in this process, with its surroundings and the calibration loop before and after."""
     from actors.report.surroundings import machine_facts, version_facts
 
     before = calibrate()
-    measured = _run(case, quick=quick, seed=seed, store=store)
+    measured = _run(case, quick=quick, seed=seed, store=store, flame=flame)
     after = calibrate()
     calibration = before | {f"{name}_after": value for name, value in after.items()}
     return Report(
@@ -54,9 +58,11 @@ def measure(case: str, *, quick: bool, seed: int, store: str = "rocksdb") -> Rep
     )
 
 
-def _run(case: str, *, quick: bool, seed: int, store: str) -> Measured:
+def _run(case: str, *, quick: bool, seed: int, store: str, flame: Path | None) -> Measured:
     assert case in CASES, "the command line checks names"
-    chosen = {"store": store} if case in WITH_STORES else {}
+    chosen: dict[str, Any] = {"store": store} if case in WITH_STORES else {}
+    if flame is not None:
+        chosen["flame"] = flame
     found = import_module(f"bench.{case}").run(quick=quick, seed=seed, **chosen)
     if isinstance(found, Measured):
         return found

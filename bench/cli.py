@@ -51,14 +51,13 @@ def bench(
         raise InputError(f"there is no store {store!r}", mend=f"one of {', '.join(STORES)}")
     if flame is not None and case != "pipeline":
         raise InputError("--flame is of the case pipeline", mend="veredus bench pipeline --flame F")
-    more = {} if flame is None else {"flame": flame}
     names = list(CASES) if case == "all" else [case]
     reports = []
     for name in names:
         say(f"{name}: {CASES[name]}")
         alone = case != "all"
         reports.append(
-            measure(name, quick=quick, seed=seed, store=store)
+            measure(name, quick=quick, seed=seed, store=store, flame=flame)
             if alone
             else _apart(name, quick=quick, seed=seed)
         )
