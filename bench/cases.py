@@ -19,6 +19,7 @@ CASES = {
     "pipeline": "from event to delivered, under Ray",
     "latency": "from an event to its mail on the wire, beside bulk and alone",
     "rtt": "one connection to a far server",
+    "peers": "from SMTP in to SMTP out, beside mail servers that are installed",
     "dkim": "signing",
     "smtp": "sending over warm connections",
     "render": "composing",

@@ -18,6 +18,8 @@ from pathlib import Path
 import msgspec
 
 RATE_HZ = 200
+WAITS = "main_loop (ray/_private/worker.py"
+"""Where the first thread of an actor's process waits, which py-spy takes for work."""
 END_S = 20.0
 
 STAGES = (
@@ -131,7 +133,7 @@ def _read(text: str) -> Stacks:
     found: Stacks = Counter()
     for line in text.splitlines():
         stack, _, number = line.rpartition(" ")
-        if number.isdigit():
+        if number.isdigit() and WAITS not in stack:
             found[tuple(stack.split(";"))] += int(number)
     return found
 

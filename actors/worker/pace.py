@@ -23,7 +23,7 @@ FOLLOWS = 0.2  # of the newest tick in what an input is taken to cost
 
 
 class Pace:
-    """The pace of one worker. Times in s on a monotonic clock.
+    """The pace of one worker. Times in s of the thread's CPU: on a busy machine it is no use to do less at a time.
 
     Args:
         inputs_max: no tick decides more.

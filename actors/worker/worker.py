@@ -404,11 +404,11 @@ class Worker:
 
     async def _pause(self) -> None:
         """Sockets and signatures have their turn between two ticks."""
-        begin = time.perf_counter()
+        begin = time.thread_time()
         await asyncio.sleep(0)
         egress = self._need().egress
         while egress.composing and not self._stopping:
-            passed = time.perf_counter() - begin
+            passed = time.thread_time() - begin
             if self._pace.pause_over(passed, urgent=self._intake.urgent):
                 break
             await asyncio.sleep(0)
@@ -417,7 +417,7 @@ class Worker:
         """Decide what waits and let its effects out. Returns whether more could be done at once."""
         parts = self._need()
         inputs = self._inputs
-        begin = time.perf_counter()
+        begin = time.thread_time()
         bound = self._pace.bound(busy=parts.egress.in_hand > 0)
         parts.host.settings = msgspec.structs.replace(
             parts.host.settings, batch_max=bound, grants_max=bound
@@ -445,7 +445,7 @@ class Worker:
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
         decided = len(released.verdicts) + released.answered + released.woken
-        self._pace.ticked(decided + len(released.releases), time.perf_counter() - begin)
+        self._pace.ticked(decided + len(released.releases), time.thread_time() - begin)
         self._release(released)
         self._pulse.at(IDLE)
         self._settle_quiet()
