@@ -41,16 +41,22 @@ class Peer:
     Args:
         name: of its result.
         programs: that must be installed.
-        set_up: writes configuration into a folder and tells the commands, and the port where it takes mail.
+        set_up: writes configuration into a folder; tells the commands, and the ports that must be open: the last takes
+            mail.
     """
 
     def __init__(
         self,
         name: str,
         programs: tuple[str, ...],
-        set_up: Callable[[Path, Site], tuple[list[list[str]], int]],
+        set_up: Callable[[Path, Site], tuple[list[list[str]], list[int]]],
+        *,
+        pipelining: bool = True,
     ) -> None:
         self.name = name
+        self.pipelining = (
+            pipelining  # whether it takes an envelope behind the end of the last content
+        )
         self.port = 0
         self._programs = programs
         self._set_up = set_up
@@ -66,7 +72,8 @@ class Peer:
     def start(self, folder: Path, site: Site) -> Self:
         """Start it and wait until it takes connections. Raises: RuntimeError with the end of its log."""
         self._folder = folder
-        commands, self.port = self._set_up(folder, site)
+        commands, ports = self._set_up(folder, site)
+        self.port = ports[-1]
         for number, command in enumerate(commands):
             with (folder / f"log-{number}").open("wb") as log:
                 self._running.append(
@@ -75,7 +82,7 @@ class Peer:
                     )
                 )
         deadline = time.monotonic() + START_S
-        while not _open(self.port):
+        while not (all(map(_taken, ports[:-1])) and _open(self.port)):
             dead = [one for one in self._running if one.poll() is not None]
             if dead or time.monotonic() > deadline:
                 told = "".join(
@@ -88,6 +95,10 @@ class Peer:
 
     def stop(self) -> None:
         """End all its processes, each with the group that it began."""
+        etc = self._folder / "etc"
+        if self._running and etc.exists():  # Postfix's master has left the group
+            command = [_program("postfix"), "-c", str(etc), "stop"]
+            subprocess.run(command, capture_output=True, check=False, timeout=END_S)
         for process in reversed(self._running):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -105,6 +116,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _taken(port: int) -> bool:
+    """Whether somebody listens there: a milter doesn't greet."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _open(port: int) -> bool:
@@ -210,7 +230,7 @@ def _postfix(folder: Path, site: Site, milter_port: int) -> tuple[list[str], int
     return [_program("postfix"), "-c", str(etc), "start-fg"], port
 
 
-def _postfix_opendkim(folder: Path, site: Site) -> tuple[list[list[str]], int]:
+def _postfix_opendkim(folder: Path, site: Site) -> tuple[list[list[str]], list[int]]:
     milter = free_port()
     settings = {
         "Syslog": "no",
@@ -229,7 +249,7 @@ def _postfix_opendkim(folder: Path, site: Site) -> tuple[list[list[str]], int]:
     file = folder / "opendkim.conf"
     file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     command, port = _postfix(folder, site, milter)
-    return [[_program("opendkim"), "-f", "-x", str(file)], command], port
+    return [[_program("opendkim"), "-f", "-x", str(file)], command], [milter, port]
 
 
 _RSPAMD = """\
@@ -254,7 +274,7 @@ metric {{ name = "default"; actions {{ reject = 1000; add_header = 999; greylist
 """
 
 
-def _postfix_rspamd(folder: Path, site: Site) -> tuple[list[list[str]], int]:
+def _postfix_rspamd(folder: Path, site: Site) -> tuple[list[list[str]], list[int]]:
     milter = free_port()
     (folder / "run").mkdir()
     file = folder / "rspamd.conf"
@@ -268,7 +288,7 @@ def _postfix_rspamd(folder: Path, site: Site) -> tuple[list[list[str]], int]:
         )
     )
     command, port = _postfix(folder, site, milter)
-    return [[_program("rspamd"), "-f", "-i", "-c", str(file)], command], port
+    return [[_program("rspamd"), "-f", "-i", "-c", str(file)], command], [milter, port]
 
 
 # ---- Haraka
@@ -284,7 +304,7 @@ exports.goes = (next) => next(OK, { priority: 0, exchange: '127.0.0.1', port: PO
 """
 
 
-def _haraka(folder: Path, site: Site) -> tuple[list[list[str]], int]:
+def _haraka(folder: Path, site: Site) -> tuple[list[list[str]], list[int]]:
     port = free_port()
     config, plugins = folder / "config", folder / "plugins"
     config.mkdir()
@@ -308,7 +328,7 @@ def _haraka(folder: Path, site: Site) -> tuple[list[list[str]], int]:
     if (installed / "connection.ini").exists():  # it doesn't start without
         shutil.copy(installed / "connection.ini", config)
     (plugins / "bench_route.js").write_text(_ROUTE.replace("PORT", str(site.sink_port)))
-    return [[_program("haraka"), "-c", str(folder)]], port
+    return [[_program("haraka"), "-c", str(folder)]], [port]
 
 
 # ---- Veredus
@@ -343,7 +363,7 @@ key_file = "{key}"
 """
 
 
-def _veredus(folder: Path, site: Site) -> tuple[list[list[str]], int]:
+def _veredus(folder: Path, site: Site) -> tuple[list[list[str]], list[int]]:
     port = free_port()
     for name in ("scenarios", "templates"):
         (folder / name).mkdir()
@@ -361,7 +381,7 @@ def _veredus(folder: Path, site: Site) -> tuple[list[list[str]], int]:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from actors.cli.main import main; main()"
     )
-    return [[sys.executable, "-c", code, "up", "--config", str(file)]], port
+    return [[sys.executable, "-c", code, "up", "--config", str(file)]], [port]
 
 
 def peers() -> tuple[Peer, ...]:
@@ -370,5 +390,5 @@ def peers() -> tuple[Peer, ...]:
         Peer("veredus", (), _veredus),
         Peer("postfix_opendkim", ("postfix", "opendkim"), _postfix_opendkim),
         Peer("postfix_rspamd", ("postfix", "rspamd"), _postfix_rspamd),
-        Peer("haraka", ("haraka", "node"), _haraka),
+        Peer("haraka", ("haraka", "node"), _haraka, pipelining=False),
     )
