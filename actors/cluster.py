@@ -11,18 +11,21 @@ from __future__ import annotations
 __all__ = ("Cluster", "WorkerHandle", "WorkerLostError")
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
+from actors.cluster_views import NodeView, Use
 from actors.controller import Controller, ControllerView, Registration, Role
-from actors.governing import GoverningDesk, Use, budgets_of
+from actors.governing import GoverningDesk, budgets_of
+from actors.placing import PlacementView, PlacingDesk
 from actors.planning.records import (
     DecisionAnswer,
     DecisionQuestion,
@@ -32,16 +35,23 @@ from actors.planning.records import (
 from actors.planning.walking import WalkAnswer, WalkQuestion
 from actors.worker import wire
 from actors.worker.assembly import Ports, limits_of, senders_of
+from actors.worker.holding import Holding, Placed
 from actors.worker.leases import LeaseDesk, ask_for_ever
 from deliverability.governor import Limit
 from deliverability.leasing.terms import Ask
-from engine.errors import VeredusError
+from engine.errors import RefusedError, VeredusError
 from engine.host import Repair
+from engine.placement.steward import Report, Table
+
+if TYPE_CHECKING:
+    from actors.worker.worker import Worker
 
 log = structlog.get_logger()
 
 RESTART_WAIT_S = 30.0
 REGISTER_TIMEOUT_S = 2.0
+DRAIN_S = 60.0
+"""A worker that can't be drained for so long stays."""
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -73,6 +83,7 @@ class WorkerShell:
         self._leases = _leases(made, "w") if made.config.workers.roles == "fused" else None
         self._leasing: asyncio.Task[None] | None = None
         self._worker = Worker(made, Ports(leases=self._leases))
+        self._reporting: asyncio.Task[None] | None = None
         self._role: Role = "state" if made.config.workers.roles == "split" else "fused"
         self._controller = controller
 
@@ -81,6 +92,9 @@ class WorkerShell:
         hello = await self._worker.start(self._known)
         if self._leases is not None and self._leasing is None:
             self._leasing = _keep_asking(self._leases, self._controller)
+        if self._worker.holding is not None and self._reporting is None:
+            reporting = _keep_reporting(self._worker, self._worker.holding, self._controller)
+            self._reporting = asyncio.get_running_loop().create_task(reporting)
         return wire.encode(hello)
 
     async def _known(self, hello: wire.Hello) -> None:
@@ -164,6 +178,12 @@ class WorkerShell:
         """Look for a newer catalog. Idempotent."""
         return await self._worker.publish()
 
+    async def home(self) -> str:
+        """Name the node that this runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
     async def status(self) -> bytes:
         """Tell where the worker stands."""
         return wire.encode(self._worker.status())
@@ -228,13 +248,51 @@ class ControllerShell:
     """What Ray runs: the `Controller`, and the governor beside it."""
 
     def __init__(
-        self, folder: str, run: int, partitions: int, owners: int, senders: int, limits: bytes
+        self,
+        folder: str,
+        run: int,
+        partitions: int,
+        owners: int,
+        senders: int,
+        limits: bytes,
+        *,
+        placed: bool,
     ) -> None:
         self._controller = Controller(Path(folder), run, partitions, owners, senders)
         budget_of = budgets_of(wire.decode(list[Limit], limits))
-        self._governor = GoverningDesk(
-            Path(folder), run, budget_of, lambda: time.monotonic_ns() // 1_000_000
-        )
+        mono_ms = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731
+        self._governor = GoverningDesk(Path(folder), run, budget_of, mono_ms)
+        names = [f"w{number}" for number in range(owners)]
+        self._placing = PlacingDesk(Path(folder), partitions, names, mono_ms) if placed else None
+
+    async def report(self, raw: bytes) -> bytes:
+        """Hear what a worker holds; answer with orders. Repeated or late ones have no effect."""
+        report, version = wire.decode(tuple[Report, int], raw)
+        return wire.encode(self._placer().report(report, version))
+
+    async def placement(self) -> bytes:
+        """Tell who owns what."""
+        placing = self._placing
+        if placing is None:
+            return wire.encode(None)
+        placing.look()
+        return wire.encode(placing.view())
+
+    async def drain(self, worker: str, back: int) -> None:
+        """Take all partitions from a worker, or let it have some again. Idempotent."""
+        self._placer().drain(worker, back=bool(back))
+
+    async def rebalance(self) -> int:
+        """Place by load. Returns how many partitions will move."""
+        return self._placer().rebalance()
+
+    def _placer(self) -> PlacingDesk:
+        if self._placing is None:
+            raise RefusedError(
+                "partitions of this instance don't move: each worker has a store of its own",
+                mend='store.kind = "redis" lets them',
+            )
+        return self._placing
 
     async def lease(self, raw: bytes) -> bytes:
         """Answer an egress that asks for leases. A repeated or late question has no answer and no effect."""
@@ -279,6 +337,22 @@ def _keep_asking(leases: LeaseDesk, controller: Any) -> asyncio.Task[None]:
         return answer
 
     return asyncio.get_running_loop().create_task(ask_for_ever(leases, ask))
+
+
+async def _keep_reporting(worker: Worker, holding: Holding, controller: Any) -> None:
+    """Say what is held, and follow the answer; a controller that is away leaves everything as it is."""
+    while True:
+        raw = wire.encode((holding.report(), holding.table.version))
+        try:
+            async with asyncio.timeout(REGISTER_TIMEOUT_S):
+                answer = await _called(controller.report.remote(raw), "the controller")
+                worker.place(wire.decode(Placed, answer))
+        except (TimeoutError, VeredusError) as error:
+            log.info("controller_away", error=repr(error)[:200])
+            await asyncio.sleep(0.5)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(holding.beat_s):
+                await worker.changed()
 
 
 def _prepared(settings: bytes) -> wire.WorkerSettings:
@@ -464,6 +538,10 @@ class WorkerHandle:
         """Let it look for a newer catalog."""
         await self._call(self.actor.publish)
 
+    async def home(self) -> str:
+        """Name the node of Ray that it runs on."""
+        return str(await self._call(self.actor.home))
+
     async def stop(self) -> None:
         """Drain and close it."""
         await self._call(self.actor.stop)
@@ -503,8 +581,11 @@ class Cluster:
 
     def __init__(self, settings: Sequence[wire.WorkerSettings]) -> None:
         self._settings = settings
+        self._scaling = asyncio.Lock()
         self.workers: list[WorkerHandle] = []
         """The owners of partitions, by number."""
+        self.table: Table | None = None
+        """Who owns what, as of the last look; None where each worker has its own for good."""
         self.egresses: list[WorkerHandle] = []
         """Those that only send, by number; none when the workers send themselves."""
 
@@ -523,6 +604,7 @@ class Cluster:
             first.count,
             senders,
             wire.encode(list(limits_of(first.config))),
+            placed=first.placed,
         )
         sending = ray.remote(**WORKER_OPTIONS)(EgressShell)
         for index in range(senders):
@@ -536,7 +618,114 @@ class Cluster:
         await asyncio.gather(*(egress.start() for egress in self.egresses))
         hellos = list(await asyncio.gather(*(worker.start() for worker in self.workers)))
         await self.introduce()
+        if first.placed:
+            await self._wait_until_placed()
         return hellos
+
+    async def placement(self) -> PlacementView | None:
+        """Ask who owns what; None where nothing moves. Raises: WorkerLostError: the controller is restarting."""
+        raw: bytes = await _called(self._controller.placement.remote(), "the controller")
+        view: PlacementView | None = wire.decode(PlacementView | None, raw)
+        if view is not None:
+            self.table = view.table
+        return view
+
+    async def drain(self, worker: str, *, back: bool) -> None:
+        """Take all partitions from a worker, or let it have some again. Raises: UserError; WorkerLostError."""
+        await _called(self._controller.drain.remote(worker, int(back)), "the controller")
+
+    async def rebalance(self) -> int:
+        """Place by load; returns how many partitions will move. Raises: UserError; WorkerLostError."""
+        moving: int = await _called(self._controller.rebalance.remote(), "the controller")
+        return moving
+
+    async def nodes(self) -> list[NodeView]:
+        """List Ray's nodes, and which workers are on each."""
+        import ray
+
+        told = await asyncio.to_thread(ray.nodes)
+        homes = await asyncio.gather(
+            *(worker.home() for worker in self.workers), return_exceptions=True
+        )
+        found = []
+        for node in told:
+            here = [f"w{n}" for n, home in enumerate(homes) if home == node["NodeID"]]
+            cpus = float(node["Resources"].get("CPU", 0.0))
+            found.append(
+                NodeView(node["NodeID"], node["NodeManagerAddress"], node["Alive"], cpus, here)
+            )
+        return found
+
+    async def scale(self, number: int) -> str:
+        """Have so many workers: the new ones take partitions by themselves; the last ones are drained and ended.
+
+        Raises: WorkerLostError; UserError.
+        """
+        async with self._scaling:
+            before = len(self.workers)
+            while len(self.workers) < number:
+                await self._add_worker()
+            ended: list[str] = []
+            kept: list[str] = []
+            while len(self.workers) > number and not kept:
+                worker = self.workers[-1]
+                (ended if await self._retire(worker) else kept).append(f"w{worker.index}")
+            if kept:
+                return f"{kept[0]} couldn't be drained in time, and stays; ended: {', '.join(ended) or 'none'}"
+            if number > before:
+                await self.introduce()
+            return f"{number} workers, {before} before"
+
+    async def _add_worker(self) -> None:
+        import ray
+
+        index = len(self.workers)
+        settings = msgspec.structs.replace(self._settings[0], index=index)
+        raw = msgspec.msgpack.encode(settings)
+        actor_class = ray.remote(**WORKER_OPTIONS)(WorkerShell)
+        worker = WorkerHandle(actor_class.remote(raw, self._controller), index)
+        await worker.start()
+        self.workers.append(worker)
+        await self._introduce(worker)
+
+    async def _retire(self, worker: WorkerHandle) -> bool:
+        """Drain a worker, then end it; one that can't be drained in time stays as it was."""
+        import ray
+
+        name = f"w{worker.index}"
+        await self.drain(name, back=False)
+        deadline = asyncio.get_running_loop().time() + DRAIN_S
+        while asyncio.get_running_loop().time() < deadline:
+            view = await self.placement()
+            held = {one.name: one.holds for one in view.workers} if view is not None else {}
+            if not held.get(name, 0):
+                await worker.stop()
+                self.workers.pop()
+                await asyncio.to_thread(ray.kill, worker.actor)
+                return True
+            await asyncio.sleep(0.1)
+        await self.drain(name, back=True)
+        return False
+
+    def index_of(self, partition: int) -> int:
+        """Give the number of the worker that owns a partition, as far as known here."""
+        if self.table is None:
+            return partition % len(self.workers)
+        owner = self.table.owners[partition]
+        return int(owner[1:]) if owner and int(owner[1:]) < len(self.workers) else 0
+
+    async def reroute(self) -> None:
+        """Look again who owns what: an answer said that it is another."""
+        with contextlib.suppress(WorkerLostError):
+            await self.placement()
+
+    async def _wait_until_placed(self) -> None:
+        deadline = asyncio.get_running_loop().time() + RESTART_WAIT_S
+        while asyncio.get_running_loop().time() < deadline:
+            view = await self.placement()
+            if view is None or not view.in_motion:
+                return
+            await asyncio.sleep(0.05)
 
     async def introduce(self) -> None:
         """Tell the workers of each other; again after a restart."""

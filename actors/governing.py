@@ -6,7 +6,7 @@ new governor begins. Nothing of a lease itself is written: a new governor waits 
 
 from __future__ import annotations
 
-__all__ = ("GoverningDesk", "Use", "budgets_of")
+__all__ = ("GoverningDesk", "budgets_of")
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.cluster_views import Use
 from deliverability.governor import Limit
 from deliverability.leasing.book import Book
 from deliverability.leasing.terms import Answer, Ask, Budget, Life
@@ -27,16 +28,6 @@ class _Kept(msgspec.Struct, frozen=True):
     epoch: int
     run: int
     lives: list[Life]
-
-
-class Use(msgspec.Struct, frozen=True):
-    """How much of a budget is promised."""
-
-    budget: str
-    connections: int
-    connections_max: int
-    per_minute: int
-    per_minute_max: int | None
 
 
 class GoverningDesk:

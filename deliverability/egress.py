@@ -396,6 +396,10 @@ class Egress:
         """List routes with how many messages wait to be started."""
         return self._lines.waiting()
 
+    def message_ids(self) -> set[bytes]:
+        """Name the messages that are in hand, or whose outcome isn't confirmed."""
+        return {*self._hands, *(message_id for message_id, _ in self._concluded)}
+
     @property
     def in_hand(self) -> int:
         """How many messages are in hand, whatever their state."""

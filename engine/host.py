@@ -31,7 +31,7 @@ import msgspec
 
 from engine import quarantine
 from engine.entities import EntityCache, Entry, Machines
-from engine.errors import RefusedError
+from engine.errors import RefusedError, StoreError
 from engine.keyspace import EntityKey, Keyspace
 from engine.lanes import Lanes, lane_of
 from engine.machine import CatalogView, Context, Credit, Release
@@ -45,6 +45,7 @@ from engine.partition import (
 from engine.rows import ENTITY, FEED_INDEX
 from engine.store.protocol import FEED, Batch, Stand, Store, partition_prefix
 from engine.tally import Counts, merged
+from engine.window import Window
 
 DROP_PER_TICK = (
     200  # finished entities dropped in one tick, so that cleaning never stands in the way
@@ -158,6 +159,7 @@ class Host:
         self._cache = EntityCache(self.settings.cache_entities)
         self.partitions: dict[int, Partition] = {}
         self._lanes = Lanes(self._head, self._bound, self.settings.weights)
+        self._frozen: set[int] = set()
         self._feed = store.stand(FEED)
         for number in numbers:
             self._open(number)
@@ -189,6 +191,42 @@ class Host:
         self._feed = feed
         for partition in self.partitions.values():
             partition.settle(Stand(partition.epoch, partition.stand.seq + 1))
+
+    def take(self, numbers: Iterable[int]) -> list[int]:
+        """Claim more partitions, between two ticks. Returns those that are claimed now.
+
+        One that is missing was claimed by somebody else at the same time. Raises: StoreError; none was taken here.
+        """
+        wanted = [number for number in numbers if number not in self.partitions]
+        self._cache.clear()  # what is known of them is from before their last owner
+        try:
+            for number in wanted:
+                self._open(number)
+            stale = set(self.store.commit([self.partitions[number].batch() for number in wanted]))
+        except StoreError:
+            self.give(wanted)
+            raise
+        self.give(stale)
+        claimed = [number for number in wanted if number not in stale]
+        for number in claimed:
+            partition = self.partitions[number]
+            partition.settle(Stand(partition.epoch, partition.stand.seq + 1))
+        return claimed
+
+    def give(self, numbers: Iterable[int]) -> None:
+        """Let go of partitions, between two ticks: somebody else takes them, or has."""
+        gone = [number for number in numbers if self.partitions.pop(number, None) is not None]
+        self._frozen.difference_update(gone)
+
+    def freeze(self, numbers: set[int]) -> None:
+        """Hand nothing over of exactly these partitions: they are about to be given away."""
+        thawed = self._frozen - numbers
+        self._frozen = numbers & self.partitions.keys()
+        for number in thawed & self.partitions.keys():
+            for queue, window in self.partitions[number].ready.items():
+                first = window.first()
+                if first is not None:
+                    self._lanes.stands(number, queue, first)
 
     def recover(self) -> None:
         """After a failed or unknown commit: forget what was decided, read again what is durable."""
@@ -283,7 +321,8 @@ class Host:
                 groups[number] = [n]
             else:
                 group.append(n)
-        return [(self.partitions[number], group) for number, group in groups.items()]
+        mine = self.partitions  # what isn't mine (any more) keeps the verdict "lost"
+        return [(mine[number], group) for number, group in groups.items() if number in mine]
 
     def _arrive(
         self,
@@ -312,8 +351,11 @@ class Host:
 
     def _delivers(self, now: int, inputs: TickInputs, released: Released) -> None:
         for source, target, seq in inputs.confirms:
-            self.partitions[source].confirm(target, seq)
+            if source in self.partitions:
+                self.partitions[source].confirm(target, seq)
         for tell in inputs.delivers:
+            if tell.target not in self.partitions:
+                continue  # unconfirmed, so it comes again, to its owner
             partition = self.partitions[tell.target]
             partition.advance(now, self._context)
             if partition.deliver(tell, self._context):
@@ -399,11 +441,16 @@ class Host:
 
     def _head(self, number: int, queue: bytes) -> int | None:
         """Tell the order of a ready queue's head, exactly: who is the oldest may not depend on what was loaded."""
-        window = self.partitions[number].ready.get(queue)
+        window = self._window(number, queue)
         return None if window is None else window.head(self.store)
 
+    def _window(self, number: int, queue: bytes) -> Window | None:
+        partition = self.partitions.get(number)
+        frozen = partition is None or number in self._frozen
+        return None if frozen or partition is None else partition.ready.get(queue)
+
     def _bound(self, number: int, queue: bytes) -> int | None:
-        window = self.partitions[number].ready.get(queue)
+        window = self._window(number, queue)
         return None if window is None else window.first()
 
     def _drop(self, now: int) -> None:
@@ -465,6 +512,11 @@ class Host:
         return batch if n else None
 
     # ---- questions
+
+    @property
+    def machines(self) -> Machines:
+        """The kinds of entities."""
+        return self._machines
 
     @property
     def catalog(self) -> CatalogView:

@@ -47,6 +47,9 @@ COMMANDS = {
     "webhook": Command("actors.cli.webhook", "Test the endpoint that is told outcomes."),
     "quarantine": Command("actors.cli.quarantine", "Inputs that couldn't be decided."),
     "store": Command("actors.cli.store", "Check, read, move the data of an instance that is down."),
+    "cluster": Command(
+        "actors.cli.cluster", "Workers, nodes, partitions; drain, rebalance, scale."
+    ),
     "backup": Command("actors.cli.backup", "Copy a deployment that is down, and verify the copy."),
     "restore": Command("actors.cli.restore", "Bring a deployment back from a copy."),
     "scenario": Command("actors.cli.scenario", "Check, test, publish and move scenarios."),

@@ -24,6 +24,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from actors.backend import Backend
+from actors.clusters import ClusterDesk
 from actors.feedback.loop import FeedbackLoop
 from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
@@ -52,6 +53,7 @@ class Edge(msgspec.Struct, frozen=True):
     queues: Queues | None = None
     feedback: FeedbackLoop | None = None
     webhooks: WebhookDesk | None = None
+    cluster: ClusterDesk | None = None
 
 
 class ProblemError(Exception):

@@ -33,6 +33,7 @@ from actors.backend import (
     StatusView,
 )
 from actors.gateway import feedback, suppressions, wire
+from actors.gateway.cluster_routes import CLUSTER_HANDLERS
 from actors.gateway.handling import Edge
 from actors.gateway.handling import ProblemError as _ProblemError
 from actors.gateway.handling import actor_of as _actor
@@ -318,6 +319,7 @@ _HANDLERS = (
     *suppressions.HANDLERS,
     *feedback.HANDLERS,
     *WEBHOOK_HANDLERS,
+    *CLUSTER_HANDLERS,
 )
 
 

@@ -18,6 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from actors.backend import Backend
+from actors.clusters import ClusterDesk
 from actors.feedback.loop import FeedbackLoop
 from actors.gateway.door import Door, InFlight
 from actors.gateway.handling import Edge
@@ -78,6 +79,7 @@ class Gateway:
         queues: Queues | None = None,
         feedback: FeedbackLoop | None = None,
         webhooks: WebhookDesk | None = None,
+        cluster: ClusterDesk | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -85,7 +87,7 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        shared = (planning, queues, feedback, webhooks)
+        shared = (planning, queues, feedback, webhooks, cluster)
         edge = Edge(config, backend, intake, registry, self._closing, *shared)
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http

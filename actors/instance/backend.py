@@ -47,6 +47,7 @@ from actors.operations.quarantine import parse_id
 from actors.worker.views import OnceView
 from actors.worker.wire import (
     AdmitAnswer,
+    NotMineError,
     QuarantineQuestion,
     RecountAnswer,
     WireArrival,
@@ -71,6 +72,8 @@ T = TypeVar("T")
 POLL_S = 0.05
 N_MAX = 2**31  # behind every entry of one position
 INSIST_S = 20.0
+MOVING_S = 0.01
+MOVING_TRIES = 45  # about ten seconds in all, each wait longer than the last
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
 _CURSOR = msgspec.msgpack.Decoder(list[tuple[int, int]])
 
@@ -116,7 +119,40 @@ class ClusterBackend:
         answer = await self._insist(worker, lambda: worker.admit(items))
         if answer.overloaded:
             raise CapacityError(answer.reason or "intake of a worker", answer.retry_after_s)
-        return answer
+        moved = [n for n, verdict in enumerate(answer.verdicts) if verdict == "lost"]
+        if not moved:
+            return answer
+        verdicts = list(answer.verdicts)
+        for n, verdict in zip(moved, await self._again([items[n] for n in moved]), strict=True):
+            verdicts[n] = verdict
+        return AdmitAnswer(verdicts)
+
+    async def _again(self, items: list[WireArrival], tries: int = 0) -> list[str]:
+        """Give inputs to whoever owns their partitions by now: none of them was taken.
+
+        Raises: CapacityError: their partitions are on their way for long.
+        """
+        if tries > MOVING_TRIES:
+            raise CapacityError("partitions on their way to another worker", 1.0)
+        await asyncio.sleep(MOVING_S * tries)
+        await self._cluster.reroute()
+        by_worker: dict[int, list[int]] = {}
+        for n, item in enumerate(items):
+            by_worker.setdefault(self._index(item.key), []).append(n)
+        verdicts = [""] * len(items)
+        for index, which in by_worker.items():
+            worker, some = self._cluster.workers[index], [items[n] for n in which]
+            answer = await self._insist(worker, partial(worker.admit, some))
+            if answer.overloaded:
+                raise CapacityError(answer.reason or "intake of a worker", answer.retry_after_s)
+            for n, verdict in zip(which, answer.verdicts, strict=True):
+                verdicts[n] = verdict
+        lost = [n for n, verdict in enumerate(verdicts) if verdict == "lost"]
+        if lost:
+            found = await self._again([items[n] for n in lost], tries + 1)
+            for n, verdict in zip(lost, found, strict=True):
+                verdicts[n] = verdict
+        return verdicts
 
     async def send(self, requests: Sequence[SendRequest]) -> list[SendResult]:
         """Accept requests to send under their keys, where the template is there."""
@@ -145,7 +181,10 @@ class ClusterBackend:
         asked = [
             item.key for item, one in zip(items, requests, strict=True) if not one.content_keyed
         ]
-        views = await self._insist(worker, partial(worker.states, asked)) if asked else []
+        try:
+            views = await self._insist(worker, partial(worker.states, asked)) if asked else []
+        except NotMineError:  # it moved since
+            views = [await self._state(key) for key in asked]
         held = dict(zip(asked, views, strict=True))
         return [
             _send_result(request, verdict, held.get(item.key, b""))
@@ -202,8 +241,7 @@ class ClusterBackend:
     async def explain(self, tenant: str, message_id: bytes) -> Explanation | None:
         """Tell a message's story, with the inputs and decisions of the records."""
         key = message_key(tenant, message_id)
-        worker = self._worker(key)
-        raw = await self._insist(worker, lambda: worker.state(key, story=True))
+        raw = await self._state(key, story=True)
         return msgspec.json.decode(raw, type=Explanation) if raw else None
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
@@ -316,7 +354,7 @@ class ClusterBackend:
     async def quarantined(self, entry: str) -> QuarantineDetail | None:
         """Show an input in quarantine."""
         partition, number = parse_id(entry)
-        worker = self._cluster.workers[partition % len(self._cluster.workers)]
+        worker = self._cluster.workers[self._cluster.index_of(partition)]
         question = QuarantineQuestion(partition, number, 0)
         return (await self._insist(worker, partial(worker.quarantine, question))).detail
 
@@ -338,7 +376,7 @@ class ClusterBackend:
         )
         log = ControlFile(Path(self._config.data_dir) / "control.log")
         log.append(time.time_ns() // 1_000_000, change)
-        worker = self._cluster.workers[partition % len(self._cluster.workers)]
+        worker = self._cluster.workers[self._cluster.index_of(partition)]
         repair = Repair(partition, number, action)
         told = await self._insist(worker, partial(worker.repair, repair))
         return Repaired(entry, not told, told)
@@ -412,14 +450,24 @@ class ClusterBackend:
         return wanted in self._published
 
     def _index(self, key: bytes) -> int:
-        return self._keyspace.partition(key) % len(self._cluster.workers)
+        return self._cluster.index_of(self._keyspace.partition(key))
 
     def _worker(self, key: bytes) -> WorkerHandle:
         return self._cluster.workers[self._index(key)]
 
-    async def _state(self, key: bytes) -> bytes:
-        worker = self._worker(key)
-        return await self._insist(worker, lambda: worker.state(key))
+    async def _state(self, key: bytes, *, story: bool = False) -> bytes:
+        """Ask the owner of an entity for its view, wherever its partition went."""
+        tries = 0
+        while True:
+            worker = self._worker(key)
+            try:
+                return await self._insist(worker, partial(worker.state, key, story=story))
+            except NotMineError:
+                tries += 1
+                if tries > MOVING_TRIES:
+                    raise CapacityError("a partition on its way to another worker", 1.0) from None
+                await asyncio.sleep(MOVING_S * tries)
+                await self._cluster.reroute()
 
     async def _insist(self, worker: WorkerHandle, call: Callable[[], Awaitable[T]]) -> T:
         """Call; when the worker is lost, wait for its next life and call again, for a while."""

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from actors.cluster import Cluster
+from actors.clusters import ClusterDesk
 from actors.feedback.loop import feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
@@ -106,7 +107,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         queues = ClusterQueues(config, cluster, backend)
         feeds = [backend.feed_of(index) for index in range(config.workers.count)]
         async with feedback_loop(config, desk, backend, feeds, rings, _wall_ms) as feedback:
-            shared = (injector, keeper, queues, feedback, webhooks)
+            cluster_desk = ClusterDesk(config, cluster)
+            shared = (injector, keeper, queues, feedback, webhooks, cluster_desk)
             gateway = Gateway(config, backend, registry, rings, *shared)
             submission = Submission(config, backend, injector, heads, registry, _wall_ms)
             ready = asyncio.Event()
@@ -235,6 +237,7 @@ async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Clu
                 data_dir=config.data_dir,
                 config=config,
                 twin_port=twin.port if twin is not None else 0,
+                placed=config.store.kind == "redis" and config.workers.roles == "fused",
                 suppression=True,
             )
             for index in range(count)

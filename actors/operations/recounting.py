@@ -50,7 +50,7 @@ class Recounting:
         store = host.store
         view = store.view() if isinstance(store, _Viewed) else None
         seen = time.time_ns()
-        machines = next(iter(host.partitions.values())).machines
+        machines = host.machines
         count = StoreCount(view or store, machines, sorted(host.partitions), seen)
         try:
             while True:

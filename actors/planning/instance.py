@@ -74,4 +74,4 @@ class PlanningInstance:
         return all(used.get(owner, 0) >= version for owner in owners)
 
     def _owner(self, partition: int) -> int:
-        return partition % len(self._cluster.workers)
+        return self._cluster.index_of(partition)

@@ -65,7 +65,7 @@ class Walks:
     ) -> tuple[WalkAnswer, list[Arrival]]:
         """Look at a chunk of contacts; the arrivals are what to give them."""
         bid = self._bidder(host, question, now)
-        machines = next(iter(host.partitions.values())).machines
+        machines = host.machines
         counts: Counter[str] = Counter()
         given: list[Arrival] = []
         looked = rows = 0

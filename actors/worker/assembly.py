@@ -211,7 +211,8 @@ async def assemble(
         store.close()  # or a second attempt would meet our own lock
         raise
     catalog = LiveCatalog(data / "catalog", catalog_compilers(heads))
-    old = ledgers_of(data, f"w{settings.index}")
+    # where partitions move, ledgers are asked when one is taken, and kept for whoever takes the next
+    old = [] if settings.placed else ledgers_of(data, f"w{settings.index}")
     holder = f"w{settings.index}"
     egress: EgressPort
     if settings.config.workers.roles == "split":
@@ -365,7 +366,7 @@ def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
         machines_of(config, guard, hasher),
         Keyspace(config.store.partitions),
         Catalog(Head(), {}, {}),
-        range(settings.index, config.store.partitions, settings.count),
+        () if settings.placed else range(settings.index, config.store.partitions, settings.count),
         HostSettings(batch_max=config.workers.batch_max, partition=partition),
     )
 

@@ -245,6 +245,10 @@ class LocalEgress:
         self._given = self._egress.unconfirmed()
         return [_answer(one) for one in self._given]
 
+    def message_ids(self) -> set[bytes]:
+        """Name the messages that are in hand, or whose outcome isn't durable."""
+        return self._egress.message_ids()
+
     def hold(self, held: Sequence[HeldMessage]) -> None:
         """Hear nothing new: what is in hand is here."""
 

@@ -6,7 +6,7 @@ doubt. Ledgers of former incarnations are adopted at start and removed once thei
 
 from __future__ import annotations
 
-__all__ = ("Recovered", "held_messages", "recover", "resolve")
+__all__ = ("Recovered", "held_in", "held_messages", "of_former", "recover", "resolve")
 
 import time
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ def resolve(parts: Assembly, adopted: list[Adopted]) -> list[Answer]:
     answers = []
     for epoch, _holder, key, state in _held(parts):
         message_id, attempt = name_of(key), state.attempt
-        outcome = _of_former(adopted, message_id, attempt)
+        outcome = of_former(adopted, message_id, attempt)
         if outcome is None and _ledger_lost(parts, adopted, state):
             outcome = AttemptOutcome(attempt, "in_doubt", "ledger_lost")
         if outcome is None:
@@ -109,6 +109,18 @@ def held_messages(parts: Assembly) -> list[HeldMessage]:
         HeldMessage(key, name_of(key), state.attempt, EntityKey(state.send.contact), epoch, holder)
         for epoch, holder, key, state in _held(parts)
     ]
+
+
+def held_in(
+    parts: Assembly, numbers: frozenset[int]
+) -> Iterator[tuple[int, bytes, EntityKey, MessageState]]:
+    """List what some partitions hold for handed over: epoch, holder, key, message."""
+    for number in numbers:
+        partition = parts.host.partitions[number]
+        for holder, raw_key in partition.held():
+            state = parts.host.entry(EntityKey(raw_key))[0]
+            assert isinstance(state, MessageState), "only messages are held"
+            yield partition.epoch, holder, EntityKey(raw_key), state
 
 
 def _held(parts: Assembly) -> Iterator[tuple[int, bytes, EntityKey, MessageState]]:
@@ -131,7 +143,8 @@ def _ledger_lost(parts: Assembly, adopted: list[Adopted], state: MessageState) -
     return incarnation != parts.egress.incarnation and incarnation not in lives
 
 
-def _of_former(adopted: list[Adopted], message_id: bytes, attempt: int) -> AttemptOutcome | None:
+def of_former(adopted: list[Adopted], message_id: bytes, attempt: int) -> AttemptOutcome | None:
+    """Give what the ledgers of dead lives say of an attempt; None: none has a mark of it."""
     for ledger in adopted:
         outcome = ledger.fate(message_id, attempt)
         if outcome is not None:

@@ -9,6 +9,7 @@ __all__ = (
     "FeedAnswer",
     "FeedQuestion",
     "Hello",
+    "NotMineError",
     "NotStartedError",
     "QuarantineAnswer",
     "QuarantineQuestion",
@@ -68,6 +69,10 @@ Arriving = (
 )
 
 
+class NotMineError(VeredusError):
+    """A worker was asked for what another owns: nothing happened; ask the controller who does, then that worker."""
+
+
 class NotStartedError(VeredusError):
     """A new life of an actor was called before it was started: nothing happened; start it, then call again."""
 
@@ -82,6 +87,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     twin_port: int = 0  # where mail goes in mode `twin`
     twin_tls: bool = False  # whether STARTTLS is insisted on there; its certificate isn't checked
     log_time: int | None = None  # ms; None: the wall clock
+    placed: bool = False  # whether the controller says which partitions are its own
     suppression: bool = (
         False  # whether the data directory has a suppression list that must be asked
     )

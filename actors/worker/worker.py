@@ -33,6 +33,7 @@ from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.egress_link import EgressCalls, EgressLink
+from actors.worker.holding import Holding, Placed, clear_old_ledgers
 from actors.worker.intake import Intake
 from actors.worker.pace import Pace
 from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
@@ -80,6 +81,9 @@ class Worker:
         self._lanes: dict[bytes, float] = {}
         self._peers: dict[int, Peer] = {}
         self._wake = asyncio.Event()
+        self._quick = (
+            asyncio.Event()
+        )  # something of our partitions changed: the controller should hear at once
         self._soon: asyncio.TimerHandle | None = None
         self._quiet: list[asyncio.Future[None]] = []
         self._parts: Assembly | None = None
@@ -94,6 +98,8 @@ class Worker:
         self._stopping = False
         self._latest = 0  # ms: the time in use never goes back
         self._walks = Walks()
+        self.holding: Holding | None = None
+        """Partitions that come and go; None where each worker has its own for good."""
         self._desk = Desk(_room(settings, self._ports), settings.index)
 
     # ---- life
@@ -122,7 +128,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._parts = await assemble(self._settings, self.now, self._outcomes_came, self._ports)
         if self._log_time is None:
-            self._latest = max(p.meta.now for p in self.host.partitions.values())
+            self._latest = max((p.meta.now for p in self.host.partitions.values()), default=0)
         self._desk.look(self._loop.time())
         self._pulse = Pulse(pulse_path(Path(self._settings.data_dir), self._settings.index))
         if isinstance(self._parts.egress, RemoteEgress):
@@ -132,6 +138,13 @@ class Worker:
         )
         self._queues.look(self._parts.catalog)
         self._found = recover(self._parts)
+        if self._settings.placed:
+            config = self._settings.config
+            data, lost_after_s = Path(self._settings.data_dir), config.workers.egress_lost_after_s
+            clear_old_ledgers(data, 2.0 * config.delivery.expires_s)
+            self.holding = Holding(
+                self._settings.index, self._parts, data, lost_after_s, self._loop.time
+            )
 
     def _begin(self) -> None:
         """Let the loop turn: what was found is settled with its first tick."""
@@ -229,6 +242,8 @@ class Worker:
     async def state(self, question: wire.StateQuestion) -> wire.StateAnswer:
         """Show an entity as JSON."""
         key = EntityKey(question.key)
+        if self.host.keyspace.partition(key) not in self.host.partitions:
+            raise wire.NotMineError("this partition belongs to another worker")
         state, place = self.host.entry(key)
         if question.story and isinstance(state, MessageState):
             return wire.StateAnswer(msgspec.json.encode(whole_story(self.host, key, state)))
@@ -416,6 +431,8 @@ class Worker:
     def _tick(self) -> bool:
         """Decide what waits and let its effects out. Returns whether more could be done at once."""
         parts = self._need()
+        if self.holding is not None:
+            self._hold()
         inputs = self._inputs
         begin = time.thread_time()
         bound = self._pace.bound(busy=parts.egress.in_hand > 0)
@@ -457,6 +474,29 @@ class Worker:
             or released.answered
             or self._inputs.delivers
         )
+
+    def _hold(self) -> None:
+        """Take and let go of partitions, before anything of the tick is decided."""
+        holding = self.holding
+        assert holding is not None, "only where partitions move"
+        if holding.step():
+            self._quick.set()
+        self._inputs.answers += holding.answers
+        holding.answers = []
+        fresh, holding.fresh = holding.fresh, []
+        for number in fresh:
+            self._send_tells(self.host.partitions[number].outbox())
+
+    async def changed(self) -> None:
+        """Wait until something of our partitions changed that the controller should hear of."""
+        await self._quick.wait()
+        self._quick.clear()
+
+    def place(self, placed: Placed) -> None:
+        """Follow the controller's answer, with the next tick."""
+        if self.holding is not None and not self._stopping:
+            self.holding.hear(placed)
+            self._wake.set()
 
     def _worth_it(self, inputs: TickInputs) -> bool:
         if inputs.answers or inputs.arrivals or inputs.delivers or inputs.confirms:
@@ -518,8 +558,8 @@ class Worker:
     def _confirm(self, confirmed: list[TellNumber]) -> None:
         """Tell the sources of Tells that are durable here: partitions of this worker, and callers of `tell`."""
         if confirmed:
-            mine, count = self._settings.index, self._settings.count
-            self._inputs.confirms += [one for one in confirmed if one[0] % count == mine]
+            mine = self.host.partitions
+            self._inputs.confirms += [one for one in confirmed if one[0] in mine]
         if self._told:
             durable = set(confirmed)
             for asked, future in self._told:
@@ -570,10 +610,10 @@ class Worker:
 
     def _send_tells(self, tells: list[TellOut]) -> None:
         """Bring Tells on their way: in order for each pair of partitions, until they are confirmed."""
-        mine, count = self._settings.index, self._settings.count
+        mine = self.host.partitions
         for tell in tells:
-            target = tell.target % count
-            if target == mine:
+            target = self._owner(tell.target)
+            if tell.target in mine:
                 self._inputs.delivers.append(tell)
             elif target in self._outward:
                 self._outward[target].append(tell)
@@ -582,6 +622,13 @@ class Worker:
                 self._spawn(self._tell_worker(target))
         if self._inputs.delivers:
             self._wake.set()
+
+    def _owner(self, partition: int) -> int:
+        """Give the number of the worker that owns a partition; -1 while it isn't known."""
+        if self.holding is None:
+            return partition % self._settings.count
+        owner = self.holding.owner(partition)
+        return -1 if owner is None else owner
 
     async def _tell_worker(self, target: int) -> None:
         """Tell another worker what waits for it, a batch at a time; numbers make repetition harmless."""
@@ -603,7 +650,11 @@ class Worker:
                 self._wake.set()
             else:
                 await asyncio.sleep(TELL_RETRY_S)
+                if self.holding is not None:
+                    break  # their owner may be another by now
         del self._outward[target]
+        mine = self.host.partitions
+        self._send_tells([tell for tell in waiting if tell.source in mine])
 
     # ---- quiet
 
@@ -673,7 +724,10 @@ class Worker:
         self._queues.again(parts.catalog)
         self._inputs.answers += parts.egress.unconfirmed()
         parts.egress.hold(held_messages(parts))
-        self._inputs.answers += resolve(parts, self._found.adopted)
+        if self.holding is not None:
+            self.holding.recovered()
+        else:
+            self._inputs.answers += resolve(parts, self._found.adopted)
         for waiting in self._outward.values():
             waiting.clear()  # in place: whoever brings them goes on with what follows
         self._send_tells(parts.host.outboxes())

@@ -359,3 +359,44 @@ def test_rocksdb_and_memory_decide_the_same(rocks: Callable[[str], RocksStore]) 
     _grouped(moments, other, [1, 2], 5)
     assert _contents(other) == _contents(memory)
     other.close()
+
+
+# ---- partitions that move
+
+
+def test_a_partition_moves_between_hosts_with_all_that_is_its_own() -> None:
+    """State, timers and ready queues go along; inputs at the old place are `lost`, and nothing of them is there."""
+    store = MemoryStore()
+    one, other = host_on(store, numbers=range(4)), host_on(MemoryStore(), numbers=())
+    other.store = store
+    keyspace = one.keyspace
+    moved, stays = keys_in(1, keyspace, 2), keys_in(2, keyspace, 1)
+    tick(one, NOW, arrival(moved[0], Do(add=1, place=At(NOW + 50)), 1))
+    tick(one, NOW, _ready_in(moved[1], 2), arrival(stays[0], Do(add=7), 3))
+    one.give([1])
+    assert other.take([1]) == [1]
+    released = tick(one, NOW, arrival(moved[0], Do(add=100), 4), arrival(stays[0], Do(add=1), 5))
+    assert released.verdicts == ["lost", "accepted"]
+    assert tick(other, NOW, arrival(moved[0], Do(add=2), 6)).verdicts == ["accepted"]
+    assert (total(other, moved[0]), total(one, stays[0])) == (3, 8)
+    assert set(other.ready_lanes()) == {LANE}
+    assert LANE not in one.ready_lanes()
+    assert one.take([1]) == [1]
+    assert tick(other, NOW, arrival(moved[0], Do(add=50), 7)).lost == [1]
+    assert total(one, moved[0]) == 3
+
+
+def _ready_in(to: EntityKey, n: int) -> Arrival:
+    return arrival(to, Do(place=Ready(LANE + b"\0t", 5)), n)
+
+
+def test_a_frozen_partition_hands_nothing_over_until_it_is_thawed() -> None:
+    """Intake goes on; a change of mind costs nothing."""
+    host = host_on()
+    (key_,) = keys_in(1, host.keyspace, 1)
+    tick(host, NOW, _ready_in(key_, 1))
+    host.freeze({1})
+    assert host.ready_lanes() == {}
+    assert tick(host, NOW, arrival(key_, Do(add=1), 2)).verdicts == ["accepted"]
+    host.freeze(set())
+    assert host.ready_lanes() == {LANE: 5}

@@ -562,6 +562,7 @@ def test_the_openapi_document_has_every_endpoint_and_its_body() -> None:
         bodiless = {name for name in ENDPOINTS if name.startswith("GET") or "/quarantine/" in name}
         bodiless |= {"POST /v1/suppressions/roles", "POST /v1/feedback"}  # the latter takes a mail
         bodiless |= {"POST /v1/webhook/test", "POST /v1/segments/recount"}
+        bodiless |= {name for name in ENDPOINTS if "/v1/cluster" in name}
         assert takers == ENDPOINTS - bodiless
         for operation in found.values():
             assert operation["description"].endswith(".")
@@ -586,6 +587,11 @@ ENDPOINTS = {
     "GET /v1/queues",
     "GET /v1/queues/selection",
     "POST /v1/queues/{action}",
+    "GET /v1/cluster",
+    "POST /v1/cluster/rebalance",
+    "POST /v1/cluster/scale/{workers}",
+    "POST /v1/cluster/drain/{worker}",
+    "POST /v1/cluster/undrain/{worker}",
     "GET /v1/doubts",
     "GET /v1/webhook",
     "POST /v1/webhook/test",

@@ -119,6 +119,10 @@ class _OneWorker:
         self.workers = [_Handle(worker)]
         self.egresses: list[Any] = []
 
+    def index_of(self, partition: int) -> int:
+        del partition
+        return 0
+
     async def publish(self, version: int) -> dict[str, int]:
         return {"w0": await self.workers[0]._worker.publish()}
 

@@ -1,0 +1,120 @@
+"""What an operator sees of the cluster and does to it. Each order goes on record in the control log first."""
+
+from __future__ import annotations
+
+__all__ = ("ClusterDesk",)
+
+import time
+from pathlib import Path
+
+from actors.cluster import Cluster, WorkerLostError
+from actors.cluster_views import (
+    ClusterDone,
+    ClusterView,
+    NodeView,
+    PartitionView,
+    PlacedWorker,
+    Use,
+)
+from actors.placing import PlacementView
+from engine.config import Config
+from engine.control_log import Change
+from engine.errors import CapacityError, RefusedError
+from engine.store.control_file import ControlFile
+
+SCALE_MAX = 1024
+
+
+class ClusterDesk:
+    """The cluster of one instance.
+
+    Args:
+        config: of the deployment.
+        cluster: its actors.
+    """
+
+    def __init__(self, config: Config, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._log = ControlFile(Path(config.data_dir) / "control.log")
+        self._partitions = config.store.partitions
+
+    async def view(self) -> ClusterView:
+        """Tell everything. Raises: CapacityError: the controller is restarting."""
+        cluster = self._cluster
+        try:
+            placement = await cluster.placement()
+            leases = await cluster.budgets()
+            nodes = await cluster.nodes()
+        except WorkerLostError as error:
+            raise CapacityError("the controller is restarting", 1.0) from error
+        if placement is None:
+            return self._fixed(leases, nodes)
+        motion = set(placement.in_motion)
+        owners = placement.table.owners
+        partitions = [PartitionView(n, owner, n in motion) for n, owner in enumerate(owners)]
+        version = placement.table.version
+        return ClusterView(True, version, placement.workers, nodes, partitions, leases)
+
+    def _fixed(self, leases: list[Use], nodes: list[NodeView]) -> ClusterView:
+        count = len(self._cluster.workers)
+        owners = [f"w{number % count}" for number in range(self._partitions)]
+        workers = [
+            PlacedWorker(f"w{n}", True, owners.count(f"w{n}"), owners.count(f"w{n}"), 0.0)
+            for n in range(count)
+        ]
+        partitions = [PartitionView(n, owner, False) for n, owner in enumerate(owners)]
+        return ClusterView(False, 0, workers, nodes, partitions, leases)
+
+    async def drain(self, worker: str, actor: str, *, back: bool) -> ClusterDone:
+        """Take all partitions from a worker, or let it have some again."""
+        await self._movable()
+        self._record("cluster_undrain" if back else "cluster_drain", worker, actor)
+        try:
+            await self._cluster.drain(worker, back=back)
+            view = await self._cluster.placement()
+        except WorkerLostError as error:
+            raise CapacityError("the controller is restarting", 1.0) from error
+        moving = len(view.in_motion) if view is not None else 0
+        told = f"{worker} may have partitions again" if back else f"{worker} is being drained"
+        return ClusterDone(told, moving)
+
+    async def rebalance(self, actor: str) -> ClusterDone:
+        """Place by load."""
+        await self._movable()
+        self._record("cluster_rebalance", "", actor)
+        try:
+            moving = await self._cluster.rebalance()
+        except WorkerLostError as error:
+            raise CapacityError("the controller is restarting", 1.0) from error
+        return ClusterDone(f"{moving} partitions move", moving)
+
+    async def scale(self, workers: int, actor: str) -> ClusterDone:
+        """Start workers, or drain and end the last ones.
+
+        Raises: RefusedError: partitions don't move here, or the number is none that can be.
+        """
+        await self._movable()
+        if not 1 <= workers <= SCALE_MAX:
+            raise RefusedError(f"{workers} workers can't be asked for", mend=f"1 to {SCALE_MAX}")
+        self._record("cluster_scale", str(workers), actor)
+        try:
+            told = await self._cluster.scale(workers)
+        except WorkerLostError as error:
+            raise CapacityError("a worker or the controller is restarting", 1.0) from error
+        return ClusterDone(told)
+
+    async def _movable(self) -> PlacementView:
+        try:
+            placement = await self._cluster.placement()
+        except WorkerLostError as error:
+            raise CapacityError("the controller is restarting", 1.0) from error
+        if placement is None:
+            raise RefusedError(
+                "partitions of this instance don't move: each worker has a store of its own",
+                mend='store.kind = "redis" lets them (`veredus store move --to redis`)',
+            )
+        return placement
+
+    def _record(self, action: str, subject: str, actor: str) -> None:
+        change = Change(actor=actor, action=action, subject=f"cluster {subject}".strip())
+        self._log.append(time.time_ns() // 1_000_000, change)
