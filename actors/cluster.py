@@ -50,8 +50,6 @@ log = structlog.get_logger()
 
 RESTART_WAIT_S = 30.0
 REGISTER_TIMEOUT_S = 2.0
-DRAIN_S = 60.0
-"""A worker that can't be drained for so long stays."""
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -581,7 +579,6 @@ class Cluster:
 
     def __init__(self, settings: Sequence[wire.WorkerSettings]) -> None:
         self._settings = settings
-        self._scaling = asyncio.Lock()
         self.workers: list[WorkerHandle] = []
         """The owners of partitions, by number."""
         self.table: Table | None = None
@@ -655,57 +652,6 @@ class Cluster:
                 NodeView(node["NodeID"], node["NodeManagerAddress"], node["Alive"], cpus, here)
             )
         return found
-
-    async def scale(self, number: int) -> str:
-        """Have so many workers: the new ones take partitions by themselves; the last ones are drained and ended.
-
-        Raises: WorkerLostError; UserError.
-        """
-        async with self._scaling:
-            before = len(self.workers)
-            while len(self.workers) < number:
-                await self._add_worker()
-            ended: list[str] = []
-            kept: list[str] = []
-            while len(self.workers) > number and not kept:
-                worker = self.workers[-1]
-                (ended if await self._retire(worker) else kept).append(f"w{worker.index}")
-            if kept:
-                return f"{kept[0]} couldn't be drained in time, and stays; ended: {', '.join(ended) or 'none'}"
-            if number > before:
-                await self.introduce()
-            return f"{number} workers, {before} before"
-
-    async def _add_worker(self) -> None:
-        import ray
-
-        index = len(self.workers)
-        settings = msgspec.structs.replace(self._settings[0], index=index)
-        raw = msgspec.msgpack.encode(settings)
-        actor_class = ray.remote(**WORKER_OPTIONS)(WorkerShell)
-        worker = WorkerHandle(actor_class.remote(raw, self._controller), index)
-        await worker.start()
-        self.workers.append(worker)
-        await self._introduce(worker)
-
-    async def _retire(self, worker: WorkerHandle) -> bool:
-        """Drain a worker, then end it; one that can't be drained in time stays as it was."""
-        import ray
-
-        name = f"w{worker.index}"
-        await self.drain(name, back=False)
-        deadline = asyncio.get_running_loop().time() + DRAIN_S
-        while asyncio.get_running_loop().time() < deadline:
-            view = await self.placement()
-            held = {one.name: one.holds for one in view.workers} if view is not None else {}
-            if not held.get(name, 0):
-                await worker.stop()
-                self.workers.pop()
-                await asyncio.to_thread(ray.kill, worker.actor)
-                return True
-            await asyncio.sleep(0.1)
-        await self.drain(name, back=True)
-        return False
 
     def index_of(self, partition: int) -> int:
         """Give the number of the worker that owns a partition, as far as known here."""

@@ -22,8 +22,6 @@ from engine.control_log import Change
 from engine.errors import CapacityError, RefusedError
 from engine.store.control_file import ControlFile
 
-SCALE_MAX = 1024
-
 
 class ClusterDesk:
     """The cluster of one instance.
@@ -88,20 +86,19 @@ class ClusterDesk:
             raise CapacityError("the controller is restarting", 1.0) from error
         return ClusterDone(f"{moving} partitions move", moving)
 
-    async def scale(self, workers: int, actor: str) -> ClusterDone:
-        """Start workers, or drain and end the last ones.
+    async def scale(self, workers: int) -> ClusterDone:
+        """Tell how many workers there are, if that is what is asked for.
 
-        Raises: RefusedError: partitions don't move here, or the number is none that can be.
+        Raises: RefusedError: the number can't change while the instance runs.
         """
-        await self._movable()
-        if not 1 <= workers <= SCALE_MAX:
-            raise RefusedError(f"{workers} workers can't be asked for", mend=f"1 to {SCALE_MAX}")
-        self._record("cluster_scale", str(workers), actor)
-        try:
-            told = await self._cluster.scale(workers)
-        except WorkerLostError as error:
-            raise CapacityError("a worker or the controller is restarting", 1.0) from error
-        return ClusterDone(told)
+        there = len(self._cluster.workers)
+        if workers == there:
+            return ClusterDone(f"there are {there} workers")
+        raise RefusedError(
+            f"there are {there} workers, and their number can't change while the instance runs: what becomes of mail"
+            " lies in a feed for each of them, and its readers know those that the instance began with",
+            mend=f"restart it with workers.count = {workers} (more than before; partitions find their places)",
+        )
 
     async def _movable(self) -> PlacementView:
         try:

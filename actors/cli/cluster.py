@@ -106,7 +106,7 @@ def scale(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have so many workers: new ones take their share, the last ones are drained first and then ended."""
+    """Ask for a number of workers. It changes by a restart; this tells how, and whether it is so already."""
     _order(data, f"/v1/cluster/scale/{workers}", as_json=as_json)
 
 

@@ -33,9 +33,9 @@ async def post_rebalance(request: _Request) -> ClusterDone:
 
 @post("/v1/cluster/scale/{workers:int}", status_code=200, guards=[operator_only])
 async def post_scale(request: _Request, workers: FromPath[int]) -> ClusterDone:
-    """Ask for a number of workers: more are started, too many are drained first and then ended."""
+    """Ask for a number of workers; refused where it isn't the present one, since it changes by a restart."""
     edge = edge_of(request)
-    return await edge.intake.answered(_desk(request).scale(workers, actor_of(request)))
+    return await edge.intake.answered(_desk(request).scale(workers))
 
 
 @post("/v1/cluster/drain/{worker:str}", status_code=200, guards=[operator_only])

@@ -127,6 +127,9 @@ def settle(
             found, purpose=purpose
         )  # from now on nobody may throw it away
         _write(folder, found)
+    if found.kind == "redis" and stores > found.stores:
+        found = msgspec.structs.replace(found, stores=stores)
+        _write(folder, found)
     return found
 
 
@@ -215,6 +218,13 @@ def _same(folder: Path, found: DataFormat, partitions: int, stores: int, kind: K
             f"this data directory has {found.partitions} partitions, and {partitions} are configured",
             place,
             f"set store.partitions = {found.partitions}; the number is fixed when a directory is made",
+        )
+    if found.kind == "redis" and stores < found.stores:
+        raise RefusedError(
+            f"{found.stores} workers have served this deployment, and {stores} are asked for",
+            place,
+            f"set workers.count = {found.stores} or more: what became of mail lies in a feed for each worker, and"
+            " those of the others would have no reader",
         )
     if found.kind == "rocksdb" and found.stores != stores:
         raise RefusedError(

@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from bench.redis_server import RedisServer
 from tests.engine.store.redis_servers import needs_redis
-from tests.integration.instance import Running, prepare
+from tests.integration.instance import Running, prepare, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), needs_redis]
 
@@ -97,3 +99,43 @@ def _delivered(instance: Running, wanted: int) -> bool:
         if len(told) == wanted or empty > 10:
             break
     return len(told) == wanted
+
+
+def test_partitions_move_under_load(folder: Path) -> None:
+    """Drain, a kill while drained, and back while contacts sign up: all mail goes out, the law holds."""
+    instance = Running(folder)
+    try:
+        assert _cluster(folder, "status")["moves"]
+        assert {one["owner"] for one in _cluster(folder, "partitions")} == {"w0", "w1"}
+        _cluster(folder, "drain", "w1")
+        _sign_up(instance, 4)
+        _settled(folder, {"w0"})
+        _cluster(folder, "drain", "w1", "--undo")
+        _sign_up(instance, 5)
+        _settled(folder, {"w0", "w1"})
+        assert run(folder, "cluster", "drain", "w9").returncode == 2
+        assert run(folder, "cluster", "scale", "3").returncode == 2
+        os.kill(instance.worker_pid(), signal.SIGKILL)
+        _cluster(folder, "drain", "w0")
+        _sign_up(instance, 6)
+        _settled(folder, {"w1"})
+        assert _delivered(instance, 7 * CONTACTS)
+        assert instance.get("/v1/conservation")["holds"]
+    finally:
+        assert instance.end() == 0
+
+
+def _cluster(folder: Path, *arguments: str) -> Any:
+    told = run(folder, "cluster", *arguments, "--json")
+    assert told.returncode == 0, told.stderr
+    return msgspec.json.decode(told.stdout)
+
+
+def _settled(folder: Path, owners: set[str]) -> None:
+    """Wait until every partition is with its owner, and these are the owners."""
+    for _ in range(100):
+        found = _cluster(folder, "partitions")
+        if {one["owner"] for one in found} == owners and not any(one["in_motion"] for one in found):
+            return
+        signal.sigtimedwait([], 0.2)
+    raise AssertionError(f"not settled: {_cluster(folder, 'status')}")
