@@ -181,4 +181,4 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     ] = {}  # when a date entry opens next, by scenario NUL number of the entry, ms
     arms: dict[
         str, str
-    ] = {}  # variants by experiment; what this contact did with mail of a campaign, by both
+    ] = {}  # what this contact did with mail of a campaign, by scenario NUL event

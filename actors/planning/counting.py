@@ -1,4 +1,4 @@
-"""Counts of segments, campaigns and experiments, from the feed of each store: once each, over any crash.
+"""Counts of segments and campaigns, from the feed of each store: once each, over any crash.
 
 Counts and the place in the feeds up to which they count are one file, replaced as a whole.
 """
@@ -33,7 +33,6 @@ class FeedCounts(msgspec.Struct):
     places: list[tuple[int, int]] = []
     segments: dict[str, int] = {}
     campaigns: dict[str, dict[str, int]] = {}
-    experiments: dict[str, dict[str, int]] = {}
 
 
 class Counting:
@@ -83,11 +82,6 @@ class Counting:
                 told = _TOLD.decode(entry.body)
                 what = f"{told['what']}:{told['reason']}" if told["reason"] else told["what"]
                 self._count(entry.tenant, told["campaign"], what, str(told.get("step") or ""))
-            case "experiment":
-                told = _TOLD.decode(entry.body)
-                into = self.counts.experiments.setdefault(f"{entry.tenant}\0{told['salt']}", {})
-                what = f"{told['what']}:{told['variant']}"
-                into[what] = into.get(what, 0) + 1
             case "outcome":
                 self._end(entry)
             case _:
