@@ -147,7 +147,13 @@ def open_folder() -> Iterator[Path]:
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(
     "server",
-    [real_servers.postfix, real_servers.exim, real_servers.opensmtpd, real_servers.haraka],
+    [
+        real_servers.postfix,
+        real_servers.exim,
+        real_servers.opensmtpd,
+        # it passes, or doesn't come up in time: why isn't known yet, so it can't stand in everybody's way
+        pytest.param(real_servers.haraka, marks=pytest.mark.long),
+    ],
     ids=["postfix", "exim", "opensmtpd", "haraka"],
 )
 def test_mail_is_the_same_behind_a_real_server(server: Server, open_folder: Path) -> None:
