@@ -21,7 +21,7 @@ from scenarios.model import Entry
 from scenarios.opening import open_journey
 from scenarios.zones import first_instant, local_time
 
-_YEARS: Final = range(-1, 3)
+_YEARS: Final = range(-2, 4)  # an offset moves an anniversary by up to 400 days
 
 
 def occurrence(entry: Entry, value: Any, zone: ZoneInfo, after: int) -> int | None:

@@ -138,6 +138,8 @@ class Life:
             range(index, cluster.keyspace.partitions, cluster.workers),
             SETTINGS,
         )
+        if self.world.chance.random() < 0.3:
+            self._move(self.world.chance.choice(sorted(self.host.partitions)))
         self.ledger = plan.ledger(cluster.ledger_path(index, self.incarnation))
         view = View(self.world)
         holder = f"w{index}".encode()
@@ -145,6 +147,16 @@ class Life:
         self.smtp = Smtp(self, cluster.sink)
         self.adopted: list[Adopted] = []
         self.adopt_ledgers()
+
+    def _move(self, number: int) -> None:
+        """Let go of a partition and take it again under the next epoch, as a move between workers does."""
+        self.world.reach("life: moves a partition")
+        self.host.freeze({number})
+        self.host.give([number])
+        if self.host.take([number]) != [number]:
+            raise RefusedError(f"partition {number} was claimed by somebody else at the same time")
+        self.host.freeze({number})
+        self.host.freeze(set())
 
     def begin(self) -> None:
         """Settle what former lives left, and start."""

@@ -35,6 +35,7 @@ REACHED = (
     "ledger: torn tail",
     "life: former owner found out",
     "life: mends a failed commit",
+    "life: moves a partition",
     "network: late",
     "operator: drops",
     "operator: replays",

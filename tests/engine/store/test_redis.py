@@ -375,6 +375,7 @@ def _move_all_slots(nodes: list[RedisServer]) -> None:
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", second)
 
 
+@pytest.mark.long  # sentinels on a busy machine may take longer to agree than anybody waits
 def test_the_master_is_found_by_its_sentinels_and_after_a_failover_all_is_there(
     tmp_path: Path,
 ) -> None:
