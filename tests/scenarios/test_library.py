@@ -217,6 +217,18 @@ def test_both_languages_say_something_of_their_own(scenario: str, template: str)
     assert _parts(polish)[0].split("\n")[0] != _parts(english)[0].split("\n")[0]
 
 
+@pytest.mark.parametrize(("scenario", "template"), TEMPLATES)
+def test_polish_is_set_as_polish_is(scenario: str, template: str) -> None:
+    """No line ends in a word of one letter or begins with a dash; no straight quotes, no English left over."""
+    polish = next(iter(_variables(scenario, template)))
+    _, html = _parts(_composed(scenario, template, polish)[1])
+    shown = html[html.index("<h1") :]
+    text = re.sub(r"<[^>]*>", "\n", shown)
+    assert re.findall(r"(?<!\w)[aiouwzAIOUWZ] +[\w\u201e]", text) == []
+    assert re.findall('["“]| \N{EN DASH}', text) == []
+    assert re.findall(r"\b(the|you|your|and)\b", text) == []
+
+
 def test_all_templates_share_one_frame() -> None:
     """Who mends the frame mends it in all: head, styles and footer are the same to the letter."""
     frames = set()
