@@ -34,11 +34,12 @@ from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 
+from deliverability.leaving import Leaving
 from deliverability.marks import DOUBT_QUEUE, MARKS, SECTION, Mark, Marks, looked, parked
 from deliverability.retry import next_attempt
 from deliverability.returned import OFTEN, Returned, about
 from engine.config import Delivery, RetryCurve
-from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
+from engine.keyspace import MESSAGE, EntityKey, contact_key, name_of, tenant_of
 from engine.machine import (
     At,
     Context,
@@ -248,6 +249,8 @@ class MessageMachine:
         if state is None:
             if isinstance(body, Send):
                 return _accept(body, context)
+            if isinstance(body, Returned) and body.leaving is not None:
+                return _left(body, body.leaving, context)
             return Transition(None, None, (Record("no_such_message"),))
         match body:
             case Send():
@@ -633,6 +636,26 @@ def _came_back(state: MessageState, returned: Returned, context: Context) -> Tra
     record = _outcome_record(state, told, kind, context, final=False)
     effects.append(Emit("outcome", msgspec.structs.replace(record, returned=returned)))
     return Transition(state, _place(state, context.key), effects)
+
+
+def _left(returned: Returned, leaving: Leaving, context: Context) -> Transition:
+    """Let somebody leave whose message is forgotten: the token said who it was, and of what."""
+    contact = contact_key(tenant_of(context.key), leaving.contact)
+    send = Send(contact, "", leaving.stream, "", due=0, topic=leaving.topic)
+    topic = returned.topic or leaving.topic or leaving.stream
+    consent = ConsentGiven(topic, False, context.now, f"unsubscribe: {returned.proof}")
+    event = about(returned, name_of(context.key), send, context.now, context.now)
+    record = _outcome_record(
+        MessageState(send, "delivered", 0, 0),
+        AttemptOutcome(0, "delivered"),
+        returned.kind,
+        context,
+        final=False,
+    )
+    told = msgspec.structs.replace(record, returned=returned)
+    return Transition(
+        None, None, (Tell(contact, consent), Tell(contact, event), Emit("outcome", told))
+    )
 
 
 def _finish(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from deliverability.leaving import Leaving
 from engine.vocabulary import Event, Send
 
 ReturnedKind = Literal[
@@ -49,6 +50,7 @@ class Returned(msgspec.Struct, frozen=True, tag="returned", array_like=True):
     report: str = ""  # digest of the mail in hexadecimal, by which it is found again
     topic: str = ""  # of an unsubscribe; "" is the message's own
     data: dict[str, Any] = {}  # of an open or a click: which link, by whom
+    leaving: Leaving | None = None  # of an unsubscribe: what its token knows without the message
 
 
 def event_name(kind: ReturnedKind) -> str:

@@ -6,8 +6,9 @@ Short, safe in a URL, good for a purpose and a time.
     head  = version and key id (1) + purpose (1) + last day (2) + tenant tag (4) + message id (16)
     mac   = first 12 bytes of HMAC-SHA256(key, "veredus token" NUL head data)
 
-`data` is the target of a link (with its number), else nothing; a token without data has 48
-characters. It contains no address, but the target of a link may, if the template puts one there.
+`data` is the target of a link (with its number), or who leaves, sealed (`deliverability.leaving`); a
+token without data has 48 characters. It contains no address in the clear, but the target of a link
+may, if the template puts one there.
 The tag is a hash of the tenant's name. A day is 86,400 s since the epoch; the token is good through
 the end of its last day. 96 bits of mac can't be guessed online; keys are rotated by adding one to
 the ring and making it current, old ones verify until they are taken out.
@@ -114,6 +115,7 @@ class Token(msgspec.Struct, frozen=True):
     message_id: bytes
     last_day: int
     data: bytes = b""
+    key: int = 0  # id of the key that verified it
 
 
 @lru_cache(maxsize=1024)
@@ -172,7 +174,7 @@ def read(text: str, purpose: int, ring: KeyRing, now: int) -> Token | Refused:
     day = int.from_bytes(signed[2:4])
     if now // DAY_MS > day:
         return Refused(Refusal.EXPIRED)
-    return Token(purpose, int.from_bytes(signed[4:8]), signed[8:24], day, signed[24:])
+    return Token(purpose, int.from_bytes(signed[4:8]), signed[8:24], day, signed[24:], raw[0] & 31)
 
 
 def _decode(text: str) -> bytes | None:

@@ -128,14 +128,13 @@ class Watcher:
             said = said_of(record, tenant, self._parts.policy)
             if said is None:
                 continue
-            digest = bytes.fromhex(record.recipient)
-            if isinstance(said, Suppress):
-                address = await self._parts.address_of(tenant, record.contact, digest)
-                if address:
+            name = f"{record.message_id} {record.kind} {record.attempt}".encode()
+            for digest, address in await self._whose(tenant, record):
+                one = said
+                if address and isinstance(said, Suppress):
                     sealed = self._parts.desk.hasher.seal(address)
-                    said = msgspec.structs.replace(said, sealed=sealed)
-            name = f"{record.message_id} {record.kind} {record.attempt}"
-            requests.append((tenant, said.entry.reason, Request(digest, said, name.encode())))
+                    one = msgspec.structs.replace(said, sealed=sealed)
+                requests.append((tenant, said.entry.reason, Request(digest, one, name)))
         if requests:
             verdicts = self._parts.desk.change(self._parts.now(), [one[2] for one in requests])
             for (tenant, reason, _), verdict in zip(requests, verdicts, strict=True):
@@ -146,6 +145,22 @@ class Watcher:
                 await self._lift(entry.tenant, _AGAIN.decode(entry.body), entry)
         for tenant, record in records:
             self._note(tenant, record)
+
+    async def _whose(self, tenant: str, record: OutcomeRecord) -> list[tuple[bytes, str]]:
+        """Find the hashes that an outcome speaks of, with the address where it may be kept.
+
+        Who leaves by a link whose message is forgotten leaves with each address of its contact.
+        """
+        hasher = self._parts.desk.hasher
+        if not record.recipient:
+            found = await self._parts.addresses_of(tenant, record.contact)
+            digests = [hasher.of(address) for address in found]
+        else:
+            digests = [bytes.fromhex(record.recipient)]
+        return [
+            (digest, await self._parts.address_of(tenant, record.contact, digest))
+            for digest in digests
+        ]
 
     async def _lift(self, tenant: str, again: ConsentAgain, entry: FeedEntry) -> None:
         """A contact asks for a topic again: what unsubscribing from it put on the list goes, and nothing else."""

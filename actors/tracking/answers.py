@@ -20,6 +20,7 @@ from actors.tracking.gathering import Gatherer
 from actors.tracking.pages import GONE, LATER, NO_STORE, PAGE, PIXEL, PLAIN, Answer, page
 from actors.tracking.preferences import Consented, PreferenceCentre
 from deliverability import tokens
+from deliverability.leaving import unseal
 from deliverability.returned import Reported, Returned
 from engine.errors import VeredusError
 
@@ -68,7 +69,8 @@ class Tracking:
             found = self._read(text, tokens.UNSUBSCRIBE)
             if found is None:
                 return GONE
-            return await self._centre.answer(method, *found, text, body)
+            leaving = unseal(found[1], self._rings[found[0]][0])
+            return await self._centre.answer(method, *found, text, body, leaving)
         if method not in ("GET", "HEAD"):
             return Answer(405, (*PLAIN, (b"allow", b"GET, HEAD")), b"Only GET is of use here.\n")
         if kind == "c":
@@ -87,7 +89,13 @@ class Tracking:
             return Answer(200, PAGE, page("Unsubscribe from these mails?", button + more))
         if method != "POST":
             return Answer(405, (*PLAIN, (b"allow", b"GET, POST")), b"POST unsubscribes.\n")
-        left = Returned("unsubscribed", proof="one-click")
+        leaving = unseal(token, self._rings[tenant][0])
+        try:
+            if leaving is None and await self._backend.message(tenant, token.message_id) is None:
+                return GONE  # nobody knows any more whom it was about
+        except VeredusError:
+            return LATER
+        left = Returned("unsubscribed", proof="one-click", leaving=leaving)
         result = await self._tell(tenant, token, text, left)
         if result is None:
             return LATER

@@ -15,10 +15,11 @@ from urllib.parse import parse_qs
 
 import structlog
 
-from actors.backend import Arrival, Backend, ContactView, MessageView
+from actors.backend import Arrival, Backend, ContactView
 from actors.tracking.gathering import Gatherer
 from actors.tracking.pages import GONE, LATER, PAGE, PLAIN, Answer, page
 from deliverability import tokens
+from deliverability.leaving import Leaving
 from deliverability.returned import Reported, Returned
 from engine.errors import VeredusError
 from engine.vocabulary import ConsentGiven
@@ -55,13 +56,19 @@ class PreferenceCentre:
         self._consented = consented
 
     async def answer(
-        self, method: str, tenant: str, token: tokens.Token, text: str, body: bytes
+        self,
+        method: str,
+        tenant: str,
+        token: tokens.Token,
+        text: str,
+        body: bytes,
+        leaving: Leaving | None = None,
     ) -> Answer:
-        """Answer one request with a token that was verified."""
+        """Answer one request with a token that was verified; `leaving`: what it knows without its message."""
         if method not in ("GET", "HEAD", "POST"):
             return Answer(405, (*PLAIN, (b"allow", b"GET, POST")), b"POST sets your choice.\n")
         try:
-            message = await self._backend.message(tenant, token.message_id)
+            message = leaving or await self._about(tenant, token.message_id)
             contact = await self._backend.contact(tenant, message.contact) if message else None
             if message is None or contact is None or contact.erased:
                 return GONE
@@ -82,13 +89,17 @@ class PreferenceCentre:
             page("Your choice is kept", f'<p><a href="/p/{html.escape(text)}">Back</a></p>'),
         )
 
+    async def _about(self, tenant: str, message_id: bytes) -> Leaving | None:
+        found = await self._backend.message(tenant, message_id)
+        return found and Leaving(found.contact, found.stream, found.topic)
+
     async def _set(
         self,
         tenant: str,
         token: tokens.Token,
         text: str,
         contact: ContactView,
-        message: MessageView,
+        message: Leaving,
         wanted: set[str],
     ) -> None:
         now = self._now()
@@ -96,7 +107,7 @@ class PreferenceCentre:
         topics = _topics(contact, message)
         for topic, granted in topics.items():
             if granted and topic not in wanted:
-                left = Returned("unsubscribed", topic=topic, proof="preferences")
+                left = Returned("unsubscribed", topic=topic, proof="preferences", leaving=message)
                 input_id = f"preferences\x1f{seal}\x1f{topic}"
                 await self._gatherer.tell(Reported(tenant, token.message_id, left, input_id))
         again = [topic for topic, granted in topics.items() if not granted and topic in wanted]
@@ -120,14 +131,14 @@ class PreferenceCentre:
             self._consented(tenant, [one for one in texts if "@" in one], again)
 
 
-def _topics(contact: ContactView, message: MessageView) -> dict[str, bool]:
+def _topics(contact: ContactView, message: Leaving) -> dict[str, bool]:
     """List the topics that a contact has an opinion on, and that of the message."""
     found = {topic: consent.granted for topic, consent in sorted(contact.consents.items())}
     found.setdefault(message.topic or message.stream, False)
     return dict(list(found.items())[:TOPICS_MAX])
 
 
-def _form(contact: ContactView, message: MessageView) -> str:
+def _form(contact: ContactView, message: Leaving) -> str:
     lines = [
         f'<p><label><input type="checkbox" name="topic" value="{html.escape(topic)}"'
         f"{' checked' if granted else ''}> {html.escape(topic)}</label></p>"

@@ -26,6 +26,7 @@ from deliverability.tokens import KeyRing, tenant_tag
 from deliverability.transport.delivery import Rendered
 from engine.config import Config, Tenant
 from engine.errors import ConfigError, InputError, Place, RefusedError
+from engine.keyspace import name_of
 from engine.machine import CatalogView
 from engine.vocabulary import Message
 
@@ -145,6 +146,8 @@ class MailRenderer:
             stream=message.stream,
             scenario=message.scenario,
             campaign=message.step,
+            contact=name_of(message.contact).decode() if message.contact else "",
+            topic=message.topic,
         )
         if message.template.startswith((RAW, MAIL)):
             return self._injected.render(message, letter, head.keys)

@@ -95,7 +95,7 @@ class Letter(msgspec.Struct, frozen=True):
 
     `message_id_hex` is the id (16 bytes) in hexadecimal; `date_ms` becomes the Date (UTC, ms).
     `reverse_path` is for the envelope and comes back in `Composed`. `track` False (no consent)
-    leaves links and pixel alone.
+    leaves links and pixel alone. `contact` and `topic` are sealed into the unsubscribe token.
     """
 
     message_id_hex: str
@@ -111,6 +111,8 @@ class Letter(msgspec.Struct, frozen=True):
     unsubscribe_url: str = ""
     unsubscribe_mailto: str = ""
     track: bool = True
+    contact: str = ""
+    topic: str = ""
 
 
 class Composed(msgspec.Struct, frozen=True):

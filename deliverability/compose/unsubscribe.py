@@ -11,6 +11,7 @@ import msgspec
 from deliverability import tokens
 from deliverability.compose.addresses import parse_mailbox
 from deliverability.compose.template import Letter, Profile
+from deliverability.leaving import Leaving, seal
 from engine.errors import InputError, Place
 
 _url = re.compile(r"https?://[!-;=?-~]{1,860}").fullmatch
@@ -73,13 +74,16 @@ class Unsubscribe:
         return f"mailto:{base}?subject={self._token(letter)}" if base and self._profile.keys else ""
 
     def _token(self, letter: Letter) -> str:
-        assert self._profile.keys is not None, "asked before"
+        keys = self._profile.keys
+        assert keys is not None, "asked before"
+        message_id = bytes.fromhex(letter.message_id_hex)
+        who = seal(Leaving(letter.contact, letter.stream, letter.topic), keys, message_id)
         return tokens.Stamp(
             tokens.tenant_tag(letter.tenant),
-            bytes.fromhex(letter.message_id_hex),
+            message_id,
             tokens.last_day(letter.date_ms, self._profile.unsubscribe_ttl_days),
-            self._profile.keys,
-        ).token(tokens.UNSUBSCRIBE)
+            keys,
+        ).token(tokens.UNSUBSCRIBE, who)
 
 
 def _check(good: object, path: str, mend: str) -> None:

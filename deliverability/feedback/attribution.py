@@ -31,14 +31,17 @@ from typing import Literal
 import msgspec
 
 from deliverability import reverse_path, tokens
+from deliverability.feedback.mime import decode_words, header_block
 from deliverability.feedback.reading import ComplaintReport, Reading, RecipientReport
+from deliverability.leaving import Leaving, unseal
 from deliverability.returned import Returned, ReturnedKind
 from deliverability.tokens import KeyRing, Refusal
 
 SCAN_BYTES = 512 * 1024  # of a mail that are searched for signed paths and tokens
+SUBJECT_BYTES = 32 * 1024  # in which the subject must stand
 CANDIDATES_MAX = 32  # that are verified of one mail: each costs an HMAC
 _PATH = re.compile(rb"(?<![a-z0-9-])(v-[a-z2-7]{56})(?![a-z2-7])@?", re.IGNORECASE)
-_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{48})(?![A-Za-z0-9_-])")
+_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{48,560})(?![A-Za-z0-9_-])")
 _MESSAGE_ID = re.compile(r"\A<?([0-9a-f]{32})[.@]")
 
 KNOWN_REPORTERS = (
@@ -94,6 +97,7 @@ class Proof(msgspec.Struct, frozen=True):
     tenant: str
     message_id: bytes
     by: str  # reverse-path, token, dkim:DOMAIN
+    leaving: Leaving | None = None  # what a token knows without the message
 
 
 class Attribution(msgspec.Struct, frozen=True):
@@ -169,6 +173,8 @@ def attribute(
     if kind in ("complained", "unsubscribed"):
         carried = next(_carried(mail, tenants, now), None)
         if carried is not None:
+            if kind == "unsubscribed":
+                said = msgspec.structs.replace(said, leaving=carried.leaving)
             return Attribution(carried, _with(said, carried.by, reporter))
         if reporter:
             return _by_reporter(reading, said, tenants, reporter)
@@ -205,7 +211,7 @@ def _carried(mail: bytes, tenants: Mapping[str, TenantKeys], now: int) -> Iterat
     unfolded = re.sub(
         rb"=?\r?\n[ \t]?", b"", head
     )  # a token may be folded, or cut by quoted-printable
-    for text in (head, unfolded):
+    for text in (head, unfolded, _subject(head)):
         for found in _TOKEN.finditer(text):
             looked += 1
             if looked > 4 * CANDIDATES_MAX:
@@ -215,11 +221,17 @@ def _carried(mail: bytes, tenants: Mapping[str, TenantKeys], now: int) -> Iterat
                 yield by_token
 
 
+def _subject(head: bytes) -> bytes:
+    """The decoded subject: a long token is written as encoded words by some clients (RFC 2047)."""
+    header, _ = header_block(head[:SUBJECT_BYTES])
+    return decode_words(header.get("subject")).encode("ascii", "replace")
+
+
 def _by_token(text: str, tenants: Mapping[str, TenantKeys], now: int) -> Proof | None:
     for tenant in tenants.values():
         token = tokens.read(text, tokens.UNSUBSCRIBE, tenant.ring, now)
         if isinstance(token, tokens.Token) and token.tenant == tenant.tag:
-            return Proof(tenant.name, token.message_id, "token")
+            return Proof(tenant.name, token.message_id, "token", unseal(token, tenant.ring))
     return None
 
 

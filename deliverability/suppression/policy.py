@@ -53,9 +53,9 @@ def said_of(
     record: OutcomeRecord, tenant: str, policy: SuppressionPolicy = DEFAULT_POLICY
 ) -> Suppress | SoftBounce | None:
     """Tell what an outcome says of its address; None: nothing, or it isn't known whose it is."""
-    if not record.recipient:
-        return None
     kind = record.kind
+    if not record.recipient and kind != "unsubscribed":
+        return None
     if kind == "complained":
         return Suppress(_entry(record, scope_of("tenant", tenant), "complaint"))
     if kind == "unsubscribed":

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deliverability.leaving import Leaving
 from deliverability.marks import DOUBT_QUEUE, parked
 from deliverability.message import (
     LOOK,
@@ -430,3 +431,18 @@ def test_an_attempt_that_the_suppression_list_stopped_ends_as_suppressed() -> No
     outcome = AttemptOutcome(2, "cancelled", "suppressed", text="tenant/t: complaint")
     state = _decide(_state("attempting"), outcome).state
     assert state.status == "suppressed"
+
+
+def test_who_leaves_by_a_link_older_than_its_message_is_heard() -> None:
+    """The message is forgotten; its token told contact, stream and topic: consent goes, contact and feed hear of it."""
+    leaving = Leaving("ada", "marketing", "news")
+    done = _decide(None, Returned("unsubscribed", proof="one-click", leaving=leaving))
+    assert (done.state, done.place) == (None, None)
+    told = [effect for effect in done.effects if isinstance(effect, Tell)]
+    assert {effect.to for effect in told} == {CONTACT}
+    (consent,) = (one.body for one in told if isinstance(one.body, ConsentGiven))
+    assert (consent.topic, consent.granted, consent.at) == ("news", False, NOW)
+    (event,) = (one.body for one in told if isinstance(one.body, Event))
+    assert (event.name, event.data["stream"]) == ("mail.unsubscribed", "marketing")
+    (fed,) = (effect.body for effect in done.effects if isinstance(effect, Emit))
+    assert (fed.kind, fed.contact, fed.topic, fed.final) == ("unsubscribed", "ada", "news", False)

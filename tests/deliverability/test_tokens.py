@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,13 +39,14 @@ _tokens = st.builds(
 
 
 def token(data: bytes = b"") -> Token:
-    return Token(OPEN, tenant_tag("acme"), ID, last_day(NOW, 30), data)
+    return Token(OPEN, tenant_tag("acme"), ID, last_day(NOW, 30), data, RING.current)
 
 
 @given(_tokens)
 def test_what_was_made_is_read_back(made: Token) -> None:
     """Every token reads back as it was made."""
-    assert made == read(make(made, RING), made.purpose, RING, NOW)
+    told = msgspec.structs.replace(made, key=RING.current)
+    assert told == read(make(made, RING), made.purpose, RING, NOW)
 
 
 @given(_tokens, st.data())

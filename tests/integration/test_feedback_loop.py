@@ -14,7 +14,9 @@ import pytest
 
 from actors.worker.assembly import secret_of
 from deliverability import tokens
+from deliverability.leaving import Leaving, seal
 from engine.config import Tenant
+from engine.keyspace import contact_key
 from tests.integration.instance import Running, prepare, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -314,3 +316,23 @@ def test_unsubscribing_holds_for_mail_that_is_queued(instance: Instance) -> None
     )
     instance.subscribe("hal")
     until(lambda: not instance.suppressed("hal@inbox.example"), lambda: "lifted")
+
+
+def test_a_link_unsubscribes_when_its_message_is_long_forgotten(instance: Instance) -> None:
+    """No message of this id is known; the token tells who leaves, and consent and list follow."""
+    instance.subscribe("ivy")
+    instance.signup("ivy", 1)
+    instance.await_outcome("ivy", "delivered")
+    ring = tokens.KeyRing(0, {0: secret_of(Tenant())})
+    forgotten = contact_key("default", "ivy")[:4] + bytes(12)
+    last = tokens.last_day(time.time_ns() // 1_000_000, 30)
+    sealed = seal(Leaving("ivy", "marketing", "marketing"), ring, forgotten)
+    named = (tokens.UNSUBSCRIBE, tokens.tenant_tag("default"), forgotten, last, sealed)
+    to = "unsubscribe@shop.example"
+    subject = tokens.make(tokens.Token(*named), ring)
+    instance.come_back(to, f"From: ivy@inbox.example\nTo: {to}\nSubject: {subject}\n\n\n")
+    instance.await_outcome("ivy", "unsubscribed")
+    assert instance.up.get("/v1/contacts/ivy")["consents"]["marketing"]["granted"] is False
+    until(
+        lambda: instance.suppressed("ivy@inbox.example") == ["unsubscribe"], lambda: "suppression"
+    )

@@ -19,6 +19,7 @@ from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey, dns_record, generate_pem, load_key
 from deliverability.feedback.attribution import TenantKeys
 from deliverability.feedback.reports import ReportBook
+from deliverability.leaving import Leaving, seal
 from deliverability.returned import Reported, Returned
 
 NOW = 1_700_000_000_000
@@ -159,6 +160,19 @@ def test_a_mail_to_the_unsubscribe_address_needs_our_token() -> None:
     forged = take(one, mail % (LEAVE.encode(), token[:-1].encode() + b"x"), LEAVE)
     assert forged.result != "told"
     assert len(desk.told) == 1
+
+
+def test_a_token_by_mail_outlives_its_message() -> None:
+    """It brings what it knows, also when a client wrote its long subject in encoded words."""
+    leaving = Leaving("c1", "marketing", "news")
+    named = (tokens.UNSUBSCRIBE, TAG, MESSAGE, NOW // DAY + 9, seal(leaving, RING, MESSAGE))
+    token = tokens.make(tokens.Token(*named), RING)
+    halves = f"=?utf-8?q?{token[:40]}?=\n =?utf-8?q?{token[40:]}?="
+    for subject in (token, halves):
+        desk = Desk()
+        mail = f"From: ann@inbox.example\nTo: {LEAVE}\nSubject: {subject}\n\n\n"
+        assert take(reception(desk), mail.encode(), LEAVE).result == "told"
+        assert desk.told[0][2].leaving == leaving
 
 
 def test_a_complaint_of_a_stranger_needs_a_known_signature(tmp_path: Path) -> None:

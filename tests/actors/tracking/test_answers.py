@@ -14,6 +14,7 @@ from actors.tracking.agents import agent_kind, user_agent_kind
 from actors.tracking.answers import Tracking
 from actors.tracking.pages import Answer
 from deliverability import tokens
+from deliverability.leaving import Leaving, seal
 from deliverability.returned import Reported, Returned
 from engine.vocabulary import ConsentGiven
 from tests.actors.gateway.memory_backend import MemoryBackend
@@ -200,3 +201,29 @@ def test_many_requests_make_few_calls() -> None:
     asyncio.run(all_of_them())
     assert len(asked.told) == 1000
     assert asked.calls_returned <= 5
+
+
+class Forgetful(Asked):
+    """Stands for the engine a year later: the message is forgotten, its contact isn't."""
+
+    async def message(self, tenant: str, message_id: bytes) -> MessageView | None:
+        """Know none."""
+        return None
+
+
+def test_a_link_outlives_its_message() -> None:
+    """The token names who leaves, so POST and the preference centre work when the message is forgotten."""
+    leaving = Leaving("c1", "marketing", "news")
+    text = token(tokens.UNSUBSCRIBE, seal(leaving, RING, MESSAGE))
+    asked = Forgetful()
+    assert ask(asked, "POST", "/u/" + text).status == 200
+    assert [(one.kind, one.leaving) for one in asked.told] == [("unsubscribed", leaving)]
+    shown = ask(asked, "GET", "/p/" + text)
+    assert (shown.status, b'value="news" checked' in shown.body) == (200, True)
+
+
+def test_nobody_is_told_that_a_link_worked_that_did_not() -> None:
+    """A token that knows nothing by itself, of a message that is forgotten, can't unsubscribe anybody."""
+    asked = Forgetful()
+    assert ask(asked, "POST", "/u/" + token(tokens.UNSUBSCRIBE)).status == 404
+    assert asked.told == []
