@@ -91,7 +91,7 @@ class PreferenceCentre:
 
     async def _about(self, tenant: str, message_id: bytes) -> Leaving | None:
         found = await self._backend.message(tenant, message_id)
-        return found and Leaving(found.contact, found.stream, found.topic)
+        return Leaving(found.contact, found.stream, found.topic) if found else None
 
     async def _set(
         self,

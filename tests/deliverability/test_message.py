@@ -57,6 +57,7 @@ from engine.vocabulary import (
     Permit,
     Refuse,
     Send,
+    data_of,
 )
 
 NOW = 1_700_000_000_000
@@ -443,6 +444,6 @@ def test_who_leaves_by_a_link_older_than_its_message_is_heard() -> None:
     (consent,) = (one.body for one in told if isinstance(one.body, ConsentGiven))
     assert (consent.topic, consent.granted, consent.at) == ("news", False, NOW)
     (event,) = (one.body for one in told if isinstance(one.body, Event))
-    assert (event.name, event.data["stream"]) == ("mail.unsubscribed", "marketing")
+    assert (event.name, data_of(event.data)["stream"]) == ("mail.unsubscribed", "marketing")
     (fed,) = (effect.body for effect in done.effects if isinstance(effect, Emit))
     assert (fed.kind, fed.contact, fed.topic, fed.final) == ("unsubscribed", "ada", "news", False)
