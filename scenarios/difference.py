@@ -5,12 +5,13 @@ Steps are told apart by their ids, so a step that was moved or changed is still 
 
 from __future__ import annotations
 
-__all__ = ("Change", "differences", "places_for_removed")
+__all__ = ("Change", "differences", "places_for_removed", "told")
 
 from typing import Any, Literal
 
 import msgspec
 
+from scenarios.duration import format_duration
 from scenarios.model import End, Scenario, Step, Wait, WaitFor, branches, walk
 
 
@@ -125,3 +126,17 @@ def places_for_removed(before: Scenario, after: Scenario) -> dict[str, str]:
         if identity not in kept:
             proposal[identity] = next((one for one in waiting[at + 1 :] if one in kept), "")
     return proposal
+
+
+def told(change: Change) -> str:
+    """Tell a difference in one line, with durations as files have them."""
+    if change.what in {"added", "removed"}:
+        return f"{change.what} {change.step} ({change.after or change.before})"
+    key, before, after = change.key, repr(change.before), repr(change.after)
+    if key.endswith("_ms") and isinstance(change.before, int) and isinstance(change.after, int):
+        key = key.removesuffix("_ms")
+        before, after = (
+            format_duration(one) if one else "none" for one in (change.before, change.after)
+        )
+    where = ".".join(filter(None, (change.step, key)))
+    return f"{change.what} {where}: {before} -> {after}"

@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from actors.cli.client import Client, find_data_dir, quoted
+from actors.cli.moving import Places, Policy, Spread, read_moving
 from actors.cli.options import AsJson, Data, Tenant
 from actors.cli.output import clock, print_json, print_line, print_table
 from engine.errors import InputError, RefusedError
@@ -26,43 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The scenario's name.")]
-_Policy = Annotated[
-    str,
-    typer.Option(
-        "--policy",
-        help="Contacts under way: `stay` on their version, move at their `next` step, or `now`.",
-    ),
-]
-_Places = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--place", metavar="OLD=NEW", help="Where journeys at a removed step go; `OLD=` ends them."
-    ),
-]
-_Spread = Annotated[
-    str, typer.Option(metavar="DURATION", help="Over which time what a move makes due is spread.")
-]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it goes on record. No address in it.")]
 _Preview = Annotated[bool, typer.Option("--preview", help="Tell what it would do; change nothing.")]
-
-
-def _moving(policy: str, places: list[str] | None, spread: str) -> dict[str, Any]:
-    from scenarios.duration import parse_duration
-
-    if policy not in {"stay", "next", "now"}:
-        raise InputError(f"`--policy` can't be `{policy}`", mend="it is stay, next or now")
-    spread_ms = 0 if spread == "0" else parse_duration(spread)
-    if spread_ms is None:
-        raise InputError(f"`{spread}` isn't a duration", mend="write `1h`, for instance")
-    found = {}
-    for pair in places or []:
-        old, equals, new = pair.partition("=")
-        if not equals:
-            raise InputError(
-                f"`--place {pair}` has no `=`", mend="write `--place old-step=new-step`"
-            )
-        found[old] = new
-    return {"policy": policy, "places": found, "spread_ms": spread_ms}
 
 
 def read_text(file: Path) -> str:
@@ -135,9 +101,9 @@ def add_publishing(app: typer.Typer) -> None:
 
 def publish(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.")],
-    policy: _Policy = "stay",
-    place: _Places = None,
-    spread: _Spread = "1h",
+    policy: Policy = "stay",
+    place: Places = None,
+    spread: Spread = "1h",
     reason: _Reason = "",
     preview: _Preview = False,
     tenant: Tenant = "",
@@ -153,7 +119,7 @@ def publish(
     from actors.planning.desk import Preview
     from actors.planning.versions import Migrating, Published
 
-    moving = _moving(policy, place, spread)
+    moving = read_moving(policy, place, spread)
     told: list[Published | Preview] = []
     for file in files:
         body = {"text": read_text(file), "file": str(file), "reason": reason, **moving}
@@ -198,7 +164,7 @@ def _show_published(one: Published) -> None:
 
 
 def _show_preview(one: Preview) -> None:
-    from actors.cli.scenario import told
+    from scenarios.difference import told
 
     print_line(f"{one.name}: {one.before or 'new'} -> {one.after}")
     for change in one.changes:
@@ -258,9 +224,9 @@ def rollback(
     version: Annotated[
         str, typer.Argument(metavar="[VERSION]", help="Default: the one before.")
     ] = "",
-    policy: _Policy = "stay",
-    place: _Places = None,
-    spread: _Spread = "1h",
+    policy: Policy = "stay",
+    place: Places = None,
+    spread: Spread = "1h",
     reason: _Reason = "",
     tenant: Tenant = "",
     data: Data = None,
@@ -269,7 +235,7 @@ def rollback(
     """Make an older version current again."""
     from actors.planning.versions import Migrating, Published
 
-    moving = _moving(policy, place, spread)
+    moving = read_moving(policy, place, spread)
     if _running(data):
         body = {"version": version, "reason": reason, **moving}
         path = f"/v1/scenarios/{quoted(name)}/rollback"
@@ -294,9 +260,9 @@ def migrate(
     version: Annotated[
         str, typer.Option("--to", metavar="VERSION", help="Default: the current.")
     ] = "",
-    policy: _Policy = "now",
-    place: _Places = None,
-    spread: _Spread = "1h",
+    policy: Policy = "now",
+    place: Places = None,
+    spread: Spread = "1h",
     reason: _Reason = "",
     preview: _Preview = False,
     tenant: Tenant = "",
@@ -311,7 +277,7 @@ def migrate(
     from actors.planning.desk import Preview, RunList
 
     body = {"version": version, "reason": reason, "preview": preview}
-    body |= _moving(policy, place, spread)
+    body |= read_moving(policy, place, spread)
     path = f"/v1/scenarios/{quoted(name)}/migrate"
     if preview:
         shown = _post(data, tenant, path, body, Preview)
@@ -356,7 +322,7 @@ def pause(name: _Name, reason: _Reason = "", tenant: Tenant = "", data: Data = N
 
 def resume(
     name: _Name,
-    spread: _Spread = "1h",
+    spread: Spread = "1h",
     reason: _Reason = "",
     tenant: Tenant = "",
     data: Data = None,
@@ -364,7 +330,7 @@ def resume(
     """End a pause: what came due in it is due now, spread over a time; mail that is too `late` is skipped."""
     from actors.planning.runs import Run
 
-    moving = _moving("stay", None, spread)
+    moving = read_moving("stay", None, spread)
     body = {"reason": reason, "spread_ms": moving["spread_ms"]}
     begun = _post(data, tenant, f"/v1/scenarios/{quoted(name)}/resume", body, Run)
     print_line(f"{name} goes on; run {begun.id} releases what was held")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("app", "told")
+__all__ = ("app",)
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,6 @@ from actors.cli.publishing import add_publishing
 from actors.cli.simulating import add_commands
 
 if TYPE_CHECKING:
-    from scenarios.difference import Change
     from scenarios.mistakes import Mistake
     from scenarios.model import Scenario
     from scenarios.proof.suite import Proof
@@ -177,7 +176,7 @@ def show_differences(
     """Show what changed in meaning, and where journeys of removed steps would go."""
     import msgspec
 
-    from scenarios.difference import differences, places_for_removed
+    from scenarios.difference import differences, places_for_removed, told
 
     old, new = _load_or_exit(before), _load_or_exit(after)
     changes, places = differences(old, new), places_for_removed(old, new)
@@ -193,14 +192,6 @@ def show_differences(
         typer.echo(f"journeys at {step} would {f'move to {place}' if place else 'end'}")
     if not changes:
         typer.echo("no difference in meaning")
-
-
-def told(change: Change) -> str:
-    """Tell a difference in one line."""
-    where = ".".join(filter(None, (change.step, change.key)))
-    if change.what in {"added", "removed"}:
-        return f"{change.what} {change.step} ({change.after or change.before})"
-    return f"{change.what} {where}: {change.before!r} -> {change.after!r}"
 
 
 @app.command("schema")

@@ -7,9 +7,16 @@ __all__ = ("add_commands",)
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from actors.cli.moving import Places, Policy, Spread, read_moving
+
+if TYPE_CHECKING:
+    from actors.simulation.change import Change
+    from actors.simulation.run import Options
+    from actors.simulation.world import Setting
 
 _CONTACTS_MAX = 100_000_000
 _LOGGED_MAX = 1_000_000
@@ -64,6 +71,23 @@ def simulate_scenario(
     sent: Annotated[
         Path | None, typer.Option(help="With --log: write one line a mail handed over (NDJSON).")
     ] = None,
+    replacing: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OLD",
+            help="The version that is live: tell what this one does to those under way.",
+        ),
+    ] = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN",
+            help="With --replacing: when it is published, `2026-03-17 09:00` UTC. Default: midway.",
+        ),
+    ] = "",
+    policy: Policy = "stay",
+    place: Places = None,
+    spread: Spread = "1h",
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts.")] = None,
     json: _Json = False,
 ) -> None:
@@ -71,6 +95,9 @@ def simulate_scenario(
 
     How contacts behave stands in `behaviour.yaml`: what they do of themselves, and how they answer mail. With --history
     its figures are measured on an event log. The same seed gives the same report, byte for byte. docs/simulation.md.
+
+    With --replacing each contact under way lives twice, with the change and without it: where journeys go, who gets
+    more or less mail, what goes in the first hour.
     """
     import msgspec
 
@@ -95,19 +122,62 @@ def simulate_scenario(
     options = Options(
         contacts=contacts, twins=twins, processes=processes, warmup=warmup, fitted=fitted
     )
+    if replacing is not None:
+        if twins or warmup:
+            name = "--twins" if twins else "--warmup"
+            raise typer.BadParameter("doesn't go with --replacing", param_hint=name)
+        change = _change(setting, scenario_file(replacing), on, read_moving(policy, place, spread))
+        _live_change(setting, change, options, html, json=json)
+        return
     with _progress(contacts) as progress:
         report = simulate(setting, options, progress)
     if html is not None:
         from actors.simulation.page import render
 
-        html.write_text(render(report), encoding="utf-8")
-        typer.echo(f"wrote {html}", err=True)
+        _write_page(html, render(report))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
     else:
         from actors.simulation.showing import shown
 
         typer.echo(shown(report))
+
+
+def _change(setting: Setting, file: Path, on: str, moving: dict[str, Any]) -> Change:
+    """Read the live version and what becomes of its journeys. Raises: InputError."""
+    from actors.planning.versions import proposed_places
+    from actors.simulation.change import change_of
+    from actors.simulation.run import read_text
+    from scenarios.checking import load
+    from scenarios.migration import Migration
+
+    before = load(read_text(file), str(file))
+    places = proposed_places(before, setting.scenario, moving["places"])
+    migration = Migration(moving["policy"], places)
+    return change_of(setting, before, on, migration, moving["spread_ms"])
+
+
+def _live_change(
+    setting: Setting, change: Change, options: Options, html: Path | None, *, json: bool
+) -> None:
+    import msgspec
+
+    from actors.simulation.change_page import change_shown, render_change
+    from actors.simulation.run import simulate_change
+
+    with _progress(options.contacts) as progress:
+        report = simulate_change(setting, change, options, progress)
+    if html is not None:
+        _write_page(html, render_change(report))
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+    else:
+        typer.echo(change_shown(report))
+
+
+def _write_page(path: Path, page: str) -> None:
+    path.write_text(page, encoding="utf-8")
+    typer.echo(f"wrote {path}", err=True)
 
 
 def backtest_scenario(

@@ -93,7 +93,10 @@ def stacked_area(
 
 
 def bars(title: str, rows: Sequence[Bar], *, width: int) -> str:
-    """Draw horizontal bars on one scale. On a narrow width the label goes above its bar."""
+    """Draw horizontal bars on one scale. On a narrow width the label goes above its bar.
+
+    A row without a label belongs to the one before it, and stands close to it.
+    """
     narrow = width < 600
     note_w = max((len(row.note) for row in rows), default=0) * _LETTER + 8
     label_w = (
@@ -101,14 +104,19 @@ def bars(title: str, rows: Sequence[Bar], *, width: int) -> str:
         if narrow
         else min(max((len(row.label) for row in rows), default=0) * _LETTER + 16, width * 0.3)
     )
-    step, thick = (44, 16) if narrow else (30, 18)
+    thick = 16 if narrow else 18
+    above = 20 if narrow else 6  # room for the label, or between bars
+    below = 8 if narrow else 6
     most = max((sum(part.value for part in row.segments) for row in rows), default=0) or 1
     scale = (width - label_w - note_w - 4) / most
     parts: list[str] = []
-    for number, row in enumerate(rows):
-        top = number * step + (20 if narrow else 6)
+    end = 0
+    for row in rows:
+        top = end + above if row.label or not end else end - below + 3
+        end = top + thick + below
         middle = top + thick / 2 + 4
-        parts.append(_label(0, top - 6 if narrow else middle, row.label, "start", "strong"))
+        if row.label:
+            parts.append(_label(0, top - 6 if narrow else middle, row.label, "start", "strong"))
         at = label_w
         for part in row.segments:
             wide = part.value * scale
@@ -120,7 +128,7 @@ def bars(title: str, rows: Sequence[Bar], *, width: int) -> str:
                 )
             at += wide
         parts.append(_label(at + 8, middle, row.note, "start"))
-    return _svg(title, width, len(rows) * step + 4, parts)
+    return _svg(title, width, end + 4, parts)
 
 
 def columns(

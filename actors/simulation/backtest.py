@@ -19,8 +19,8 @@ from actors.replay.driver import arrivals_of
 from actors.replay.rows import LogRow
 from actors.simulation.counting import DAY_MS, Tally
 from actors.simulation.intervals import Share, share_of
-from actors.simulation.life import HandedOver, Life
-from actors.simulation.solo import OpenPost
+from actors.simulation.life import Life
+from actors.simulation.post import HandedOver, OpenPost
 from actors.simulation.world import World
 
 SENT_EVENTS: Final = ("mail.sent", "mail.delivered")

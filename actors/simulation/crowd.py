@@ -12,7 +12,8 @@ import heapq
 from collections.abc import Callable, Collection
 
 from actors.simulation.counting import Story, Tally
-from actors.simulation.life import Life, Told
+from actors.simulation.life import Life
+from actors.simulation.post import Told
 from actors.simulation.providers import Providers
 from actors.simulation.solo import WAYS_MAX, contact_name
 from actors.simulation.world import World

@@ -7,18 +7,17 @@ next. Where mail goes is a `Post`: it says when credit is at hand, and what beco
 
 from __future__ import annotations
 
-__all__ = ("HandedOver", "Life", "Post", "Told")
+__all__ = ("Life",)
 
 import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
-
-import msgspec
+from typing import Any, Final
 
 from actors.simulation.counting import DAY_MS, HOUR_MS, MINUTE_MS, Tally
+from actors.simulation.post import HandedOver, Post, Told
 from actors.simulation.world import World
-from deliverability.message import AttemptOutcome, MessageState
+from deliverability.message import MessageState
 from engine.errors import InputError
 from engine.keyspace import MESSAGE, contact_key, kind_of, message_key, name_of
 from engine.machine import (
@@ -56,35 +55,8 @@ _WAKE, _DUE, _GRANT, _OUTCOME, _INPUT = range(5)
 _GRANTED: Final = Granted(Credit(b"simulation", 1, 0))
 
 
-class Told(msgspec.Struct, frozen=True):
-    """One line of a contact's story."""
-
-    at: int
-    what: str
-    detail: str = ""
-
-
-class HandedOver(msgspec.Struct, frozen=True):
-    """A mail at its first hand-over."""
-
-    at: int
-    scenario: str
-    step: str
-    message_id: bytes
-
-
-class Post(Protocol):
-    """Where the mail of lives goes."""
-
-    def ready(self, life: Life, message_id: bytes, domain: str, order: int) -> int:
-        """Tell when credit is at hand: a time (ms), or -1 when the post will call `life.grant` itself."""
-
-    def attempt(self, life: Life, message: Message) -> AttemptOutcome:
-        """Make one attempt now."""
-
-
 class Life:
-    """One life. `story` None: nothing is written down; `trace` gets every input from outside.
+    """One life. `story` None: nothing is written down; `trace` gets every input from outside, `facts` every record.
 
     Args:
         world: what all lives share.
@@ -115,6 +87,7 @@ class Life:
         "_way",
         "_world",
         "contact_id",
+        "facts",
         "handed_over",
         "key",
         "now",
@@ -161,6 +134,7 @@ class Life:
         self.trace: list[tuple[int, bytes, dict[str, Any], tuple[ConsentGiven, ...], Event]] | None
         self.trace = None
         self.handed_over: list[HandedOver] | None = None
+        self.facts: list[tuple[int, str, Mapping[str, Any]]] | None = None
 
     # ---- what it is given
 
@@ -173,6 +147,11 @@ class Life:
     def given(self, at: int, inputs: Sequence[tuple[bytes, Any]]) -> None:
         """Give the inputs of a log's row by their ids: what it says of its contact, then the event."""
         self._push(at, _INPUT, tuple(inputs), b"")
+
+    def enter(self, world: World) -> None:
+        """Go on in another world, in which something else is published."""
+        self._world = world
+        self._context = Context(world.catalog)
 
     def grant(self, at: int, message_id: bytes) -> None:
         """Give credit to a message that waits for it."""
@@ -368,6 +347,8 @@ class Life:
 
     def _recorded(self, fact: str, detail: Mapping[str, Any]) -> None:
         tally = self._tally
+        if self.facts is not None:
+            self.facts.append((self.now, fact, detail))
         if self._foreign and detail.get("journey") in self._foreign:
             return
         match fact:
@@ -456,7 +437,9 @@ class Life:
             self._days[day] = self._days.get(day, 0) + 1
             if self.handed_over is not None:
                 self.handed_over.append(
-                    HandedOver(now, message.scenario, message.step, message.message_id)
+                    HandedOver(
+                        now, message.scenario, message.step, message.message_id, message.template
+                    )
                 )
             meant = self._meant(state, message)
             _add(tally.demand, f"{provider}\t{state.created // MINUTE_MS}\t{meant}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("render",)
+__all__ = ("count", "moment", "render", "short")
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +15,8 @@ import msgspec
 from actors.report.charts import Bar, Segment, bars, columns, responsive
 from actors.simulation.forecast import wait_told
 from actors.simulation.intervals import Share
-from actors.simulation.report import Load, MailStep, Report
+from actors.simulation.loads import Load
+from actors.simulation.report import MailStep, Report
 
 _CONTACT_BARS = 10
 
@@ -26,7 +27,14 @@ def render(report: Report) -> str:
     text = files(__package__).joinpath("simulation.html").read_text("utf-8")
     environment = minijinja.Environment(
         templates={"simulation.html": text},
-        filters={"count": _count, "moment": _moment, "wait": wait_told, "percent": _percent},
+        filters={
+            "count": count,
+            "moment": moment,
+            "wait": wait_told,
+            "percent": _percent,
+            "share": _share,
+            "interval": _range,
+        },
     )
     page = environment.render_template(
         "simulation.html",
@@ -43,14 +51,14 @@ def render(report: Report) -> str:
 def _tiles(report: Report) -> list[dict[str, str]]:
     volume = report.volume
     tiles = [
-        ("contacts", _count(report.contacts), f"{report.days} days from {report.begins}"),
-        ("have a journey", _short(report.entered), _interval(report.entered)),
-        ("get a mail", _short(report.mailed), _interval(report.mailed)),
-        ("journeys", _count(report.journeys), f"{_count(sum(report.events.values()))} events"),
-        ("mails", _count(volume.mails), f"{_count(report.cap_hits)} held by caps"),
+        ("contacts", count(report.contacts), f"{report.days} days from {report.begins}"),
+        ("have a journey", short(report.entered), _interval(report.entered)),
+        ("get a mail", short(report.mailed), _interval(report.mailed)),
+        ("journeys", count(report.journeys), f"{count(sum(report.events.values()))} events"),
+        ("mails", count(volume.mails), f"{count(report.cap_hits)} held by caps"),
         (
             "busiest day",
-            _count(volume.busiest_day_mails),
+            count(volume.busiest_day_mails),
             volume.busiest_day or "no mail",
         ),
     ]
@@ -71,10 +79,10 @@ def _charts(report: Report) -> dict[str, str]:
 
 
 def _funnel(report: Report, width: int) -> str:
-    rows = [Bar("opened", [Segment(report.journeys, "plain", "journeys")], _count(report.journeys))]
+    rows = [Bar("opened", [Segment(report.journeys, "plain", "journeys")], count(report.journeys))]
     for step in report.funnel:
-        often = f"{step.per_journey:.3g} times" if step.per_journey > 1 else _short(step.reached)
-        note = f"{_count(step.reached.count)} ({often})"
+        often = f"{step.per_journey:.3g} times" if step.per_journey > 1 else short(step.reached)
+        note = f"{count(step.reached.count)} ({often})"
         style = "delivered" if step.kind == "send" else "plain"
         rows.append(
             Bar(f"{step.step} · {step.kind}", [Segment(step.reached.count, style, "taken")], note)
@@ -87,12 +95,12 @@ def _ended(report: Report, width: int) -> str:
         Bar(
             reason,
             [Segment(share.count, _style(reason), "journeys")],
-            f"{_count(share.count)} ({_short(share)})",
+            f"{count(share.count)} ({short(share)})",
         )
         for reason, share in report.ended.items()
     ]
     rows += [
-        Bar(f"still at {step}", [Segment(number, "queued", "journeys")], _count(number))
+        Bar(f"still at {step}", [Segment(number, "queued", "journeys")], count(number))
         for step, number in report.standing.items()
     ]
     return bars("How journeys ended", rows, width=width)
@@ -116,7 +124,7 @@ def _mail(mail: tuple[MailStep, ...], width: int) -> str:
             Segment(expired, "expired", "expired"),
             Segment(rest, "skipped", "skipped, suppressed or cancelled"),
         ]
-        rows.append(Bar(one.step, parts, f"{_count(one.decided)} decided"))
+        rows.append(Bar(one.step, parts, f"{count(one.decided)} decided"))
     return bars("Mail by step and what became of it", rows, width=width)
 
 
@@ -162,8 +170,8 @@ def _load(load: Load) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(load, str_keys=True)
     return facts | {
         "chart": chart,
-        "limits": ", ".join(f"{_count(q.limit)} in {wait_told(q.minutes)}" for q in load.quotas),
-        "limit_hour": _count(limit) if limit else "",
+        "limits": ", ".join(f"{count(q.limit)} in {wait_told(q.minutes)}" for q in load.quotas),
+        "limit_hour": count(limit) if limit else "",
         "late": seen.late,
         "worst": wait_told(seen.minutes_max),
         "mean": f"{seen.minutes_mean:g} min",
@@ -181,11 +189,13 @@ def _planned(load: Load) -> list[dict[str, Any]]:
     return rows[: max(binding) + 2] if binding else rows[:3]
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
+    """Write a number."""
     return f"{number:,}"
 
 
-def _short(share: Share) -> str:
+def short(share: Share) -> str:
+    """Write a share without its interval."""
     return f"{100 * share.value:.3g} %"
 
 
@@ -198,5 +208,14 @@ def _percent(share: dict[str, float]) -> str:
     return f"{value:.3g} % ({low:.3g} to {high:.3g})"
 
 
-def _moment(ms: int) -> str:
+def _share(share: dict[str, float]) -> str:
+    return f"{100 * share['value']:.3g} %"
+
+
+def _range(share: dict[str, float]) -> str:
+    return f"{100 * share['low']:.2g} to {100 * share['high']:.2g}"
+
+
+def moment(ms: int) -> str:
+    """Write a moment to the second."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

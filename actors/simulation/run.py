@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ("TALES", "Options", "beside", "read_setting", "read_text", "simulate", "write_trace")
+__all__ = (
+    "TALES",
+    "Options",
+    "beside",
+    "read_setting",
+    "read_text",
+    "simulate",
+    "simulate_change",
+    "write_trace",
+)
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,12 +21,14 @@ from typing import Final
 
 import msgspec
 
+from actors.simulation.change import Change, Rehearsal, live_changed
+from actors.simulation.change_report import ChangeReport, Tale, make_change_report
 from actors.simulation.counting import Tally
 from actors.simulation.crowd import live_together
 from actors.simulation.life import Life
 from actors.simulation.providers import Providers
 from actors.simulation.report import Report, make_report
-from actors.simulation.solo import live_alone, live_told
+from actors.simulation.solo import contact_name, live_alone, live_told
 from actors.simulation.world import Setting, World
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.presets import mixed, parse_with_presets
@@ -96,9 +107,29 @@ def simulate(setting: Setting, options: Options, progress: Callable[[int], None]
     tally, lives = live_together(world, options.contacts, providers, progress, numbers)
     told = [
         (life.way, life.contact_id, tuple(life.story or ()))
-        for life in _varied(lives, options.tales)
+        for life in _varied(lives, tally, options.tales)
     ]
     return make_report(world, tally, told, twins=True, plan=plan, fitted=options.fitted)
+
+
+def simulate_change(
+    setting: Setting, change: Change, options: Options, progress: Callable[[int], None]
+) -> ChangeReport:
+    """Live through a change of a live scenario, and report what it does to those under way."""
+    rehearsal = Rehearsal(setting, change)
+    processes = processes_of(options.processes)
+    tally = live_changed(setting, change, options.contacts, processes, progress)
+    tales = []
+    for kind, number in sorted(tally.examples.items(), key=_example)[: options.tales]:
+        without, with_it = rehearsal.told(number)
+        tales.append(Tale(contact_name(number), kind.partition("\t")[0], without, with_it))
+    return make_change_report(setting, change, tally, tales)
+
+
+def _example(item: tuple[str, int]) -> tuple[bool, bool, int]:
+    """Journeys that end otherwise come first, then those that get a mail twice."""
+    _, _, without, with_it, twice = item[0].split("\t")
+    return without == with_it, not twice, item[1]
 
 
 def processes_of(wanted: int) -> int:
@@ -171,12 +202,13 @@ def _spread(contacts: int, number: int) -> list[int]:
     return sorted({contacts * at // number for at in range(number)})
 
 
-def _varied(lives: dict[int, Life], number: int) -> list[Life]:
-    """Take lives that went different ways."""
+def _varied(lives: dict[int, Life], tally: Tally, number: int) -> list[Life]:
+    """Take lives that went different ways, the most frequent ones first."""
     by_way: dict[str, Life] = {}
     for _, life in sorted(lives.items()):
         by_way.setdefault(life.way, life)
-    return sorted(by_way.values(), key=lambda life: (-len(life.story or ()), life.number))[:number]
+    ways = {way: story.contacts for way, story in tally.stories.items()}
+    return sorted(by_way.values(), key=lambda life: (-ways.get(life.way, 0), life.number))[:number]
 
 
 def read_text(path: Path) -> str:

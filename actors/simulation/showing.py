@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from actors.simulation.backtest import Backtest
 from actors.simulation.forecast import wait_told
 from actors.simulation.intervals import Share
-from actors.simulation.report import Load, Report, Step
+from actors.simulation.loads import Load
+from actors.simulation.report import Report, Step
 
 _TALE_LINES = 12
 

@@ -17,6 +17,7 @@ from scenarios.behaviour.acting import Cast
 from scenarios.behaviour.model import Behaviour
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
+from scenarios.migration import Migration
 from scenarios.model import Scenario, Split, Wait, walk
 from scenarios.proof.coverage import Traced, traced
 from scenarios.proof.rehearsal import Published
@@ -41,9 +42,19 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class World:
-    """The shared parts of one process."""
+    """The shared parts of one process.
 
-    def __init__(self, setting: Setting, *, cast: Cast | None = None) -> None:
+    `older` and `migration`: a version that is published too, and what holds for its journeys under way.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        cast: Cast | None = None,
+        older: Scenario | None = None,
+        migration: Migration | None = None,
+    ) -> None:
         self.setting = setting
         self.tenant = TENANT
         self.scenario = setting.scenario
@@ -51,7 +62,12 @@ class World:
         watched, program = traced(self.compiled)
         self.trace: Traced = program
         others = {one.name: compile_scenario(one) for one in setting.beside}
-        self.catalog = Published({**others, setting.scenario.name: watched}, setting.settings)
+        current = {**others, setting.scenario.name: watched}
+        self.catalog = (
+            Published(current, setting.settings)
+            if older is None
+            else _Changed(current, setting.settings, compile_scenario(older), migration)
+        )
         self.contacts = ContactMachine()
         self.messages = MessageMachine(setting.delivery.curve)
         self.cast = cast or Cast(setting.behaviour)
@@ -68,6 +84,30 @@ class World:
             served = self._twin.provider_of(domain)
             found = self._providers[domain] = served.name if served else domain
         return found
+
+
+class _Changed(Published):
+    """A catalog with an older version of one scenario, and how its journeys move."""
+
+    def __init__(
+        self,
+        current: Mapping[str, CompiledScenario],
+        settings: ContactSettings,
+        older: CompiledScenario,
+        migration: Migration | None,
+    ) -> None:
+        super().__init__(current, settings)
+        self._older = older
+        self._migration = migration
+
+    def find(self, section: str, tenant: str, name: str) -> Any:
+        """Give a scenario, the older version, the migration, or the settings."""
+        older = self._older
+        if section == "scenario-version":
+            return older if name == f"{older.name}@{older.version}" else None
+        if section == "migration":
+            return self._migration if name == older.name else None
+        return super().find(section, tenant, name)
 
 
 def _at_minutes(scenario: Scenario) -> frozenset[int]:
