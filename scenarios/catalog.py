@@ -9,15 +9,19 @@ from __future__ import annotations
 __all__ = ("TenantView", "Views")
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from engine.keyspace import HASH_BYTES, tenant_of
 from engine.machine import CatalogView
-from scenarios.compiling import CompiledScenario, Opening
-from scenarios.migration import Migration
-from scenarios.segments import CompiledSegment
 from scenarios.settings import ContactSettings, Pause
 from scenarios.state import Journey
 from scenarios.zones import UTC, zone_of
+
+if TYPE_CHECKING:  # a compiled scenario contains acts, and acts change drafts, which look here
+    from scenarios.compiling import CompiledScenario, Opening
+    from scenarios.migration import Migration
+    from scenarios.segments import CompiledSegment
 
 _DEFAULTS = ContactSettings()
 
@@ -27,12 +31,12 @@ class TenantView:
 
     `by_event` has who may open a journey, the highest priority first, then by name; `by_segment` the same for a segment
     and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
-    `paused` the scenarios that stand still. Campaigns are scenarios of their own section.
+    `paused` the scenarios that stand still; `versions` those that journeys were found on, by version (a hash over the
+    scenario's name too). Campaigns are scenarios of their own section.
     """
 
     __slots__ = (
         "_catalog",
-        "_tenant",
         "by_event",
         "by_segment",
         "current",
@@ -41,13 +45,16 @@ class TenantView:
         "paused",
         "segments",
         "settings",
+        "tenant",
+        "versions",
         "windows",
         "zone",
     )
 
     def __init__(self, catalog: CatalogView, tenant: str) -> None:
         self._catalog = catalog
-        self._tenant = tenant
+        self.tenant = tenant
+        self.versions: dict[str, CompiledScenario] = {}
         self.current: Mapping[str, CompiledScenario] = catalog.all("scenario", tenant)
         campaigns = catalog.all("campaign", tenant)
         if campaigns:
@@ -95,7 +102,12 @@ class TenantView:
 
     def of_journey(self, journey: Journey) -> CompiledScenario | None:
         """Give the version that a journey runs on; None when the catalog has lost it."""
-        return self.version(journey.scenario, journey.version)
+        found = self.versions.get(journey.version)
+        if found is None:
+            found = self.version(journey.scenario, journey.version)
+            if found is not None:
+                self.versions[journey.version] = found
+        return found
 
     def version(self, scenario: str, version: str) -> CompiledScenario | None:
         """Give a version of a scenario, the current one or an older one; None: it isn't there."""
@@ -103,7 +115,7 @@ class TenantView:
         if compiled is not None and (compiled.version == version or not version):
             return compiled
         name = f"{scenario}@{version}"
-        pinned: CompiledScenario | None = self._catalog.find("scenario-version", self._tenant, name)
+        pinned: CompiledScenario | None = self._catalog.find("scenario-version", self.tenant, name)
         return pinned
 
     def successor(self, journey: Journey) -> tuple[CompiledScenario, Mapping[str, str]] | None:
@@ -111,14 +123,14 @@ class TenantView:
         current = self.current.get(journey.scenario)
         if current is None or current.version == journey.version:
             return None
-        found: Migration | None = self._catalog.find("migration", self._tenant, journey.scenario)
+        found: Migration | None = self._catalog.find("migration", self.tenant, journey.scenario)
         if found is None or found.policy == "stay":
             return None
         return current, found.places
 
 
 class Views:
-    """Keeps one `TenantView` a tenant, of the newest catalog seen.
+    """Keeps one `TenantView` a tenant, of the newest catalog seen, by what comes before the name in a contact's key.
 
     A memo, not a state: losing it changes nothing.
     """
@@ -126,13 +138,14 @@ class Views:
     def __init__(self) -> None:
         self._catalog: CatalogView | None = None
         self._version = -1
-        self._views: dict[str, TenantView] = {}
+        self._views: dict[bytes, TenantView] = {}
 
-    def of(self, catalog: CatalogView, tenant: str) -> TenantView:
-        """Give the view of a tenant, made anew when the catalog has changed."""
+    def of(self, catalog: CatalogView, key: bytes) -> TenantView:
+        """Give the view of a contact's tenant, made anew when the catalog has changed."""
         if catalog is not self._catalog or catalog.version != self._version:
             self._catalog, self._version, self._views = catalog, catalog.version, {}
+        tenant = key[HASH_BYTES + 1 : key.index(b"\0", HASH_BYTES + 1)]
         view = self._views.get(tenant)
         if view is None:
-            view = self._views[tenant] = TenantView(catalog, tenant)
+            view = self._views[tenant] = TenantView(catalog, tenant_of(key))
         return view

@@ -11,21 +11,23 @@ from __future__ import annotations
 __all__ = (
     "CompiledScenario",
     "Opening",
+    "Reaction",
     "Watching",
     "compile_scenario",
     "condition_of",
     "windows_of",
 )
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, assert_never
 
 import msgspec
 
+from scenarios.acts import acts_of
 from scenarios.cel.closures import Closure, compile_tree
 from scenarios.cel.syntax import parse
-from scenarios.cel.tree import Literal, Method, Name, Select
+from scenarios.cel.tree import Has, Literal, Method, Name, Select
 from scenarios.duration import parse_duration
 from scenarios.model import (
     Calendar,
@@ -64,6 +66,8 @@ from scenarios.program import (
     Updating,
     Waiting,
 )
+from scenarios.variables import sight_of
+from scenarios.walk import Act
 
 _LOOKS_MAX: Final = 8  # values of one condition that a record keeps
 
@@ -86,8 +90,18 @@ class Watching(msgspec.Struct, frozen=True):
     goal: bool
 
 
+class Reaction(msgspec.Struct, frozen=True):
+    """What an event does to journeys: goals and exits, then who listens, by the step at which a journey stands.
+
+    For the event "": goals and exits that watch the state of the contact.
+    """
+
+    watches: tuple[Watching, ...]
+    listening: Mapping[str, tuple[Listening, tuple[Listener, ...]]]
+
+
 class CompiledScenario(msgspec.Struct, frozen=True):
-    """A scenario, ready to run. `start` and `places` are positions in `program`.
+    """A scenario, ready to run. `start` and `places` are positions in `program`, and in `acts`: what it does there.
 
     `looped` has the ids of steps within loops, whose visits are counted; `looks_back` the events that
     a step may look back for; `windows` the events whose times are asked for, with how far back (ms).
@@ -105,6 +119,8 @@ class CompiledScenario(msgspec.Struct, frozen=True):
     looped: frozenset[str]
     looks_back: frozenset[str]
     windows: Mapping[str, int]
+    acts: Sequence[Act]
+    reactions: Mapping[str, Reaction]  # by event
 
 
 def compile_scenario(scenario: Scenario) -> CompiledScenario:
@@ -116,6 +132,7 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
     for watch in scenario.watches:
         made = Watching(watch.name, watch.event, condition_of(watch.when), watch.goal)
         watches[watch.event] = (*watches.get(watch.event, ()), made)
+    looped = frozenset(_looped(scenario.steps, inside=False))
     windows: dict[str, int] = {}
     for source in filter(None, _expressions(scenario)):
         for event, window_ms in windows_of(parse(source)):
@@ -133,10 +150,30 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         program=tuple(layout.program),
         start=start,
         places=places,
-        looped=frozenset(_looped(scenario.steps, inside=False)),
+        looped=looped,
         looks_back=frozenset(_looks_back(scenario.steps)),
         windows=windows,
+        acts=acts_of(layout.program, looped),
+        reactions=_reactions(watches, layout.program),
     )
+
+
+def _reactions(
+    watches: Mapping[str, tuple[Watching, ...]], program: Sequence[Instruction]
+) -> dict[str, Reaction]:
+    listening = [step for step in program if isinstance(step, Listening)]
+    events = {*watches, *(event for step in listening for event in step.listeners)}
+    return {
+        event: Reaction(
+            watches.get(event, ()),
+            {
+                step.id: (step, step.listeners[event])
+                for step in listening
+                if event in step.listeners
+            },
+        )
+        for event in events
+    }
 
 
 def _expressions(scenario: Scenario) -> Iterator[str]:
@@ -192,9 +229,10 @@ def condition_of(source: str) -> Condition | None:
 def _compile(source: str) -> Condition:
     tree = parse(source)
     looks = dict(_looks_at(tree))
-    return Condition(
-        source, compile_tree(tree), _mentions(tree, "journey"), tuple(looks.items())[:_LOOKS_MAX]
-    )
+    asked = list(_asked_of_journey(tree))
+    fields = None if None in asked else {name for name in asked if name is not None}
+    sees = sight_of(fields) if asked else None
+    return Condition(source, compile_tree(tree), sees, tuple(looks.items())[:_LOOKS_MAX])
 
 
 def _looks_at(node: Any) -> Iterator[tuple[str, Closure]]:
@@ -215,15 +253,23 @@ def _looks_at(node: Any) -> Iterator[tuple[str, Closure]]:
             pass
 
 
-def _mentions(node: Any, root: str) -> bool:
-    """Tell whether a name occurs anywhere in a tree."""
-    if isinstance(node, Name):
-        return node.name == root
-    if isinstance(node, tuple):
-        return any(_mentions(part, root) for part in node)
-    if isinstance(node, msgspec.Struct):
-        return any(_mentions(getattr(node, field), root) for field in node.__struct_fields__)
-    return False
+def _asked_of_journey(node: Any) -> Iterator[str | None]:
+    """Give the fields of `journey` that an expression names; None where it takes `journey` as a whole."""
+    match node:
+        case (
+            Select(of=Name(name="journey"), field=field) | Has(of=Name(name="journey"), field=field)
+        ):
+            yield field
+        case Name(name="journey"):
+            yield None
+        case tuple():
+            for part in node:
+                yield from _asked_of_journey(part)
+        case msgspec.Struct():
+            for field in node.__struct_fields__:
+                yield from _asked_of_journey(getattr(node, field))
+        case _:
+            pass
 
 
 def _looped(steps: tuple[Step, ...], *, inside: bool) -> Iterator[str]:

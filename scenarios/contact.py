@@ -91,14 +91,13 @@ class ContactMachine:
 
     def decide(self, state: Contact | None, body: ContactInput, context: Context) -> Transition:
         """Decide one input. Total and deterministic."""
-        tenant = tenant_of(context.key)
         if state is None:
             if isinstance(body, (MaySend, OutcomeNotice, Wake, *_ONLY_WHO_EXISTS)):
-                return _nobody(body, tenant)
+                return _nobody(body, tenant_of(context.key))
             state = _NOBODY
         elif state.erased_at:
-            return _tombstone(state, body, context, tenant)
-        draft = Draft(state, context, tenant, self._views.of(context.catalog, tenant))
+            return _tombstone(state, body, context, tenant_of(context.key))
+        draft = Draft(state, context, self._views.of(context.catalog, context.key))
         match body:
             case Event():
                 take_event(draft, body)

@@ -67,9 +67,9 @@ def appoint(draft: Draft) -> None:
 def _next(draft: Draft, opening: Opening, after: int) -> int | None:
     assert opening.date is not None
     zone = draft.zone()
-    draft.scope.event = {}
+    draft.data = {}
     try:
-        value = opening.date.closure(draft.scope)
+        value = opening.date.closure(draft)
     except EvaluationError:  # no date is the rule here: not worth a record
         return None
     return occurrence(opening.entry, value, zone, after)
@@ -92,6 +92,6 @@ def keep_appointments(draft: Draft) -> None:
         compiled, opening = found
         again = _next(draft, opening, at)
         draft.dates = kept if again is None else {**kept, name: max(again, draft.now + 1)}
-        draft.scope.event = {}
+        draft.data = {}
         if draft.holds(opening.condition, compiled.name):
             open_journey(draft, compiled, {"date": at})

@@ -38,14 +38,13 @@ def _score(draft: Draft, step: Score) -> None:
     value = (before.at(draft.now) if before else 0.0) + step.add
     points = Points(value, draft.now, step.half_life_ms)
     draft.scores = {**draft.scores, step.name: points}
-    draft.scope.scores = draft.scores
 
 
 def _tag(draft: Draft, step: Tag) -> None:
     tags = {name: at for name, at in draft.tags.items() if name not in step.remove}
     for name in step.add:
         tags.setdefault(name, draft.now)
-    draft.tags = draft.scope.tags = tags
+    draft.tags = tags
 
 
 def _notify(draft: Draft, step: Notify, journey: Journey) -> None:
@@ -56,6 +55,6 @@ def _notify(draft: Draft, step: Notify, journey: Journey) -> None:
         "journey": journey.id,
         "at": draft.now,
         "text": step.text,
-        "event": draft.scope.read(journey.event),
+        "event": draft.read(journey.event),
     }
     draft.emit(f"notify.{step.channel}", body)

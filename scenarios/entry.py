@@ -12,14 +12,15 @@ from engine.vocabulary import Cancel, Data, Event
 from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
-from scenarios.compiling import CompiledScenario
+from scenarios.compiling import CompiledScenario, Watching
 from scenarios.draft import Draft
-from scenarios.interpreter import advance, caught, due_of, fits, look
+from scenarios.interpreter import advance
 from scenarios.opening import open_journey
-from scenarios.program import Listening, Waiting
+from scenarios.program import Listener, Listening, Waiting
 from scenarios.runs import CAMPAIGN_PREFIX
 from scenarios.state import Journey, Seen
 from scenarios.variables import send_fields
+from scenarios.waits import caught, due_of, fits
 
 _OF_MAIL: Final = "mail."  # begins the events that mail gives rise to: clicks, complaints
 _RECENT_MAX: Final = 10  # events of a name kept for those who look back
@@ -40,18 +41,29 @@ def take_event(draft: Draft, event: Event) -> None:
         seen = Seen(draft.ordinal, draft.now, event.data)
         kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
         draft.recent = {**draft.recent, event.name: kept}
-    for journey in tuple(draft.journeys):
-        compiled = draft.view.of_journey(journey)
-        if compiled is not None and not _watched(draft, compiled, journey, event.name, event.data):
-            _listen(draft, compiled, journey, event)
+    _reach_journeys(draft, event)
     if draft.sends:
         _reach_mail(draft, event)
     _enter(draft, event)
 
 
+def _reach_journeys(draft: Draft, event: Event) -> None:
+    """Let goals, exits and waits of the journeys take the event."""
+    versions, name = draft.view.versions, event.name
+    for journey in draft.contact.journeys:
+        compiled = versions.get(journey.version) or draft.view.of_journey(journey)
+        if compiled is None:
+            continue
+        reaction = compiled.reactions.get(name)
+        if reaction is not None and not _watched(draft, reaction.watches, journey, event.data):
+            found = reaction.listening.get(journey.step)
+            if found is not None:
+                _listen(draft, compiled, journey, event, *found)
+
+
 def _tell_reader(draft: Draft, event: Event) -> None:
     """Tell a campaign that this contact read, clicked or complained: once for each, and not of scanners."""
-    fields = draft.scope.read(event.data)
+    fields = draft.read(event.data)
     scenario = fields.get("scenario")
     if not isinstance(scenario, str) or not scenario.startswith(CAMPAIGN_PREFIX):
         return
@@ -69,8 +81,8 @@ def _reach_mail(draft: Draft, event: Event) -> None:
             continue
         compiled = draft.view.version(send.scenario, send.version)
         for watch in compiled.watches.get(event.name, ()) if compiled else ():
-            draft.scope.event = event.data
-            draft.scope.journey = send_fields(send)
+            draft.data = event.data
+            draft.journey = send_fields(send)
             if draft.holds(watch.condition, watch.name):
                 draft.tell_message(
                     message_id, Cancel(f"{'goal' if watch.goal else 'exit'}:{watch.name}")
@@ -86,7 +98,7 @@ def _enter(draft: Draft, event: Event) -> None:
             continue
         if compiled.scenario.reentry == "never" and compiled.name in draft.past:
             continue  # the most frequent refusal by far: not worth a record
-        draft.scope.event = event.data
+        draft.data = event.data
         if draft.holds(opening.condition, compiled.name):
             opened = compiled.name
             open_journey(draft, compiled, event.data)
@@ -107,8 +119,8 @@ def enter_by_state(draft: Draft) -> None:
     for compiled, opening in draft.view.by_event.get("", ()):
         assert opening.condition is not None
         closure = opening.condition.closure
-        draft.scope.event = {}
-        if _true(closure, draft.scope) and not _true(closure, former):
+        draft.data = {}
+        if _true(closure, draft) and not _true(closure, former):
             open_journey(draft, compiled, {})
 
 
@@ -119,12 +131,15 @@ def _true(closure: Closure, scope: Scope) -> bool:
         return False
 
 
-def _listen(draft: Draft, compiled: CompiledScenario, journey: Journey, event: Event) -> None:
-    at = compiled.places.get(journey.step)
-    step = compiled.program[at] if at is not None else None
-    if not isinstance(step, Listening):
-        return
-    for listener in step.listeners.get(event.name, ()):
+def _listen(
+    draft: Draft,
+    compiled: CompiledScenario,
+    journey: Journey,
+    event: Event,
+    step: Listening,
+    listeners: tuple[Listener, ...],
+) -> None:
+    for listener in listeners:
         if fits(draft, listener, journey, event.data, step.id):
             on, position = caught(draft, step, listener, journey, event.data)
             draft.replace(journey, advance(draft, compiled, on, position, draft.now))
@@ -134,14 +149,12 @@ def _listen(draft: Draft, compiled: CompiledScenario, journey: Journey, event: E
 # ---- goals and exits
 
 
-def _watched(
-    draft: Draft, compiled: CompiledScenario, journey: Journey, event: str, data: Data
-) -> bool:
-    """End the journey if a goal or exit says so; `event` "" looks at those that watch the state."""
-    for watch in compiled.watches.get(event, ()):
-        draft.scope.event = data
+def _watched(draft: Draft, watches: tuple[Watching, ...], journey: Journey, data: Data) -> bool:
+    """End the journey if a goal or exit says so."""
+    for watch in watches:
+        draft.data = data
         if watch.condition is not None:
-            look(draft, watch.condition, journey, journey.step)
+            draft.look(watch.condition, journey, journey.step)
         if draft.holds(watch.condition, watch.name):
             draft.end(journey, f"{'goal' if watch.goal else 'exit'}:{watch.name}")
             return True
@@ -150,10 +163,12 @@ def _watched(
 
 def watch_state(draft: Draft) -> None:
     """End the journeys whose goal or exit without an event has come true."""
+    versions = draft.view.versions
     for journey in tuple(draft.journeys):
-        compiled = draft.view.of_journey(journey)
-        if compiled is not None and "" in compiled.watches:
-            _watched(draft, compiled, journey, "", journey.event)
+        compiled = versions.get(journey.version) or draft.view.of_journey(journey)
+        reaction = compiled.reactions.get("") if compiled is not None else None
+        if reaction is not None:
+            _watched(draft, reaction.watches, journey, journey.event)
 
 
 # ---- calendar waits follow what they depend on
@@ -167,7 +182,7 @@ def retime(draft: Draft) -> None:
         step = compiled.program[at] if compiled and at is not None else None
         if not isinstance(step, Waiting) or step.calendar is None or journey.held:
             continue
-        draft.scope.event = journey.event
+        draft.data = journey.event
         due = due_of(draft, step, journey, journey.since)
         if due is None:
             draft.end(journey, "no_date")

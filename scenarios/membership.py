@@ -47,7 +47,7 @@ def _touched(draft: Draft, segment: CompiledSegment) -> bool:
 
 def _changed(draft: Draft, segment: CompiledSegment) -> bool:
     stay = draft.segments.get(segment.name)
-    return whether_in(segment, draft.scope) is not (stay is not None and not stay.until)
+    return whether_in(segment, draft) is not (stay is not None and not stay.until)
 
 
 def _turn(draft: Draft, segment: CompiledSegment, *, enter: bool) -> None:
@@ -56,12 +56,11 @@ def _turn(draft: Draft, segment: CompiledSegment, *, enter: bool) -> None:
     leaves = stay is not None and not stay.until
     after = Membership(stay.since, draft.now) if leaves and stay else Membership(draft.now)
     draft.segments = {**draft.segments, segment.name: after}
-    draft.scope.segments = draft.segments
     change = "left" if leaves else "entered"
     draft.record(f"segment_{change}", segment=segment.name, version=segment.segment.version)
     body = {"segment": segment.name, "change": change, "at": draft.now}
     draft.emit("segment", {**body, "contact": name_of(draft.context.key).decode()})
     for compiled, opening in draft.view.by_segment.get((segment.name, leaves), ()) if enter else ():
-        draft.scope.event = body
+        draft.data = body
         if draft.holds(opening.condition, compiled.name):
             open_journey(draft, compiled, body)

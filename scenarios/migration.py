@@ -13,13 +13,15 @@ from __future__ import annotations
 __all__ = ("Migration", "MoveBack", "MoveJourneys", "Moved", "moved", "moved_due", "spread")
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from scenarios.compiling import CompiledScenario
 from scenarios.program import Listening, Waiting
 from scenarios.state import Journey
+
+if TYPE_CHECKING:  # a compiled scenario contains acts, and those move journeys
+    from scenarios.compiling import CompiledScenario
 
 
 class Migration(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ __all__ = ("move_back", "move_journeys", "release_held")
 import msgspec
 
 from scenarios.draft import Draft
-from scenarios.interpreter import due_of
 from scenarios.migration import MoveBack, MoveJourneys, moved, moved_due, spread
 from scenarios.program import Listening, Waiting
 from scenarios.runs import ReleaseHeld
 from scenarios.state import Earlier, Journey
+from scenarios.waits import due_of
 
 
 def move_journeys(draft: Draft, body: MoveJourneys) -> None:
@@ -87,6 +87,6 @@ def _stand(
 def _due(draft: Draft, journey: Journey, step: Waiting | Listening, spread_ms: int) -> int | None:
     if not isinstance(step, Waiting) or step.calendar is None:
         return moved_due(journey, step, draft.now, spread_ms)
-    draft.scope.event = journey.event
+    draft.data = journey.event
     found = due_of(draft, step, journey, journey.since)
     return None if found is None else spread(journey, found, draft.now, spread_ms)

@@ -55,7 +55,7 @@ def _entered(draft: Draft, body: EnterJourney) -> str:
     if not found:
         return "not_an_entry"
     for opening in found:
-        draft.scope.event = body.data
+        draft.data = body.data
         if draft.holds(opening.condition, compiled.name):
             return open_journey(draft, compiled, body.data)
     return "condition"
@@ -82,7 +82,7 @@ def _key(draft: Draft, compiled: CompiledScenario, data: Data) -> str | None:
     """Evaluate the instance key: a text or an integer; "" for scenarios without one."""
     if compiled.key is None:
         return ""
-    draft.scope.event = data
+    draft.data = data
     value = draft.value(compiled.key, compiled.name)
     if value.__class__ is int:
         return str(value)

@@ -11,27 +11,33 @@ __all__ = (
     "Listener",
     "Listening",
     "Looping",
+    "Sees",
     "Sending",
     "Splitting",
     "Updating",
     "Waiting",
 )
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from scenarios.cel.closures import Closure
+from scenarios.cel.scope import Scope
 from scenarios.model import Calendar, Notify, Score, Send, Start, Stop, Tag
+from scenarios.state import Journey
+
+Sees = Callable[[Scope, Journey, str, int], Mapping[str, Any]]
+"""Makes what `journey` is in an expression: (scope, journey, step, visit)."""
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A compiled expression; `of_journey`: does it look at `journey`? `looks`: what it reads, for records."""
+    """A compiled expression. `sees`: what it looks at of `journey` (None: it doesn't). `looks`: what a record keeps."""
 
     source: str
     closure: Closure
-    of_journey: bool
+    sees: Sees | None = None
     looks: tuple[tuple[str, Closure], ...] = ()
 
 

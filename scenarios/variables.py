@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-__all__ = ("journey_fields", "send_fields", "template_variables")
+__all__ = ("send_fields", "sight_of", "template_variables")
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from engine.vocabulary import data_of
+from scenarios.cel.scope import JOURNEY_FIELDS, Scope
+from scenarios.program import Sees
 from scenarios.state import Direct, Journey, JourneySend
 
+_Getter = Callable[[Scope, Journey, str, int], Any]
 
-def journey_fields(journey: Journey, step: str, visit: int) -> Mapping[str, Any]:
-    """Give `journey` at a step, for an expression."""
-    return {
-        **journey.caught,
-        "id": journey.id.hex(),
-        "scenario": journey.scenario,
-        "version": journey.version,
-        "step": step,
-        "visit": visit,
-        "opened_at": journey.opened_at,
-        "key": journey.key,
-        "event": data_of(journey.event),
-    }
+_GETTERS: Final[Mapping[str, _Getter]] = {
+    "id": lambda _, journey, __, ___: journey.id.hex(),
+    "scenario": lambda _, journey, __, ___: journey.scenario,
+    "version": lambda _, journey, __, ___: journey.version,
+    "step": lambda _, __, step, ___: step,
+    "visit": lambda _, __, ___, visit: visit,
+    "opened_at": lambda _, journey, __, ___: journey.opened_at,
+    "key": lambda _, journey, __, ___: journey.key,
+    "event": lambda scope, journey, _, __: scope.read(journey.event),
+}
+assert set(_GETTERS) == set(JOURNEY_FIELDS)
+
+
+def sight_of(fields: set[str] | None) -> Sees:
+    """Give what makes `journey` for an expression that looks at these fields of it; None: at all there are.
+
+    The fields that every journey has come before those of the same name that it has caught.
+    """
+    if fields == {"key"}:
+        return lambda _, journey, __, ___: {"key": journey.key}
+    own = [(name, get) for name, get in _GETTERS.items() if fields is None or name in fields]
+    caught = None if fields is None else fields - set(_GETTERS)
+
+    def see(scope: Scope, journey: Journey, step: str, visit: int) -> Mapping[str, Any]:
+        seen: dict[str, Any] = {}
+        if caught is None:
+            seen.update(journey.caught)
+        for name in caught or ():
+            if name in journey.caught:
+                seen[name] = journey.caught[name]
+        for name, get in own:
+            seen[name] = get(scope, journey, step, visit)
+        return seen
+
+    return see
 
 
 def template_variables(

@@ -105,7 +105,7 @@ def _select(of: Node, field: str) -> Closure:
 
     def select(scope: Scope) -> Any:
         value = inner(scope)
-        if isinstance(value, Mapping) and field in value:
+        if (value.__class__ is dict or isinstance(value, Mapping)) and field in value:
             return value[field]
         raise _missing(value, field)
 
@@ -122,8 +122,9 @@ def _root_field(root: str, field: str) -> Closure:
             raise EvaluationError(f"contact has no attribute `{field}`") from None
 
     def event(scope: Scope) -> Any:
+        data = scope.data
         try:
-            return scope.event[field]
+            return data[field] if data.__class__ is dict else scope.read(data)[field]
         except KeyError:
             raise EvaluationError(f"event has no field `{field}`") from None
 
@@ -145,7 +146,7 @@ def _missing(value: Any, field: str) -> EvaluationError:
 def _has(inner: Closure, field: str) -> Closure:
     def has(scope: Scope) -> bool:
         value = inner(scope)
-        if isinstance(value, Mapping):
+        if value.__class__ is dict or isinstance(value, Mapping):
             return field in value
         raise _missing(value, field)
 

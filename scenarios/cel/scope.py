@@ -31,14 +31,16 @@ class Staying(Protocol):
 
 
 class Scope:
-    """The variables of one evaluation. One object is used again for all conditions of a decision."""
+    """The variables of one evaluation. One object is used again for all conditions of a decision.
+
+    `data` is that of the event in view: fields, or JSON text that is decoded when an expression looks at it.
+    """
 
     __slots__ = (
-        "_data",
-        "_fields",
-        "_text",
+        "_decoded",
         "attributes",
         "counts",
+        "data",
         "journey",
         "now",
         "scores",
@@ -62,9 +64,7 @@ class Scope:
     ) -> None:
         self.attributes = attributes
         self.counts = counts
-        self._data: Mapping[str, Any] | bytes = event
-        self._text = b""
-        self._fields: Mapping[str, Any] = _NOTHING
+        self.data: Mapping[str, Any] | bytes = event
         self.journey = journey
         self.now = now
         self.scores = scores
@@ -72,20 +72,18 @@ class Scope:
         self.times = times
         self.segments = segments
         self.variables: dict[str, Any] = {}
+        self._decoded: dict[bytes, Mapping[str, Any]] = {}
 
     @property
     def event(self) -> Mapping[str, Any]:
-        """The fields of the event in view; JSON text is decoded when an expression looks at it, once."""
-        return self.read(self._data)
-
-    @event.setter
-    def event(self, data: Mapping[str, Any] | bytes) -> None:
-        self._data = data
+        """The fields of the event in view."""
+        return self.read(self.data)
 
     def read(self, data: Mapping[str, Any] | bytes) -> Mapping[str, Any]:
-        """Give the fields of an event's data, remembering the last that was text."""
+        """Give the fields of an event's data. Text is decoded once, for as long as the scope lives."""
         if not isinstance(data, bytes):
             return data
-        if data is not self._text:
-            self._text, self._fields = data, data_of(data)
-        return self._fields
+        fields = self._decoded.get(data)
+        if fields is None:
+            fields = self._decoded[data] = data_of(data)
+        return fields

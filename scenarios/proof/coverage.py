@@ -1,6 +1,6 @@
 """Which steps and branches of a scenario a set of cases has taken.
 
-The program of the compiled scenario is replaced by one that notes which instruction the interpreter takes after which;
+The acts of the compiled scenario are replaced by ones that note which instruction the interpreter takes after which;
 branches that decide (waiters, conditions, variants) are in the machine's own records. Goals and exits count as
 branches: each must end a journey once.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ("Coverage", "CoverageReport", "traced")
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,29 +20,29 @@ from scenarios.compiling import CompiledScenario
 from scenarios.program import (
     Branching,
     Ending,
-    Instruction,
     Listening,
     Looping,
     Splitting,
 )
+from scenarios.walk import Act
 
 
 class Traced:
-    """A program that notes the positions which are looked at, in order, in its `trace`.
+    """Acts that note the positions at which they are taken, in order, in its `trace`.
 
     It stands in for the tuple of a compiled scenario, of which the interpreter only takes items.
     """
 
-    __slots__ = ("_program", "trace")
+    __slots__ = ("_acts", "trace")
 
-    def __init__(self, program: tuple[Instruction, ...]) -> None:
-        self._program = program
+    def __init__(self, acts: Sequence[Act]) -> None:
+        self._acts = acts
         self.trace: list[int] = []
 
-    def __getitem__(self, at: int) -> Instruction:
-        """Give an instruction, and note its position."""
+    def __getitem__(self, at: int) -> Act:
+        """Give an act, and note its position."""
         self.trace.append(at)
-        return self._program[at]
+        return self._acts[at]
 
 
 class CoverageReport(msgspec.Struct, frozen=True):
@@ -62,9 +62,9 @@ class CoverageReport(msgspec.Struct, frozen=True):
 
 
 def traced(compiled: CompiledScenario) -> tuple[CompiledScenario, Traced]:
-    """Give the same scenario with a program that notes what is taken."""
-    program = Traced(compiled.program)
-    return msgspec.structs.replace(compiled, program=program), program
+    """Give the same scenario with acts that note that they are taken."""
+    acts = Traced(compiled.acts)
+    return msgspec.structs.replace(compiled, acts=acts), acts
 
 
 class Coverage:
