@@ -13,11 +13,13 @@ import re
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from scenarios.duration import DAY_MS
 from scenarios.model import Calendar
-from scenarios.zones import first_instant, local_time
+from scenarios.zones import first_instant, instant_of, wall_of
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY: Final = dt.timedelta(days=1)
+_MINUTE_MS: Final = 60_000
+_THURSDAY: Final = 3  # 1 January 1970
 _MINUTE: Final = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
 _SEARCH_DAYS: Final = 9  # a week, and the days around it that a window across midnight needs
 
@@ -58,25 +60,25 @@ def first_allowed(calendar: Calendar, since: int, date: int | None, zone: ZoneIn
     if calendar.at_minute < 0 and calendar.from_minute < 0 and not calendar.days:
         return start
     begin, length = _window(calendar)
-    wall = local_time(start, zone)
-    day = wall.date() - _DAY
-    for _ in range(_SEARCH_DAYS + 1):
-        if not calendar.days or day.weekday() in calendar.days:
-            opens = first_instant(_at(day, begin), zone)
-            closes = first_instant(_at(day, begin + length), zone) if length else opens + 1
-            if start < closes and (opens < closes):
+    today = wall_of(start, zone) // DAY_MS
+    days = calendar.days
+    for day in range(today - 1, today + _SEARCH_DAYS):
+        if not days or (day + _THURSDAY) % 7 in days:
+            wall = day * DAY_MS + begin * _MINUTE_MS
+            opens = instant_of(wall, zone)
+            closes = instant_of(wall + length * _MINUTE_MS, zone) if length else opens + 1
+            if start < closes and opens < closes:
                 return max(start, opens)
-        day += _DAY
     return start
 
 
 def within(from_minute: int, to_minute: int, at: int, zone: ZoneInfo) -> int | None:
     """Tell when the window of wall time ends in which an instant lies; None if it lies in none."""
     begin, length = _window(Calendar(from_minute=from_minute, to_minute=to_minute))
-    today = local_time(at, zone).date()
-    for day in (today - _DAY, today):
-        opens = first_instant(_at(day, begin), zone)
-        closes = first_instant(_at(day, begin + length), zone)
+    today = wall_of(at, zone) // DAY_MS
+    for day in (today - 1, today):
+        wall = day * DAY_MS + begin * _MINUTE_MS
+        opens, closes = instant_of(wall, zone), instant_of(wall + length * _MINUTE_MS, zone)
         if opens <= at < closes:
             return closes
     return None
@@ -92,13 +94,8 @@ def _window(calendar: Calendar) -> tuple[int, int]:
     return calendar.from_minute, length if length > 0 else length + 1440
 
 
-def _at(day: dt.date, minute: int) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time()) + dt.timedelta(minutes=minute)
-
-
 def _shift(date: int, calendar: Calendar, zone: ZoneInfo) -> int:
     """Move an instant by days of the calendar, keeping its wall time."""
     if not calendar.offset_days:
         return date
-    wall = local_time(date, zone).replace(tzinfo=None)
-    return first_instant(wall + calendar.offset_days * _DAY, zone)
+    return instant_of(wall_of(date, zone) + calendar.offset_days * DAY_MS, zone)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from zoneinfo import ZoneInfo
+import struct
+from importlib import resources
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from scenarios.calendar import first_allowed, parse_date, parse_minute, within
 from scenarios.model import Calendar
-from scenarios.zones import first_instant, local_time, tzdata_version, zone_of
+from scenarios.zones import first_instant, instant_of, local_time, tzdata_version, wall_of, zone_of
 
 
 def zone(name: str) -> ZoneInfo:
@@ -165,3 +168,62 @@ def test_a_moment_found_is_never_before_its_begin_and_stays_when_sought_again(
     at = first_allowed(calendar, since, None, zone("Europe/Oslo"))
     assert since <= at <= since + 9 * 86_400_000
     assert first_allowed(calendar, at, None, zone("Europe/Oslo")) == at
+
+
+# ---- wall times by arithmetic
+
+
+ZONES = ["Europe/Warsaw", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Asia/Gaza"]
+_YEARS_60 = st.integers(-30 * 365 * 86_400_000, 95 * 365 * 86_400_000)
+
+
+@given(_YEARS_60, st.sampled_from([*ZONES, "Africa/Casablanca", "America/Sao_Paulo", "UTC"]))
+def test_wall_times_by_arithmetic_are_those_of_datetime(at: int, name: str) -> None:
+    wall = local_time(at, zone(name)).replace(tzinfo=dt.UTC)
+    assert wall_of(at, zone(name)) == round(wall.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_around_a_change_of_the_offset_instants_follow_the_rule(name: str) -> None:
+    """The instant of each wall time is the first that shows it, or the end of the gap that skips it."""
+    here, hour = zone(name), 3_600_000
+    begin = ms("2026-03-01T00:00:00+00:00")
+    shown: dict[int, int] = {}
+    for at in range(begin, begin + 290 * 86_400_000, hour // 2):
+        shown.setdefault(round(local_time(at, here).replace(tzinfo=dt.UTC).timestamp() * 1000), at)
+    for before, after in pairwise(sorted(shown)):
+        assert shown[before] == instant_of(before, here)
+        for skipped in range(before + hour // 2, after, hour // 2):
+            assert shown[after] == instant_of(skipped, here)
+
+
+_HEADER = 44  # octets: magic, version, reserved, six counts
+
+
+def _changes(raw: bytes) -> list[int]:
+    """Read when a zone changes its offset, in s, from its 64-bit data. RFC 8536 §3.2."""
+    isut, isstd, leap, times, types, chars = struct.unpack(">6l", raw[20:44])
+    second = _HEADER + times * 5 + types * 6 + chars + leap * 8 + isstd + isut
+    _, _, _, times, types, _ = struct.unpack(">6l", raw[second + 20 : second + 44])
+    at = second + _HEADER
+    instants = struct.unpack(f">{times}q", raw[at : at + 8 * times])
+    kinds = raw[at + 8 * times : at + 9 * times]
+    infos = [
+        struct.unpack(">l", raw[place : place + 4])[0]
+        for place in range(at + 9 * times, at + 9 * times + 6 * types, 6)
+    ]
+    offsets = [infos[kind] for kind in kinds]
+    before = [None, *offsets]
+    return [one for one, now, then in zip(instants, offsets, before, strict=False) if now != then]
+
+
+def test_no_zone_changes_its_offset_twice_within_six_days() -> None:
+    """What `zones` looks at once a day can't be missed."""
+    seen = 0
+    for name in sorted(available_timezones()):
+        place = resources.files("tzdata").joinpath("zoneinfo", *name.split("/"))
+        if place.is_file():
+            changes = [at for at in _changes(place.read_bytes()) if at >= 0]
+            seen += len(changes)
+            assert all(after - before > 6 * 86_400 for before, after in pairwise(changes)), name
+    assert seen > 10_000
