@@ -28,7 +28,7 @@ _MARK = re.compile(
     r"|mail))? (?:follows?|as follows?|is following|is below|below|attached below|begins)[^\n]{0,40}"
     r"|(?:below|following|here|this|above|enclosed|included) (?:this line )?(?:is|are|follows)? ?(?:a "
     r"|the )?(?:copy|header|headers|first|text|original|contents?)[^\n]{0,80}"
-    r"|(?:original|returned|undelivered|unsent|rejected|your) (?:message|mail|e-?mail)(?: headers?| header"
+    r"|(?:original|returned|undelivered|unsent|rejected) (?:message|mail|e-?mail)(?: headers?| header"
     r"| text)? ?(?:follows?|as follows)?[ ]?:[ -]*"
     r"|(?:please )?(?:find )?(?:the )?(?:original|attached) (?:message|mail) (?:is )?(?:attached|enclosed"
     r"|follows|below)[^\n]{0,30}"
@@ -63,7 +63,7 @@ _TRACES = frozenset({"return-path", "received", "message-id", "from", "mime-vers
 
 _TAIL = r"[\"'>\])]{0,3}"
 _ALONE = re.compile(
-    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?"
+    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:smtp[ :]?[ ]?<?|rfc822;[ ]?|mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?"
     rf"(?: ?\(failed\))?$",
     re.IGNORECASE,
 )
@@ -93,13 +93,25 @@ _SENTENCE = re.compile(
     rf"|account|mailbox|addressee)\b)?[\s:,]{{0,4}}[(<\"'\[]{{0,3}}({ADDRESS}){_TAIL}",
     re.IGNORECASE,
 )
+_HELP = re.compile(
+    r"\b(?:contact|reply to|replying to|write to|please (?:send|mail|e-?mail|notify|forward)"
+    r"|questions|assistance|help)\b",
+    re.IGNORECASE,
+)
 _DIALOGUE = re.compile(
     rf"rcpt to: ?<?({ADDRESS})>?|[245]\d\d[ -](?:#?[245]\.\d+\.\d+ )?[^\n]{{0,40}}?<({ADDRESS})>",
     re.IGNORECASE,
 )
+_OF_MESSAGE = re.compile(
+    r"\s{0,12}(?:from|subject|sent|sent date|date|mail from|message-?id|size(?: \(in bytes\))?|number of lines"
+    r"|x-mailer|original sender|reply-to|betreff|gesendet|von|objet|asunto|oggetto|temat) ?: ",
+    re.IGNORECASE,
+)
+"""A line that describes the message that was sent; it says nothing about why it came back."""
 _REPLY_LINE = re.compile(
     r"^\s{0,8}(?:<<<|<--|(?:[\w.\-\[\]]+ )?said:|#)?\s{0,3}[245]\d\d(?:[ \-]|$)"
 )
+_RULED_OFF = re.compile(r"\A(?:[ \t]*[-=_*#]{3,}[ \t]*\n|[ \t]*\n)+")
 _DIVIDER = re.compile(r"^[ \t]*[-=_*]{4,}")
 _HAS_REPLY = re.compile(
     r"(?<![\w.:])[245][0-5]\d(?=[ \-:;,]|['\"\]]|$)|(?<![\w.])[245]\.\d{1,2}\.\d{1,3}(?![\w.])|said:|<<<"
@@ -138,7 +150,7 @@ def cut_original(text: str) -> tuple[str, str]:
     block = _header_run(text[:at])
     if block is not None:
         at = begins = block
-    return text[:at], text[begins:].lstrip("\n")
+    return text[:at], _RULED_OFF.sub("", text[begins:])
 
 
 def quotes_reply(text: str) -> bool:
@@ -242,7 +254,7 @@ def _in_line(line: str) -> list[tuple[str, str, int]]:
     if label and not label.group(0).lstrip().lower().startswith(("from", "sender", "reply")):
         return [(label.group(1).rstrip("."), label.group(2), 2)]
     found = [(m.group(1) or m.group(2), line, 1) for m in _DIALOGUE.finditer(line)]
-    if not found:
+    if not found and not _HELP.search(line):
         found = [(m.group(1), line, 1) for m in _SENTENCE.finditer(line)]
     return [(address.rstrip("."), rest, strength) for address, rest, strength in found]
 
@@ -276,7 +288,8 @@ def _block(lines: list[str], intro: _Intro, starts: set[int]) -> str:
         line = lines[number]
         if number in starts or not line.strip() or _DIVIDER.match(line):
             break
-        words.append(line.strip())
+        if not _OF_MESSAGE.match(line):
+            words.append(line.strip())
     return " ".join(word for word in words if word)
 
 
@@ -295,6 +308,7 @@ def _dialogue_above(lines: list[str], intro: _Intro, starts: set[int]) -> list[s
 
 def _rest(lines: list[str], after: int, starts: set[int]) -> str:
     """The replies quoted anywhere, else all prose below the recipient, else all above it."""
+    lines = ["" if _OF_MESSAGE.match(line) else line for line in lines]
     replies = [line.strip() for line in lines if _REPLY_LINE.match(line)]
     if replies:
         below = [line.strip() for line in lines if line.strip().startswith(">>>")]
