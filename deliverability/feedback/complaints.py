@@ -16,8 +16,10 @@ from deliverability.feedback.reading import ComplaintReport, Evidence, Kind, Rea
 
 __all__ = (
     "kind_of_feedback",
+    "read_accusation",
     "read_feedback_report",
     "read_jmrp",
+    "read_loose_report",
     "read_opt_out",
     "read_plain_failure",
 )
@@ -30,6 +32,16 @@ _REDACTED = "undisclosed-recipient@invalid"
 _JMRP = re.compile(
     r"^(?:complaint about message from|.{0,20}abuse (?:report|complaint))", re.IGNORECASE
 )
+_ACCUSES = re.compile(
+    r"^\[spamcop \(|^(?:re: |fwd?: )?(?:\[[^\]]{1,40}\] ?)?(?:uce|spam|junk|abuse|phishing|ube)[ -]"
+    r"(?:report|complaint|notification|notice|incident|alert)|\b(?:complaint|report) (?:about|of|on) "
+    r"(?:spam|abuse|uce|unsolicited)",
+    re.IGNORECASE,
+)
+_LOOSE = re.compile(
+    r"(?:\A|\n)[ \t]{0,4}((?:user-agent|version|feedback-type)[ \t]?:)", re.IGNORECASE
+)
+_TELLING = frozenset({"feedback-type"})
 _OPT_OUT = re.compile(
     r"^\s*(?:re:|fwd?:)?\s*(?:unsubscribe|opt[- ]?out|remove(?: me)?|wypisz|abmelden|désabonn\w*|darse de baja)\b",
     re.IGNORECASE,
@@ -65,7 +77,53 @@ def kind_of_feedback(feedback_type: str) -> Kind:
 
 def read_feedback_report(part: Part, original: Header | None) -> list[ComplaintReport]:
     """One report for each original recipient of a message/feedback-report part, or one without recipient."""
-    fields = _fields(part.text(REPORT_BYTES))
+    return _reports(_fields(part.text(REPORT_BYTES)), original)
+
+
+def read_loose_report(part: Part, original: Header | None) -> list[ComplaintReport]:
+    """Read the fields of RFC 5965 that stand in a text or an attachment of another type; none if there are none."""
+    if b"eedback-" not in part.body[:REPORT_BYTES] and not part.transfer:
+        return []
+    text = part.text(REPORT_BYTES)
+    begins = _LOOSE.search(text)
+    if begins is None:
+        return []
+    block, _, rest = text[begins.start(1) :].partition("\n\n")
+    fields = _fields(block)
+    if not fields.keys() & _TELLING:
+        return []
+    if original is None:
+        found, _ = header_block(rest.lstrip("\n")[:REPORT_BYTES].encode("utf-8", "replace"))
+        original = found if found.fields else None
+    return _reports(fields, original)
+
+
+def read_accusation(header: Header, original: Header | None) -> Reading | None:
+    """Read a complaint in words (SpamCop, an abuse desk): its subject accuses and it carries the message, or None."""
+    subject = decode_words(header.get("subject")).strip()
+    if original is None or not _ACCUSES.search(subject):
+        return None
+    if not (original.get("message-id") or original.get("received")):
+        return None
+    ip = _IP.search(subject)
+    report = ComplaintReport(
+        feedback_type="abuse",
+        recipient=_original_recipient(original) or _REDACTED,
+        source_ip=ip.group(0) if ip else "",
+        reported_domain=_domain(clean_address(original.get("from"))),
+        sisimai="feedback",
+        original_sender=clean_address(original.get("return-path") or original.get("from")),
+        message_id=original.get("message-id").strip("<> "),
+        arrival=original.get("date"),
+        auth_failure="",
+        evidence=Evidence(
+            rule="complaint.words", line=subject[:200], source="header", confidence=0.8
+        ),
+    )
+    return Reading(kind="complaint", reports=(report,))
+
+
+def _reports(fields: dict[str, list[str]], original: Header | None) -> list[ComplaintReport]:
     if not fields:
         return []
     kind = _first(fields, "feedback-type").lower().split(";")[0].strip() or "abuse"

@@ -169,6 +169,6 @@ def _local(name: str) -> str:
 
 def _number(value: str) -> int:
     try:
-        return max(0, int(value.strip()[:18]))
+        return max(0, int(value.strip()[:18].partition(".")[0]))
     except ValueError:
         return 0

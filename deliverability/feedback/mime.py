@@ -75,6 +75,45 @@ _TAG = re.compile(r"</?[a-z!][^<>]*>", re.IGNORECASE)
 _TRANSFERS = ("quoted-printable", "base64")
 
 
+_CHARSETS = {
+    "x-sjis": "cp932",
+    "x-ms-cp932": "cp932",
+    "windows-31j": "cp932",
+    "ms932": "cp932",
+    "shift-jis": "cp932",
+    "shift-jisx0213": "shift_jisx0213",
+    "x-euc-jp": "euc_jp",
+    "eucjp": "euc_jp",
+    "eucjp-ms": "euc_jp",
+    "iso-2022-jp-ms": "iso2022_jp_ext",
+    "cp50220": "iso2022_jp_ext",
+    "cp50221": "iso2022_jp_ext",
+    "gb2312": "gb18030",
+    "x-gbk": "gb18030",
+    "gb-2312": "gb18030",
+    "ks-c-5601-1987": "cp949",
+    "ks-c-5601": "cp949",
+    "ksc5601": "cp949",
+    "euc-kr": "cp949",
+    "x-windows-949": "cp949",
+    "x-big5": "big5hkscs",
+    "big5": "big5hkscs",
+    "cp-1251": "cp1251",
+    "win-1251": "cp1251",
+    "x-cp1251": "cp1251",
+    "koi8": "koi8_r",
+    "koi8-ru": "koi8_u",
+    "iso-8859-8-i": "iso8859_8",
+    "utf8mb4": "utf-8",
+    "x-utf-8": "utf-8",
+    "unicode-1-1-utf-8": "utf-8",
+    "unicode-1-1-utf-7": "utf-7",
+    "ansi": "cp1252",
+    "x-ansi": "cp1252",
+    "tis-620": "cp874",
+}
+
+
 class Header:
     """The fields of one header block: names in lower case, values unfolded, in order; decoded when asked for."""
 
@@ -136,8 +175,8 @@ class Part:
 
 
 def normal_newlines(data: bytes) -> bytes:
-    """The first `MAIL_BYTES` bytes with every CRLF and CR as LF."""
-    data = data[:MAIL_BYTES]
+    """The first `MAIL_BYTES` bytes with every CRLF and CR as LF, without a byte order mark."""
+    data = data[:MAIL_BYTES].removeprefix(b"\xef\xbb\xbf")
     if b"\r" in data:
         data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return data
@@ -282,7 +321,7 @@ def _decode(raw: bytes, charset: str) -> str:
         return raw.decode("ascii")
     if charset and charset.lower() not in ("us-ascii", "unknown-8bit", "x-unknown"):
         try:
-            return raw.decode(charset.strip("'\""), "replace")
+            return raw.decode(_known(charset), "replace")
         except (LookupError, UnicodeError, ValueError):
             pass
     if b"\x1b" in raw and b"\x1b$" in raw:
@@ -291,6 +330,12 @@ def _decode(raw: bytes, charset: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _known(charset: str) -> str:
+    """The name under which Python knows a charset; the others are vendors' names for the same (IANA registry)."""
+    name = charset.strip("'\" ").lower().replace("_", "-")
+    return _CHARSETS.get(name, name)
 
 
 def _base64(raw: bytes) -> bytes:

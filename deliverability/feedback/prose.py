@@ -63,8 +63,8 @@ _TRACES = frozenset({"return-path", "received", "message-id", "from", "mime-vers
 
 _TAIL = r"[\"'>\])]{0,3}"
 _ALONE = re.compile(
-    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:smtp[ :]?[ ]?<?|rfc822;[ ]?|mailto:)?({ADDRESS}){_TAIL}(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?"
-    rf"(?: ?\(failed\))?$",
+    rf"^[\s>*+\-=#•·.\"'<(\[]{{0,20}}(?:smtp[ :]?[ ]?<?|rfc822;[ ]?|mailto:)?({ADDRESS}){_TAIL}"
+    rf"(?:<mailto:[^>\s]*>)?[ \t]*[:;,.]?(?: ?\(failed\))?$",
     re.IGNORECASE,
 )
 _LED = re.compile(

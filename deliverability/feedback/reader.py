@@ -18,12 +18,13 @@ from deliverability.feedback.addresses import addresses_in
 from deliverability.feedback.bounces import Bounce, automatic_reply, read_bounce
 from deliverability.feedback.complaints import (
     kind_of_feedback,
+    read_accusation,
     read_feedback_report,
     read_jmrp,
+    read_loose_report,
     read_opt_out,
     read_plain_failure,
 )
-from deliverability.feedback.dmarc import looks_like_dmarc, read_dmarc
 from deliverability.feedback.dsn import DeliveryStatus, looks_like_dsn, read_delivery_status
 from deliverability.feedback.limits import (
     HEADER_BYTES,
@@ -32,16 +33,14 @@ from deliverability.feedback.limits import (
     MAILS_PER_FILE,
     MIME_PARTS,
     REPORT_BYTES,
-    UNPACKED_BYTES,
 )
 from deliverability.feedback.mime import Header, Part, header_block, normal_newlines, split, walk
 from deliverability.feedback.prose import cut_original, mentions
 from deliverability.feedback.reading import ComplaintReport, Kind, Reading, RecipientReport, Report
+from deliverability.feedback.report_files import attached_reports, read_report_file
 from deliverability.feedback.ses_notice import read_ses_notice
 from deliverability.feedback.signs import bounce_weight, is_auto_reply, is_challenge
 from deliverability.feedback.taxonomy import Cause
-from deliverability.feedback.tlsrpt import looks_like_tlsrpt, read_tlsrpt
-from deliverability.feedback.unpack import is_packed, unpack
 
 __all__ = ("ResolveReversePath", "read", "read_file")
 
@@ -51,21 +50,6 @@ _RANK: tuple[Kind, ...] = (
     "complaint", "opt-out", "auth-failure", "bounce", "delay", "auto-reply", "delivered",
     "dmarc-aggregate", "tls-rpt", "other",
 )  # fmt: skip
-_PACKED_KINDS = (
-    "application/gzip",
-    "application/zip",
-    "application/x-gzip",
-    "application/x-zip",
-    "application/x-zip-compressed",
-    "application/tlsrpt+gzip",
-    "application/octet-stream",
-    "application/tlsrpt+json",
-    "application/json",
-    "application/xml",
-    "text/xml",
-    "multipart/x-zip",
-)
-_PACKED_NAMES = (".zip", ".gz", ".xml", ".json", ".xml.gz")
 _PROSE_KINDS = ("text/plain", "text/html", "text/rfc822", "multipart/report", "message/partial")
 _ORIGINAL_KINDS = (
     "message/rfc822",
@@ -83,6 +67,7 @@ _STATUS_KINDS = (
     "message/delivery-report",
     "message/deliverystatus",
 )
+_LOOSE_KINDS = ("text/plain", "application/octet-stream", "message/rfc822-headers")
 _REPORT_KINDS = ("message/feedback-report", "message/abuse-report", "message/feedbackreport")
 
 
@@ -95,7 +80,7 @@ def read(mail: bytes, *, resolve_reverse_path: ResolveReversePath | None = None)
         address is a valid
             signed reverse-path, else None. Its answer goes before whatever the mail says.
     """
-    report = _report_file(mail[:MAIL_BYTES])
+    report = read_report_file(mail[:MAIL_BYTES])
     if report is not None:
         return report
     data = normal_newlines(mail)
@@ -141,26 +126,9 @@ def _mails(data: bytes) -> list[bytes]:
     return [plain[start:end] for start, end in zip(starts, [*starts[1:], len(plain)], strict=True)]
 
 
-def _report_file(data: bytes) -> Reading | None:
-    """Read bytes that are a report themselves, not a mail; None if they are none."""
-    for content in unpack(data) if is_packed(data) else [data]:
-        head = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
-        if looks_like_tlsrpt(content):
-            tls = read_tlsrpt(content)
-            if tls is not None:
-                return Reading(kind="tls-rpt", reports=(tls,))
-        if (
-            head.startswith(b"<") or content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        ) and looks_like_dmarc(content):
-            dmarc = read_dmarc(content)
-            if dmarc is not None:
-                return Reading(kind="dmarc-aggregate", reports=(dmarc,))
-    return None
-
-
 def _message(root: Part, resolved: str, depth: int = 0) -> Reading:
     parts = list(walk(root))
-    reports = _attached_report(parts)
+    reports = attached_reports(parts)
     if reports is not None:
         return reports
     original = _original(parts)
@@ -183,6 +151,8 @@ def _message(root: Part, resolved: str, depth: int = 0) -> Reading:
     if jmrp is not None:
         return jmrp
     failure = read_plain_failure(root.header, prose, original) if status is None else None
+    if failure is None and status is None:
+        failure = read_accusation(root.header, original)
     if failure is not None:
         return failure
     return _prose_reading(
@@ -244,26 +214,15 @@ def _prose_reading(root: Part, bounce: Bounce) -> Reading:
     return read_opt_out(header, prose) or Reading(kind="other")
 
 
-def _attached_report(parts: list[Part]) -> Reading | None:
-    for part in parts:
-        if part.children or not (
-            part.kind in _PACKED_KINDS or part.filename().lower().endswith(_PACKED_NAMES)
-        ):
-            continue
-        reading = _report_file(part.decoded(UNPACKED_BYTES))
-        if reading is not None:
-            return reading
-    return None
-
-
 def _feedback(parts: list[Part], original: Header | None) -> Reading | None:
     reports: list[ComplaintReport] = []
     for part in parts:
-        if part.kind in _REPORT_KINDS or (
-            part.kind == "text/plain"
-            and part.body[:400].lower().lstrip().startswith(b"feedback-type:")
-        ):
+        if part.kind in _REPORT_KINDS:
             reports.extend(read_feedback_report(part, original))
+    if not reports:
+        for part in parts:
+            if not part.children and part.kind in _LOOSE_KINDS:
+                reports.extend(read_loose_report(part, original))
     if not reports:
         return None
     return Reading(kind=kind_of_feedback(reports[0].feedback_type), reports=tuple(reports))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from deliverability.feedback.limits import UNPACKED_BYTES
@@ -11,21 +13,36 @@ __all__ = ("looks_like_tlsrpt", "read_tlsrpt")
 
 _POLICIES = 10_000
 _DETAILS = 1_000
+_REPORTS = 100
+_TRAILING = re.compile(rb",(\s{0,100}[}\]])")
+"""A comma before an end: some reporters write it, JSON (RFC 8259) has none."""
 _NAMES = (b'"policies"', b'"organization-name"', b'"report-id"', b'"date-range"')
 
 
 def looks_like_tlsrpt(data: bytes) -> bool:
     """Say whether the bytes are a JSON object with the names of a TLS report."""
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    return head.startswith(b"{") and any(name in data[:65_536] for name in _NAMES)
+    return head.startswith((b"{", b"[")) and any(name in data[:65_536] for name in _NAMES)
 
 
-def read_tlsrpt(data: bytes) -> TlsReport | None:
-    """Read one report; None if it is no JSON object or names neither organisation, report nor policies."""
+def read_tlsrpt(data: bytes) -> list[TlsReport]:
+    """Read one report, or a list of them; none where neither organisation, report nor policies are named."""
+    plain = data[:UNPACKED_BYTES].lstrip(b"\xef\xbb\xbf")
+    tree = _tree(plain)
+    if tree is None:
+        tree = _tree(_TRAILING.sub(rb"\1", plain))
+    listed = tree[:_REPORTS] if isinstance(tree, list) else [tree]
+    return [report for item in listed if (report := _report(item)) is not None]
+
+
+def _tree(data: bytes) -> object:
     try:
-        tree = msgspec.json.decode(data[:UNPACKED_BYTES].lstrip(b"\xef\xbb\xbf"))
+        return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+
+
+def _report(tree: object) -> TlsReport | None:
     if (
         not isinstance(tree, dict)
         or not {"policies", "organization-name", "report-id"} & tree.keys()
@@ -33,7 +50,7 @@ def read_tlsrpt(data: bytes) -> TlsReport | None:
         return None
     dates = _mapping(tree.get("date-range"))
     policies = tree.get("policies")
-    listed = policies[:_POLICIES] if isinstance(policies, list) else []
+    listed = policies[:_POLICIES] if isinstance(policies, list) else [policies] if policies else []
     return TlsReport(
         organization=_word(tree.get("organization-name")),
         report_id=_word(tree.get("report-id")),
@@ -69,4 +86,8 @@ def _word(value: object) -> str:
 def _count(mapping: dict[str, object], name: str) -> int | None:
     """A count, or None; also under the misspelt plural of early drafts (`…-sessions-count`)."""
     value = mapping.get(name, mapping.get(name.replace("session-count", "sessions-count")))
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value.strip()[:18])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and value >= 0 else None

@@ -31,7 +31,7 @@ def unpack(data: bytes) -> list[bytes]:
     """The contents of a gzip stream or of the first `ARCHIVE_MEMBERS` members of a zip archive.
 
     Empty if it is neither, broken, encrypted, or unpacks to more than the bounds allow; a stream that ends
-    early gives what it has. Nothing nested is opened.
+    early gives what it has. What is packed inside is the caller's matter.
     """
     if data.startswith(_GZIP):
         content = _inflate(data, 31, _allowed(len(data)))
