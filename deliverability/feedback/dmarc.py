@@ -31,7 +31,7 @@ def looks_like_dmarc(data: bytes) -> bool:
     head = data[:65_536]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head.replace(b"\x00", b"")
-    return _ROOT.search(head) is not None
+    return b"feedback" in head.lower() and _ROOT.search(head) is not None
 
 
 def read_dmarc(data: bytes) -> DmarcReport | None:

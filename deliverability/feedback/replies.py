@@ -271,9 +271,8 @@ _LONG = 12
 _DIGIT = re.compile(r"\d")
 _ADDRESS = re.compile(r"[\w.+=!/-]{1,64}@[\w.-]{1,255}")
 _VARIES = re.compile(r"\d[\w.-]{4}|\d{1,3}\.\d|[A-Za-z]\d[A-Za-z]")
-_IP = re.compile(
-    r"(?<![\w.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w.]*\w)|(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){3,7}[0-9A-Fa-f:]{1,30}"
-)
+_IP = re.compile(r"(?<![\w.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w.]*\w)")
+_IP6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){3,7}[0-9A-Fa-f:]{1,30}")
 _MIXED = re.compile(
     r"(?<![\w.@/-])(?=[A-Za-z_-]{0,40}\d[\w-]{0,40}?[A-Za-z])[A-Za-z0-9_-]{9,}(?:\.\d{1,6})*(?![\w@])"
 )
@@ -337,6 +336,7 @@ def forget() -> None:
     """Empty the caches, so that the next reply is decided by the rules as they are now."""
     _classify.cache_clear()
     _classify_template.cache_clear()
+    _decide.cache_clear()
 
 
 @lru_cache(maxsize=65_536)
@@ -351,6 +351,8 @@ def template_of(text: str) -> str:
     """
     if _VARIES.search(text):
         text = _IP.sub("192.0.2.1", text)
+        if text.count(":") >= 4:
+            text = _IP6.sub("192.0.2.1", text)
         text = _MIXED.sub("id", text)
         text = _NUMBER.sub("99999", text)
     return " ".join(
@@ -403,7 +405,9 @@ def _core(text: str) -> tuple[str, bool]:
     return core, frame is not None
 
 
+@lru_cache(maxsize=16_384)
 def _decide(code: str, enhanced: str, text: str, stage: str) -> Verdict:
+    """Decide a text in normal form; kept, since the same words come inside of many frames that name other hosts."""
     permanent = _is_permanent(code, enhanced)
     found = _behind_front(code, enhanced, text, stage) or _cause(code, enhanced, text, stage)
     cause, rule, words, confidence = found

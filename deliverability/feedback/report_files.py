@@ -29,7 +29,7 @@ def read_report_file(data: bytes) -> Reading | None:
     for content in _contents(data):
         if looks_like_tlsrpt(content):
             reports += read_tlsrpt(content)
-        if _is_file(content) and looks_like_dmarc(content):
+        if looks_like_dmarc(content) and _is_file(content):
             dmarc = read_dmarc(content)
             if dmarc is not None:
                 reports.append(dmarc)

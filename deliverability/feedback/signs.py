@@ -22,7 +22,6 @@ _LOOKED_AT = 4_000
 _DAEMON = re.compile(
     r"mailer-?daemon|postmaster|mail ?delivery|mail ?administrator|mail ?system|mdaemon|delivery ?(?:subsystem"
     r"|system|service|agent)|postoffice|no-?reply@.*(?:mail|bounce)|mmsc|mailer@|\bbounce",
-    re.IGNORECASE,
 )
 _BOUNCE_SUBJECT = re.compile(
     r"undeliver|delivery (?:status|failure|failed|problem|error|report|has failed|notification|unsuccessful"
@@ -32,7 +31,6 @@ _BOUNCE_SUBJECT = re.compile(
     r"|bounced|bounce|unzustellbar|nicht zustellbar|niet afgeleverd|non remis|échec|no entregado"
     r"|nie dostarczon|zwrot|mancata consegna|user unknown|mail error|could not send|unable to deliver"
     r"|problem delivering|error sending|message status|notice: mail delivery|配信|送信|エラー|не доставлен",
-    re.IGNORECASE,
 )
 _DELAY = re.compile(
     r"(?:has|have|been|was|is|message|delivery|mail)\b[\w ,]{0,30}\b(?:delayed|deferred)\b|(?:delivery|message"
@@ -42,22 +40,43 @@ _DELAY = re.compile(
     r"|need not|do not need to|not need to) (?:is required|resend|re-?send)"
     r"|(?:delivery )?attempts (?:will continue|to deliver)|keep trying|temporar\w+ (?:problem|failure|delay)"
     r"|retry for|delivery temporarily|continue to (?:be )?(?:tr|attempt|deliver)|verzögert|retardé|opóźnion",
-    re.IGNORECASE,
 )
 _GAVE_UP = re.compile(
     r"permanent(?:ly)?|given up|gave up|giving up|will not (?:be retried|continue|try)|no further"
     r"|undeliverable|could not be delivered|cannot be delivered|was not delivered|returned to sender"
     r"|(?:has been|was) returned|(?<!yet )(?:not|n't) been delivered|no longer valid|failed permanently"
     r"|will be deleted|fatal error|not going to try again|has failed|unable to deliver|rejected",
-    re.IGNORECASE,
 )
+_DELAY_STEMS = (
+    *(
+        "delay",
+        "deferred",
+        "warning",
+        "not yet",
+        "will ",
+        "still ",
+        "need",
+        "no action",
+        "attempts ",
+    ),
+    *("keep trying", "temporar", "retry for", "continue to", "verzögert", "retardé", "opóźnion"),
+)
+_STRONG_STEMS = (
+    "warning",
+    "re-send",
+    "resend",
+    "delay",
+    "not ",
+    "will be retried",
+    "delivery attempts",
+)
+"""Of these, one at least is in every text that the pattern matches: most mails are spared the search."""
 _STRONG_DELAY = re.compile(
     r"this is a warning message only|do not need to re-?send|delivery status notification \(delay\)"
     r"|warning: (?:could not|message still|mail delayed)|delayed mail \(still"
     r"|message[^.\n]{0,60}has not (?:yet )?been delivered|has been delayed|not yet been delivered"
     r"|will be retried for|delivery attempts will continue"
     r"|delivery to the following recipients? has been delayed",
-    re.IGNORECASE,
 )
 _FAILED = re.compile(
     r"(?:not|n't|unable to|cannot|could not|failed to|fail to) (?:be )?(?:deliver|sent|send|reach|relay"
@@ -70,12 +89,10 @@ _FAILED = re.compile(
     r"|delivery problems|nicht (?:zugestellt|zustellbar)|no (?:ha podido|se pudo|pudo)|n'a pas (?:pu|été)"
     r"|nie (?:może|mogła|została) (?:być |)dostarczon|не (?:может быть|была|удалось) доставл"
     r"|配信でき|送信でき|送信に失敗",
-    re.IGNORECASE,
 )
 _DELIVERED = re.compile(
     r"(?:successfully|has been|was) (?:delivered|relayed)|delivery status notification \(success\)"
     r"|successful mail delivery|delivered to the following|return receipt|successful delivery",
-    re.IGNORECASE,
 )
 _REPLY_SUBJECT = re.compile(
     r"^\s*(?:auto(?:matic|mated|matische|\.)?[- ]?(?:re(?:ply|sponse|sp)|answer|antwort)|autoreply|auto:"
@@ -85,7 +102,6 @@ _REPLY_SUBJECT = re.compile(
     r"|i'm (?:away|out)|re: .*\((?:automatic|auto)|автоответ|自動返信|不在|thank you for (?:your |you )?(?:e-?mail"
     r"|message|contacting)|your (?:e-?mail|message) (?:was|has been) received|absence|assent|fuera de|afwezig)"
     r"|\((?:automatic response|auto(?:matic)? ?reply)\)|auto-?reply|out of office",
-    re.IGNORECASE,
 )
 _REPLY_BODY = re.compile(
     r"(?:i am|i'm|i will be|i shall be|currently) (?:currently |now )?(?:away|out of (?:the )?office"
@@ -95,7 +111,6 @@ _REPLY_BODY = re.compile(
     r"|check)|nie ma mnie|jestem na urlopie|przebywam na urlopie|ich bin (?:derzeit|zur zeit|momentan|bis|ab)"
     r"|je suis (?:absent|en congé)|maternity leave|limited access to (?:my )?e?-?mail|sono (?:assente|fuori)"
     r"|estoy fuera|休暇|不在",
-    re.IGNORECASE,
 )
 _CHALLENGE = re.compile(
     r"(?:confirm|verif\w+|prove|validate|authenticate)\b[^.\n]{0,80}\b(?:your (?:message|email|e-mail|address"
@@ -103,12 +118,10 @@ _CHALLENGE = re.compile(
     r"|bluebottle|mailblocks|challenge[- ]response|uol antispam|whitelist)|click (?:the|this|on the)? ?(?:link"
     r"|here|below)[^.\n]{0,60}(?:deliver|confirm|approve|release)|requires? (?:verification|confirmation"
     r"|authorization)|approved senders|not (?:yet )?on my (?:approved|guest|allowed)",
-    re.IGNORECASE,
 )
 _CHALLENGE_SUBJECT = re.compile(
     r"confirm|verif|challenge|request(?:ing)? (?:for )?authorization|(?:action|verification) required"
     r"|is (?:this )?spam|one[- ]time",
-    re.IGNORECASE,
 )
 
 
@@ -159,16 +172,17 @@ def is_auto_reply(header: Header, prose: str) -> bool:
 def is_challenge(header: Header, prose: str) -> bool:
     """Say whether a mail wants proof that a person sent the message."""
     subject = decode_words(header.get("subject")).lower()
-    return bool(_CHALLENGE.search(_start(prose))) and bool(
-        _CHALLENGE_SUBJECT.search(subject) or _CHALLENGE.search(subject)
-    )
+    told = _CHALLENGE_SUBJECT.search(subject) or _CHALLENGE.search(subject)
+    return bool(told) and bool(_CHALLENGE.search(_start(prose)))
 
 
 def says_delayed(subject: str, prose: str) -> bool:
     """Say whether prose tells of a delay and not of a final failure."""
     both = f"{subject.lower()}\n{_start(prose)}"
-    if _STRONG_DELAY.search(both):
+    if any(stem in both for stem in _STRONG_STEMS) and _STRONG_DELAY.search(both):
         return True
+    if not any(stem in both for stem in _DELAY_STEMS):
+        return False
     return bool(_DELAY.search(both)) and not _GAVE_UP.search(both)
 
 
