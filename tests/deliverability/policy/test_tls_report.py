@@ -67,8 +67,7 @@ def test_a_report_has_one_part_for_each_policy_of_the_domain() -> None:
 
 def test_our_own_reader_reads_it() -> None:
     """What we send is what we would like to get."""
-    read = read_tlsrpt(gzip.decompress(compose_report(FRAME, "a.test", ROWS)))
-    assert read is not None
+    (read,) = read_tlsrpt(gzip.decompress(compose_report(FRAME, "a.test", ROWS)))
     assert [(p.type, p.success, p.failure) for p in read.policies] == [
         ("no-policy-found", 0, 1),
         ("sts", 5, 2),
