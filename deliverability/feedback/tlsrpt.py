@@ -15,7 +15,7 @@ _POLICIES = 10_000
 _DETAILS = 1_000
 _REPORTS = 100
 _TRAILING = re.compile(rb",(\s{0,100}[}\]])")
-"""A comma before an end: some reporters write it, JSON (RFC 8259) has none."""
+"""A comma before an end: some reporters write it, JSON has none."""
 _NAMES = (b'"policies"', b'"organization-name"', b'"report-id"', b'"date-range"')
 
 
