@@ -129,6 +129,7 @@ class AttemptOutcome(msgspec.Struct, frozen=True, tag="attempt_outcome", array_l
     phase: str = ""
     at: int = 0  # wall time, ms
     host: str = ""
+    source: str = ""  # address that it was sent from
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle", array_like=True):
@@ -194,6 +195,7 @@ class MessageState(msgspec.Struct, frozen=True, array_like=True):
     generation: int = 0  # the newest mark when it was accepted
     rerouted: int = 0  # the newest reroute that it followed
     came_back: tuple[str, ...] = ()  # kinds of reports about it; each is believed once
+    source: str = ""  # address that the last attempt was sent from, so that complaints count where they belong
 
 
 class Look(msgspec.Struct, frozen=True, tag="look", array_like=True, gc=False):
@@ -631,7 +633,13 @@ def _came_back(state: MessageState, returned: Returned, context: Context) -> Tra
     state = msgspec.structs.replace(state, story=_told(state, context.now, kind, words))
     code = int(returned.reply_code) if returned.reply_code.isdigit() else 0
     told = AttemptOutcome(
-        state.attempt, "bounced", returned.cause, code, returned.status, host=returned.reporter
+        state.attempt,
+        "bounced",
+        returned.cause,
+        code,
+        returned.status,
+        host=returned.reporter,
+        source=state.source,
     )
     record = _outcome_record(state, told, kind, context, final=False)
     effects.append(Emit("outcome", msgspec.structs.replace(record, returned=returned)))
@@ -680,6 +688,7 @@ def _finish(
         variables={},
         finished=until,
         story=_told(state, context.now, status, words),
+        source=outcome.source if outcome is not None else "",
     )
     cause = outcome.cause if outcome is not None else reason
     told = outcome or AttemptOutcome(state.attempt, kind, reason)
@@ -731,6 +740,7 @@ def _outcome_record(
         recipient="" if kind == "delivered" else state.recipient.hex(),
         topic=send.topic,
         phase=outcome.phase,
+        source=outcome.source,
     )
 
 

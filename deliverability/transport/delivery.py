@@ -223,6 +223,7 @@ class Delivery:
             phase=phase,
             at=self.wall_ms(),
             host=connection.endpoint.tls_name if connection is not None else "",
+            source=connection.endpoint.source if connection is not None else "",
         )
         if self.attempted is not None:
             self.attempted(message, outcome, connection)

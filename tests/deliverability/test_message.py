@@ -447,3 +447,16 @@ def test_who_leaves_by_a_link_older_than_its_message_is_heard() -> None:
     assert (event.name, data_of(event.data)["stream"]) == ("mail.unsubscribed", "marketing")
     (fed,) = (effect.body for effect in done.effects if isinstance(effect, Emit))
     assert (fed.kind, fed.contact, fed.topic, fed.final) == ("unsubscribed", "ada", "news", False)
+
+
+def test_a_complaint_counts_at_the_source_that_sent_the_message() -> None:
+    """The outcome tells the source, and what comes back later tells the same one."""
+    sent = AttemptOutcome(2, "delivered", code=250, source="192.0.2.7")
+    ended = _decide(_state("attempting"), sent)
+    state = msgspec.structs.replace(ended.state, first_attempt=NOW - 1)
+    came = _decide(state, Returned("complained", "complaint"))
+    fed = [e.body for one in (ended, came) for e in one.effects if isinstance(e, Emit)]
+    assert [(one.kind, one.source) for one in fed] == [
+        ("delivered", "192.0.2.7"),
+        ("complained", "192.0.2.7"),
+    ]
