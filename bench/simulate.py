@@ -2,7 +2,9 @@
 
 `simulate_1m_30d` is the time for a million contacts (s). A quick run has 50,000 and says so in its name,
 `simulate_50k_30d`; beside it stands `simulate_1m_30d_scaled`, the same figure times twenty, since the work is the same
-for each contact. Both runs are made twice, once with another number of processes, and must give the same bytes.
+for each contact. `simulate_twins_100k_30d` is the time for 100,000 contacts before twins of providers (quick:
+`simulate_twins_5k_30d`). Small runs of both kinds are made twice, once with another number of processes, and must give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from engine.errors import VeredusError
 _MILLION = 1_000_000
 _QUICK = 50_000
 _CHECKED = 4_000
+_TWINS = 100_000
+_TWINS_QUICK = 5_000
 
 
 def run(*, quick: bool, seed: int) -> Measured:
@@ -33,7 +37,7 @@ def run(*, quick: bool, seed: int) -> Measured:
     setting = read_setting(file, seed=seed)
     _same_bytes(setting)
     contacts = _QUICK if quick else _MILLION
-    wall, cpu = _timed(setting, contacts)
+    wall, cpu = _timed(setting, Options(contacts=contacts))
     results: list[Result] = []
     if quick:
         results.append(plain("simulate_50k_30d", "s", [wall]))
@@ -41,27 +45,37 @@ def run(*, quick: bool, seed: int) -> Measured:
     else:
         results.append(plain("simulate_1m_30d", "s", [wall]))
     results.append(plain("simulate_cpu_per_contact", "us", [cpu / contacts * 1e6]))
+    before_twins = _TWINS_QUICK if quick else _TWINS
+    wall, cpu = _timed(setting, Options(contacts=before_twins, twins=True))
+    results.append(plain(f"simulate_twins_{before_twins // 1000}k_30d", "s", [wall]))
+    results.append(plain("simulate_twins_cpu_per_contact", "us", [cpu / before_twins * 1e6]))
     days = setting.behaviour.days
     return Measured(results, {"contacts": contacts, "days": days, "cores": _cores()})
 
 
-def _timed(setting: Setting, contacts: int) -> tuple[float, float]:
-    say(f"  {contacts:,} contacts on {_cores()} cores")
+def _timed(setting: Setting, options: Options) -> tuple[float, float]:
+    before = " before twins" if options.twins else ""
+    say(f"  {options.contacts:,} contacts{before} on {_cores()} cores")
     began, used = time.perf_counter(), _cpu()
-    simulate(setting, Options(contacts=contacts), lambda _done: None)
+    simulate(setting, options, lambda _done: None)
     return time.perf_counter() - began, _cpu() - used
 
 
 def _same_bytes(setting: Setting) -> None:
     """Make sure that what is measured is the same whatever the number of processes."""
-    made = [
-        msgspec.json.encode(
-            simulate(setting, Options(contacts=_CHECKED, processes=number), lambda _done: None)
-        )
-        for number in (1, 2)
-    ]
-    if made[0] != made[1]:
-        raise VeredusError("the number of processes has changed the report")
+    for twins in (False, True):
+        made = {
+            msgspec.json.encode(
+                simulate(
+                    setting,
+                    Options(contacts=_CHECKED, processes=number, twins=twins),
+                    lambda _done: None,
+                )
+            )
+            for number in (1, 2)
+        }
+        if len(made) != 1:
+            raise VeredusError("the number of processes has changed the report")
 
 
 def _cpu() -> float:

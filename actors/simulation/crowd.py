@@ -1,7 +1,7 @@
-"""All lives in one order of time: for where they depend on each other, through what providers take in an hour.
+"""Lives in one order of time: for where they depend on each other, through what a provider takes in an hour.
 
-One process, since each mail waits its turn behind those of all contacts. A life is made when its first event is due and
-forgotten when nothing is due any more, so that memory holds those under way.
+Each mail waits its turn behind those of the others. A life is made when its first event is due and forgotten when
+nothing is due any more, so that memory holds those under way.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from scenarios.behaviour.acting import Actor
 
 def live_together(
     world: World,
-    contacts: int,
+    numbers: Collection[int],
     providers: Providers,
     progress: Callable[[int], None],
     told: Collection[int] = (),
 ) -> tuple[Tally, dict[int, Life]]:
-    """Run all lives; those of the numbers `told` are given back with their stories."""
+    """Run the lives of these numbers as one crowd; those that are `told` are given back with their stories."""
     crowd = _Crowd(world, providers, progress, set(told))
-    crowd.enter(contacts)
+    crowd.enter(numbers)
     crowd.run()
     return crowd.tally, crowd.told
 
@@ -46,16 +46,14 @@ class _Crowd:
         self._tell = told
         self._due: list[tuple[int, int]] = []
         self._lives: dict[int, Life] = {}
-        self._begun = (
-            bytearray()
-        )  # by number: an entry of a life that has ended must not begin it anew
+        self._begun: set[int] = set()  # an entry of a life that has ended must not begin it anew
         self.tally = Tally()
         self.told: dict[int, Life] = {}
 
-    def enter(self, contacts: int) -> None:
+    def enter(self, numbers: Collection[int]) -> None:
         """Note when each contact first does something."""
-        world, self._begun = self._world, bytearray(contacts)
-        for number in range(contacts):
+        world = self._world
+        for number in numbers:
             opening = Actor(world.cast, contact_name(number), world.setting.seed).opening()
             if opening:
                 self._due.append((opening[0].at, number))
@@ -80,9 +78,9 @@ class _Crowd:
     def _live(self, at: int, number: int) -> None:
         life = self._lives.get(number)
         if life is None:
-            if self._begun[number]:
+            if number in self._begun:
                 return
-            self._begun[number] = True
+            self._begun.add(number)
             life = self._born(number)
         next_at = life.next_at
         if next_at is None or next_at > at:

@@ -61,14 +61,8 @@ class Providers:
         self._begins = begins
         self._queues: dict[str, _Queue] = {}
         self._number = 0
-        self._longest: dict[str, int] = {}
         self._tried: dict[bytes, int] = {}  # when a message that was deferred was first tried
         self.wakes: list[tuple[int, str]] = []
-
-    @property
-    def longest(self) -> dict[str, int]:
-        """The longest queue of each provider."""
-        return self._longest
 
     def ready(self, life: Life, message_id: bytes, domain: str, order: int) -> int:
         """Take a message into the queue of its provider."""
@@ -80,8 +74,6 @@ class Providers:
         self._number += 1
         waiting = queue.again if message_id in self._tried else queue.fresh
         heapq.heappush(waiting, (order, life.number, self._number, life, message_id))
-        length = len(queue.fresh) + len(queue.again)
-        self._longest[name] = max(self._longest.get(name, 0), length)
         if queue.wakes_at < 0:
             self._wake(name, queue, life.now)
         return -1

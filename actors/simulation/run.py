@@ -24,9 +24,8 @@ import msgspec
 from actors.simulation.change import Change, Rehearsal, live_changed
 from actors.simulation.change_report import ChangeReport, Tale, make_change_report
 from actors.simulation.counting import Tally
-from actors.simulation.crowd import live_together
+from actors.simulation.crowds import Known, live_in_crowds
 from actors.simulation.life import Life
-from actors.simulation.providers import Providers
 from actors.simulation.report import Report, make_report
 from actors.simulation.solo import contact_name, live_alone, live_told
 from actors.simulation.world import Setting, World
@@ -102,13 +101,10 @@ def simulate(setting: Setting, options: Options, progress: Callable[[int], None]
         tales = [(way, live_told(world, number)) for way, number in _sample(tally, options.tales)]
         told = [(way, life.contact_id, tuple(life.story or ())) for way, life in tales]
         return make_report(world, tally, told, twins=False, plan=plan, fitted=options.fitted)
-    providers = Providers(setting.twin, plan, world.cast.begins)
     numbers = _spread(options.contacts, options.tales * 8)
-    tally, lives = live_together(world, options.contacts, providers, progress, numbers)
-    told = [
-        (life.way, life.contact_id, tuple(life.story or ()))
-        for life in _varied(lives, tally, options.tales)
-    ]
+    processes = processes_of(options.processes)
+    tally, known = live_in_crowds(setting, options.contacts, plan, processes, progress, numbers)
+    told = [(one.way, one.contact, one.lines) for one in _varied(known, tally, options.tales)]
     return make_report(world, tally, told, twins=True, plan=plan, fitted=options.fitted)
 
 
@@ -202,13 +198,13 @@ def _spread(contacts: int, number: int) -> list[int]:
     return sorted({contacts * at // number for at in range(number)})
 
 
-def _varied(lives: dict[int, Life], tally: Tally, number: int) -> list[Life]:
+def _varied(known: list[Known], tally: Tally, number: int) -> list[Known]:
     """Take lives that went different ways, the most frequent ones first."""
-    by_way: dict[str, Life] = {}
-    for _, life in sorted(lives.items()):
-        by_way.setdefault(life.way, life)
+    by_way: dict[str, Known] = {}
+    for one in sorted(known, key=lambda one: one.number):
+        by_way.setdefault(one.way, one)
     ways = {way: story.contacts for way, story in tally.stories.items()}
-    return sorted(by_way.values(), key=lambda life: (-ways.get(life.way, 0), life.number))[:number]
+    return sorted(by_way.values(), key=lambda one: (-ways.get(one.way, 0), one.number))[:number]
 
 
 def read_text(path: Path) -> str:

@@ -6,7 +6,7 @@ answers to, and when that was, it is told.
 
 from __future__ import annotations
 
-__all__ = ("Actor", "Cast", "Doing")
+__all__ = ("Actor", "Cast", "Doing", "domain_of")
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -137,6 +137,12 @@ class Cast:
             mail.complained if own.complained is None else own.complained,
             mail.unsubscribed if own.unsubscribed is None else own.unsubscribed,
         )
+
+
+def domain_of(cast: Cast, contact_id: str, seed: int) -> str:
+    """Tell the domain of a contact's address, without making the rest of it."""
+    draws = Draws(seed_of(seed, contact_id))
+    return cast.domains[draws.pick("domain", cast.domain_bounds)]
 
 
 class Actor:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from actors.simulation.crowd import live_together
+from actors.simulation.crowds import live_in_crowds
 from actors.simulation.page import render
 from actors.simulation.providers import Providers
 from actors.simulation.report import Report
@@ -126,7 +127,7 @@ def test_providers_without_limits_change_nothing(setting: Setting) -> None:
     alone = live_chunk(world, 0, 1_500)
     crowd = World(open_minded)
     together, told = live_together(
-        crowd, 1_500, Providers(crowd.setting.twin, (), crowd.cast.begins), quiet, [3]
+        crowd, range(1_500), Providers(crowd.setting.twin, (), crowd.cast.begins), quiet, [3]
     )
     assert alone.per_contact == together.per_contact
     assert alone.ended == together.ended
@@ -134,6 +135,24 @@ def test_providers_without_limits_change_nothing(setting: Setting) -> None:
         way: one.contacts for way, one in together.stories.items()
     }
     assert told[3].story
+
+
+def test_crowds_of_providers_are_what_one_crowd_of_all_is(setting: Setting) -> None:
+    """Providers bear on their own contacts alone, and the number of processes changes no byte."""
+    world = World(setting)
+    together, _ = live_together(
+        world, range(1_200), Providers(setting.twin, (), world.cast.begins), quiet
+    )
+    heard: list[int] = []
+    apart, known = live_in_crowds(setting, 1_200, (), 1, heard.append, [3, 7])
+    assert msgspec.to_builtins(apart) == msgspec.to_builtins(together)
+    assert [one.number for one in sorted(known, key=lambda one: one.number)] == [3, 7]
+    assert heard[-1] == 1_200
+    one, three = (
+        simulate(setting, Options(contacts=1_200, twins=True, processes=number), quiet)
+        for number in (1, 3)
+    )
+    assert msgspec.json.encode(one) == msgspec.json.encode(three)
 
 
 def test_a_quota_makes_mail_late_and_the_report_says_so(setting: Setting, tmp_path: Path) -> None:
