@@ -25,6 +25,9 @@ import structlog
 from actors.cluster_views import NodeView, Use
 from actors.controller import Controller, ControllerView, Registration, Role
 from actors.governing import GoverningDesk, budgets_of
+from actors.pacing_desk import PacingQuestion, pacing_desk_of
+from actors.pacing_rules import is_paced, options_of, rules_of
+from actors.pacing_views import PacingView
 from actors.placing import PlacementView, PlacingDesk
 from actors.planning.records import (
     DecisionAnswer,
@@ -37,8 +40,12 @@ from actors.worker import wire
 from actors.worker.assembly import Ports, limits_of, senders_of
 from actors.worker.holding import Holding, Placed
 from actors.worker.leases import LeaseDesk, ask_for_ever
+from actors.worker.pacing import PaceDesk, ask_pacer_for_ever
 from deliverability.governor import Limit
 from deliverability.leasing.terms import Ask
+from deliverability.pacing.exchange import PaceAsk
+from deliverability.pacing.pacer import Pacer
+from engine.config import Config
 from engine.errors import RefusedError, VeredusError
 from engine.host import Repair
 from engine.placement.steward import Report, Table
@@ -80,7 +87,8 @@ class WorkerShell:
         made = _prepared(settings)
         self._leases = _leases(made, "w") if made.config.workers.roles == "fused" else None
         self._leasing: asyncio.Task[None] | None = None
-        self._worker = Worker(made, Ports(leases=self._leases))
+        self._pace = _pace(made, "w") if made.config.workers.roles == "fused" else None
+        self._worker = Worker(made, Ports(leases=self._leases, pace=self._pace))
         self._reporting: asyncio.Task[None] | None = None
         self._role: Role = "state" if made.config.workers.roles == "split" else "fused"
         self._controller = controller
@@ -88,8 +96,8 @@ class WorkerShell:
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
         hello = await self._worker.start(self._known)
-        if self._leases is not None and self._leasing is None:
-            self._leasing = _keep_asking(self._leases, self._controller)
+        if self._leasing is None:
+            self._leasing = _keep_asking(self._leases, self._pace, self._controller)
         if self._worker.holding is not None and self._reporting is None:
             reporting = _keep_reporting(self._worker, self._worker.holding, self._controller)
             self._reporting = asyncio.get_running_loop().create_task(reporting)
@@ -199,8 +207,9 @@ class EgressShell:
 
         made = _prepared(settings)
         self._leases = _leases(made, "e")
+        self._pace = _pace(made, "e")
         self._leasing: asyncio.Task[None] | None = None
-        self._worker = EgressWorker(made, self._leases)
+        self._worker = EgressWorker(made, self._leases, self._pace)
         self._controller = controller
         self._registered: asyncio.Task[None] | None = None
 
@@ -212,8 +221,8 @@ class EgressShell:
             self._registered = asyncio.get_running_loop().create_task(made)
         # what a death left is known before anybody builds on it
         await asyncio.shield(self._registered)
-        if self._leases is not None and self._leasing is None:
-            self._leasing = _keep_asking(self._leases, self._controller)
+        if self._leasing is None:
+            self._leasing = _keep_asking(self._leases, self._pace, self._controller)
         return wire.encode(hello)
 
     async def greet(self, raw: bytes, owner: Any) -> bytes:
@@ -255,11 +264,15 @@ class ControllerShell:
         limits: bytes,
         *,
         placed: bool,
+        config: bytes = b"",
     ) -> None:
         self._controller = Controller(Path(folder), run, partitions, owners, senders)
         budget_of = budgets_of(wire.decode(list[Limit], limits))
         mono_ms = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731
         self._governor = GoverningDesk(Path(folder), run, budget_of, mono_ms)
+        wall_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
+        decoded = msgspec.msgpack.decode(config, type=Config) if config else None
+        self._pacing = pacing_desk_of(Path(folder), decoded, wall_ms) if decoded else None
         names = [f"w{number}" for number in range(owners)]
         self._placing = PlacingDesk(Path(folder), partitions, names, mono_ms) if placed else None
 
@@ -296,6 +309,17 @@ class ControllerShell:
         """Answer an egress that asks for leases. A repeated or late question has no answer and no effect."""
         return wire.encode(self._governor.ask(wire.decode(Ask, raw)))
 
+    async def pace(self, raw: bytes) -> bytes:
+        """Answer a sender that asks for messages to start. A repeated or late question has no answer and no effect."""
+        assert self._pacing is not None, "who asks is paced"
+        return wire.encode(self._pacing.ask(wire.decode(PaceAsk, raw)))
+
+    async def pacing(self, raw: bytes) -> bytes:
+        """Tell how lanes are doing, and hear what feedback says of them."""
+        question = wire.decode(PacingQuestion, raw)
+        view = self._pacing.tell(question) if self._pacing is not None else PacingView(on=False)
+        return wire.encode(view)
+
     async def budgets(self) -> bytes:
         """Tell how much of each limit is promised."""
         return wire.encode(self._governor.uses())
@@ -329,12 +353,39 @@ def _leases(settings: wire.WorkerSettings, role: str) -> LeaseDesk | None:
     return LeaseDesk(f"{role}{settings.index}")
 
 
-def _keep_asking(leases: LeaseDesk, controller: Any) -> asyncio.Task[None]:
-    async def ask(raw: bytes) -> bytes:
+def _pace(settings: wire.WorkerSettings, role: str) -> PaceDesk | None:
+    """Make what asks the pacer; in a replay each sender has a part of one, on the log's time."""
+    if not is_paced(settings.config):
+        return None
+    name = f"{role}{settings.index}"
+    if settings.log_time is None:
+        return PaceDesk(name, None)
+    senders = senders_of(settings) if role == "e" else settings.count
+    options = options_of(settings.config, senders)
+    return PaceDesk(name, Pacer(rules_of(settings.config), options, settings.log_time).ask)
+
+
+def _keep_asking(
+    leases: LeaseDesk | None, pace: PaceDesk | None, controller: Any
+) -> asyncio.Task[None]:
+    """Ask governor and pacer as long as this process lives."""
+
+    async def lease(raw: bytes) -> bytes:
         answer: bytes = await _called(controller.lease.remote(raw), "the governor")
         return answer
 
-    return asyncio.get_running_loop().create_task(ask_for_ever(leases, ask))
+    async def paced(raw: bytes) -> bytes:
+        answer: bytes = await _called(controller.pace.remote(raw), "the pacer")
+        return answer
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            if leases is not None:
+                tasks.create_task(ask_for_ever(leases, lease))
+            if pace is not None and not pace.is_alone:
+                tasks.create_task(ask_pacer_for_ever(pace, paced))
+
+    return asyncio.get_running_loop().create_task(both())
 
 
 async def _keep_reporting(worker: Worker, holding: Holding, controller: Any) -> None:
@@ -602,6 +653,7 @@ class Cluster:
             senders,
             wire.encode(list(limits_of(first.config))),
             placed=first.placed,
+            config=msgspec.msgpack.encode(first.config) if first.log_time is None else b"",
         )
         sending = ray.remote(**WORKER_OPTIONS)(EgressShell)
         for index in range(senders):
@@ -694,6 +746,14 @@ class Cluster:
         raw: bytes = await _called(self._controller.budgets.remote(), "the governor")
         uses: list[Use] = wire.decode(list[Use], raw)
         return uses
+
+    async def pacing(self, question: PacingQuestion) -> PacingView:
+        """Ask the pacer how lanes are doing. Raises: WorkerLostError: it is restarting."""
+        raw: bytes = await _called(
+            self._controller.pacing.remote(wire.encode(question)), "the pacer"
+        )
+        view: PacingView = wire.decode(PacingView, raw)
+        return view
 
     async def publish(self, version: int) -> dict[str, int]:
         """Let all workers take a newer catalog. Returns the version that each uses then.

@@ -259,6 +259,11 @@ class Egress:
         hand = self._hands.get(message.message_id)
         return None if hand is None else hand.accepted_at
 
+    def started_at(self, message: Message) -> int | None:
+        """Tell when a message in hand was started; None: it isn't in hand."""
+        hand = self._hands.get(message.message_id)
+        return None if hand is None else hand.started_at
+
     def take(self, route: str, now: int) -> Message | None:
         """Give the next message to start on a route: the most urgent class first, then fair between tenants.
 

@@ -131,8 +131,9 @@ class Gate:
         self._lease_of = lease_of
         self._meters: dict[str, Meter | None] = {}
 
-    def available(self, route: str, now: int) -> int | None:
-        """Tell how many messages a route may be given now; None: as many as you like."""
+    def available(self, route: str, now: int, *, urgent: bool = False) -> int | None:
+        """Tell how many messages a route may be given now; None: as many as you like. Leases know no urgency."""
+        del urgent
         meter = self._meter(route, now)
         return None if meter is None else meter.available(now)
 

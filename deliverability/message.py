@@ -90,6 +90,7 @@ Status = Literal[
 PACE_CAUSES = ("sending-too-fast", "too-many-connections")
 """Deferrals that are the queue's fault, not the message's: they burn none of its attempts."""
 
+GREYLISTED = "greylisted"
 SUPPRESSED = "suppressed"
 """Cause of an attempt that the egress cancelled because the address is on the suppression list."""
 
@@ -130,6 +131,7 @@ class AttemptOutcome(msgspec.Struct, frozen=True, tag="attempt_outcome", array_l
     at: int = 0  # wall time, ms
     host: str = ""
     source: str = ""  # address that it was sent from
+    retry_ms: int = 0  # how long the site's greylisting is known to want; 0: not known
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle", array_like=True):
@@ -305,7 +307,7 @@ def _place(state: MessageState, key: EntityKey) -> Place | None:
         case "scheduled":
             return At(state.send.due)
         case "ready":
-            return Ready(queue_name(state.send, tenant_of(key)), state.send.due)
+            return Ready(queue_name(state.send, tenant_of(key)), _order(state))
         case "attempting":
             assert state.credit is not None, "an attempt has the credit that allowed it"
             return Held(state.credit.credit.holder)
@@ -395,8 +397,13 @@ def _accept(send: Send, context: Context) -> Transition:
 def _make_ready(state: MessageState, context: Context) -> Transition:
     queue = queue_name(state.send, tenant_of(context.key))
     return Transition(
-        msgspec.structs.replace(state, status="ready", credit=None), Ready(queue, state.send.due)
+        msgspec.structs.replace(state, status="ready", credit=None), Ready(queue, _order(state))
     )
+
+
+def _order(state: MessageState) -> int:
+    """Give the place in a ready queue: what was tried before stands where it stood, not behind the whole backlog."""
+    return state.created if state.first_attempt else state.send.due
 
 
 def _reschedule(state: MessageState, due: int, **changes: Any) -> Transition:
@@ -559,6 +566,9 @@ def _deferred(
     if state.cancel:
         return _again(state, outcome, context)
     deferrals = state.deferrals + (outcome.cause not in PACE_CAUSES)
+    if outcome.retry_ms and outcome.cause == GREYLISTED and deferrals <= 1:
+        curve = msgspec.structs.replace(curve, first_s=-(-outcome.retry_ms // 1000))
+        curve = msgspec.structs.replace(curve, jitter_percent=0)  # sooner would be too soon
     due = next_attempt(curve, max(deferrals, 1), context.now, context.rng("retry"))
     policy = _policy(state, context)
     if due >= state.expires or deferrals >= policy.attempts_max:

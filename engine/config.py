@@ -50,6 +50,7 @@ from msgspec import Meta
 from engine import settings_checks, settings_text
 from engine.errors import ConfigError, Place
 from engine.redis_config import Redis
+from engine.settings_pacing import Pacing
 from engine.settings_routes import Breaker, Destination, Dns, Pool, Relay, Source, Tls
 from engine.settings_types import Domain as _Domain
 from engine.settings_types import File as _File
@@ -293,6 +294,14 @@ class Tenant(_Section, frozen=True, kw_only=True):
     """Who owns contacts, scenarios and mail. Without any `[[tenant]]` there is one, named `default`."""
 
     name: Annotated[_Name, Meta(description="stands in every key, id and counter")] = "default"
+    weight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="its share of what is sent where several tenants wait for one route",
+        ),
+    ] = 1
     from_domains: Annotated[
         tuple[_Domain, ...],
         Meta(description="domains this tenant may write in From; you vouch for them"),
@@ -605,6 +614,7 @@ class Config(_Section, frozen=True, kw_only=True):
     ] = {}
     streams: Annotated[dict[_Name, Stream], Meta(description="per stream")] = {}
     suppression: Suppression = Suppression()
+    pacing: Pacing = Pacing()
     inbound: Inbound = Inbound()
     log: Log = Log()
 
@@ -647,6 +657,7 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     _check_submission(config, source)
     _check_delivery(config, source)
     settings_checks.check_pools(config, source)
+    settings_checks.check_pacing(config, source)
     return config
 
 

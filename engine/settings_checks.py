@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("check_guards", "check_live", "check_pools", "check_relays")
+__all__ = ("check_guards", "check_live", "check_pacing", "check_pools", "check_relays")
 
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -96,6 +96,27 @@ def check_pools(config: Config, text: Text) -> None:
                     f"{path}.members[{number}].source",
                     f"there is no source {member.source!r}",
                     "add [[source]]",
+                )
+
+
+def check_pacing(config: Config, text: Text) -> None:
+    """Warm-ups name sources that exist, and begin below their goal; thresholds name streams that exist."""
+    sources = {source.name for source in config.source}
+    for index, one in enumerate(config.pacing.warmup):
+        path = f"pacing.warmup[{index}]"
+        if one.source not in sources:
+            raise text.error(
+                f"{path}.source", f"there is no source {one.source!r}", "add [[source]]"
+            )
+        if one.first_day > one.goal_per_day:
+            raise text.error(f"{path}.first_day", "is above goal_per_day")
+        if one.hold_complaints_percent > one.cut_complaints_percent:
+            raise text.error(f"{path}.hold_complaints_percent", "is above cut_complaints_percent")
+    for index, threshold in enumerate(config.pacing.threshold):
+        for stream in threshold.streams:
+            if config.stream(stream) is None:
+                raise text.error(
+                    f"pacing.threshold[{index}].streams", f"there is no stream {stream!r}"
                 )
 
 

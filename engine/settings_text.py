@@ -162,6 +162,8 @@ def resolve_files(tree: dict[str, Any], to: type[msgspec.Struct], file: str) -> 
             tree[field.name] = str(folder / value) if value else ""
         elif _struct(field.type) is not None:
             resolve_files(value, field.type, file)
+        elif isinstance(value, list) and _is_file(_element(field.type)):
+            tree[field.name] = [str(folder / item) for item in value]
         elif isinstance(value, list) and _struct(_element(field.type)) is not None:
             for item in value:
                 resolve_files(item, _element(field.type), file)

@@ -33,6 +33,7 @@ from actors.worker.attempts import attempts_of
 from actors.worker.egress_port import EgressPort, LocalEgress
 from actors.worker.injected import Blobs
 from actors.worker.leases import LeaseDesk
+from actors.worker.pacing import PaceDesk, PacedGate
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
 from actors.worker.ways import build_ways
@@ -183,6 +184,7 @@ class Ports(msgspec.Struct, frozen=True):
     disk_free: Callable[[Path], int] = disk_free_bytes
     memory_free: Callable[[], int | None] = memory_free_bytes
     leases: LeaseDesk | None = None
+    pace: PaceDesk | None = None
 
 
 async def assemble(
@@ -234,6 +236,7 @@ async def assemble(
             concluded,
             guard=guard,
             leases=ports.leases,
+            pace=ports.pace,
         )
         egress = LocalEgress(*sending, now)
     return Assembly(host, egress, holder.encode(), catalog, data, old)
@@ -259,6 +262,7 @@ def assemble_sending(
     concluded: Callable[[], None],
     guard: Guard | None = None,
     leases: LeaseDesk | None = None,
+    pace: PaceDesk | None = None,
 ) -> tuple[Egress, Delivery, Gate, LedgerFile]:
     """Build what sends: a new incarnation of an egress with its ledger, its rates, and its delivery.
 
@@ -272,6 +276,7 @@ def assemble_sending(
         concluded: called when there are new outcomes.
         leases: shares by demand; None: equal shares.
         guard: knows to whom no mail may go; None: made here, if the instance keeps a list.
+        pace: gives what providers are believed to take; None: mail isn't paced.
     """
     config, data = settings.config, Path(settings.data_dir)
     incarnation = time.time_ns() // 1000
@@ -292,12 +297,22 @@ def assemble_sending(
         settings, leases.lease if leases is not None else lease_of, classify, concluded
     )
     watch = guard or guard_for(settings, now)
-    egress = Egress(holder.encode(), incarnation, ledger, limits, watch, ways.queue_of)
+    weights = {tenant.name: tenant.weight for tenant in config.tenant}
+    egress = Egress(holder.encode(), incarnation, ledger, limits, watch, ways.queue_of, weights)
     attempts = attempts_of(config, data, holder)
+    gate = ways.gate
+    if pace is not None:
+        loop = asyncio.get_running_loop()
+        # in a replay what providers take flows with the log's time
+        clock = now if settings.log_time is not None else (lambda: int(loop.time() * 1000))
+        pace.begin(incarnation, ways.paths_of, clock, concluded)
+        gate = PacedGate(ways.gate, pace, ways.queue_of)
 
     def look() -> None:
         ways.look()
         attempts.look()
+        if pace is not None:
+            pace.look()
 
     def ended() -> None:
         ways.close()
@@ -307,7 +322,9 @@ def assemble_sending(
     attempts.follow(delivery)
     if leases is not None:
         leases.serve(delivery)
-    return egress, delivery, ways.gate, ledger
+    if pace is not None:
+        pace.serve(delivery)
+    return egress, delivery, gate, ledger
 
 
 def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
@@ -367,7 +384,11 @@ def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
         Keyspace(config.store.partitions),
         Catalog(Head(), {}, {}),
         () if settings.placed else range(settings.index, config.store.partitions, settings.count),
-        HostSettings(batch_max=config.workers.batch_max, partition=partition),
+        HostSettings(
+            batch_max=config.workers.batch_max,
+            partition=partition,
+            weights={tenant.name: tenant.weight for tenant in config.tenant},
+        ),
     )
 
 

@@ -205,7 +205,7 @@ class EgressDesk:
     def _grant(self, owner: int, wish: Wish, now: int, askers: int) -> Grant:
         route = wish.lane[1:].decode()
         share = self._shares[owner, wish.lane]
-        available = self._gate.available(route, self.now)
+        available = self._gate.available(route, self.now, urgent=wish.lane[:1] < b"2")
         if available == 0:
             return Grant(wish.lane, 0, 0, self._gate.next_at(route) or 0)
         most = wish.number

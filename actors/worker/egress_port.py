@@ -201,7 +201,7 @@ class LocalEgress:
         """Give credits at once: nothing needs to be asked for in advance."""
         del ready
         route = lane[1:].decode()
-        most = self._gate.available(route, self._now())
+        most = self._gate.available(route, self._now(), urgent=lane[:1] < b"2")
         if most == 0:
             return None
         offer = self._egress.offer(lane, self._delivery.now(), most)
@@ -217,7 +217,9 @@ class LocalEgress:
     def parked_until(self, lane: bytes) -> int | None:
         """Tell when the route's next token comes."""
         route = lane[1:].decode()
-        return self._gate.next_at(route) if self._gate.available(route, self._now()) == 0 else None
+        if self._gate.available(route, self._now(), urgent=lane[:1] < b"2") == 0:
+            return self._gate.next_at(route)
+        return None
 
     def accept(self, epoch: int, message: Message) -> None:
         """Take a message in hand."""

@@ -30,6 +30,7 @@ from actors.worker.assembly import (
 from actors.worker.egress_desk import EgressDesk
 from actors.worker.egress_wire import Exchange, Greeting, Request
 from actors.worker.leases import LeaseDesk
+from actors.worker.pacing import PaceDesk
 from actors.worker.pulse import Pulse, pulse_path
 from actors.worker.rendering import letterheads
 from deliverability.egress import Egress
@@ -66,9 +67,15 @@ class _Parts(msgspec.Struct, frozen=True):
 class EgressWorker:
     """One egress. `settings.index` is its number among the egresses, `settings.count` that of state workers."""
 
-    def __init__(self, settings: wire.WorkerSettings, leases: LeaseDesk | None = None) -> None:
+    def __init__(
+        self,
+        settings: wire.WorkerSettings,
+        leases: LeaseDesk | None = None,
+        pace: PaceDesk | None = None,
+    ) -> None:
         self._settings = settings
         self._leases = leases
+        self._pace = pace
         self._parts: _Parts | None = None
         self._pushes: dict[int, Push] = {}
         self._pushing: dict[int, asyncio.Task[None]] = {}
@@ -201,6 +208,7 @@ class EgressWorker:
             self.now,
             self._concluded,
             leases=self._leases,
+            pace=self._pace,
         )
         keyspace = Keyspace(settings.config.store.partitions)
         desk = EgressDesk(

@@ -10,7 +10,8 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import cache
+from pathlib import Path as FilePath
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from actors.worker.wire import WorkerSettings
 from deliverability.dns.mail_hosts import AddressPolicy
 from deliverability.governor import Gate, Lease
 from deliverability.message import AttemptOutcome
+from deliverability.pacing.exchange import Path
 from deliverability.policy.mta_sts import StsPolicy
 from deliverability.policy.tags import Mistake
 from deliverability.policy.tls_demand import TlsDemand
@@ -31,6 +33,7 @@ from deliverability.routing.destinations import (
     domain_of,
     pool_of,
     route_name,
+    site_of,
 )
 from deliverability.routing.hops import BreakerSettings, Hop, Hops
 from deliverability.routing.sources import DEFAULT_POOL, Roster, SourceSpec, pools_of
@@ -72,12 +75,12 @@ class RoutedGate(Gate):
         self._directory = directory
         self._asked_at = 0
 
-    def available(self, route: str, now: int) -> int | None:
+    def available(self, route: str, now: int, *, urgent: bool = False) -> int | None:
         """Tell how many messages a route may be given now."""
         self._asked_at = now
         if not self._directory.ready(route):
             return 0
-        return super().available(self._directory.queue_of(route), now)
+        return super().available(self._directory.queue_of(route), now, urgent=urgent)
 
     def take(self, route: str, number: int) -> None:
         """Use what is available."""
@@ -104,6 +107,8 @@ class Ways(msgspec.Struct, frozen=True):
     """To be called now and then: notices sources that go out."""
     close: Callable[[], None] = lambda: None
     """To be called at the end: writes what was counted."""
+    paths_of: Callable[[str], Sequence[Path]] = lambda _route: ()
+    """Gives the paths of a route of connections: each source of its pool, and the site."""
 
 
 def build_ways(
@@ -163,7 +168,11 @@ def _to_twin(settings: WorkerSettings, lease_of: LeaseOf) -> Ways:
         target = _target(config, lease_of(route), endpoint, client, None)
         return msgspec.structs.replace(target, tls=context) if context else target
 
-    return Ways(target_of, Gate(lease_of))
+    def paths_of(route: str) -> Sequence[Path]:
+        domain = domain_of(route)
+        return (Path("", domain, domain),)
+
+    return Ways(target_of, Gate(lease_of), paths_of=cache(paths_of))
 
 
 class _Outward:
@@ -171,7 +180,7 @@ class _Outward:
 
     def __init__(self, settings: WorkerSettings, tap_of: TapOf | None) -> None:
         self.config = config = settings.config
-        self._traces = TraceDesk(Path(settings.data_dir), _wall_ms)
+        self._traces = TraceDesk(FilePath(settings.data_dir), _wall_ms)
         self._tap_of = tap_of or self._traces.tap
         self.breaker = BreakerSettings(
             config.delivery.breaker.failures_max,
@@ -179,7 +188,7 @@ class _Outward:
             config.delivery.breaker.max_s * 1000,
         )
         self.ways: list[Way] = []
-        self.board = SourceFiles(Path(settings.data_dir), _wall_ms, self._left)
+        self.board = SourceFiles(FilePath(settings.data_dir), _wall_ms, self._left)
         self._pools = pools_of(
             config.source,
             config.pool,
@@ -224,6 +233,11 @@ class _Outward:
         self.ways.append(made)
         return made
 
+    def paths(self, route: str, site: str, domain: str, hosts: tuple[str, ...]) -> Sequence[Path]:
+        """Give the paths of a route: one for each source of its pool."""
+        names = self._roster(pool_of(route)).names
+        return tuple(Path(name, site, domain, hosts) for name in names)
+
     def _roster(self, pool: str) -> Roster:
         name = pool if pool in self._pools else DEFAULT_POOL
         if name not in self._rosters:
@@ -248,7 +262,17 @@ class _Relays:
 
     def ways(self) -> Ways:
         """Give them."""
-        return Ways(self._target_of, Gate(self._lease_of), _to_relay, self._outward.look)
+        return Ways(
+            self._target_of,
+            Gate(self._lease_of),
+            _to_relay,
+            self._outward.look,
+            paths_of=cache(self._paths_of),
+        )
+
+    def _paths_of(self, route: str) -> Sequence[Path]:
+        hosts = tuple(sorted({hop.name for hop in self._hops}))
+        return self._outward.paths(route, RELAYS, RELAYS, hosts)
 
     def _target_of(self, route: str) -> Target:
         way = self._outward.way(
@@ -290,20 +314,33 @@ class _Live:
             routing_settings(config),
             random.SystemRandom(),
             _wall_ms,
-            StsFiles(Path(settings.data_dir) / "mta_sts"),
+            StsFiles(FilePath(settings.data_dir) / "mta_sts"),
             self._fetch,
             known,
         )
         self._counts: TlsCountFile | None = None
         if tls.report == "on":
-            folder = Path(settings.data_dir) / "tls"
+            folder = FilePath(settings.data_dir) / "tls"
             self._counts = TlsCountFile(folder, f"{settings.index}-{os.getpid()}", _wall_ms)
 
     def ways(self) -> Ways:
         """Give them."""
         directory = self._directory
         gate = RoutedGate(self._lease_of_site, directory)
-        return Ways(self._target_of, gate, directory.queue_of, self._look, self._close)
+        paths: dict[str, tuple[tuple[str, ...], Sequence[Path]]] = {}
+
+        def paths_of(queue: str) -> Sequence[Path]:
+            """Made anew when the hosts of a site change."""
+            found = directory.by_key(domain_of(queue))
+            hosts = tuple(sorted({hop.name for hop in found.hops})) if found is not None else ()
+            known = paths.get(queue)
+            if known is None or (hosts and known[0] != hosts):
+                domain = found.domain if found is not None else domain_of(queue)
+                made = self._outward.paths(queue, site_of(queue), domain, hosts)
+                known = paths[queue] = (hosts, made)
+            return known[1]
+
+        return Ways(self._target_of, gate, directory.queue_of, self._look, self._close, paths_of)
 
     async def _fetch(self, domain: str, addresses: Sequence[str]) -> StsPolicy | Mistake:
         return await fetch_policy(domain, addresses, self._contexts.verified)
@@ -459,7 +496,7 @@ def _first_line(file: str) -> str:
     if not file:
         return ""
     try:
-        lines = Path(file).read_text("utf-8").splitlines()
+        lines = FilePath(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} can't be read: {error}", Place(path="password_file")) from error
     if not lines or not lines[0]:

@@ -74,6 +74,10 @@ class EtaModel:
             calibrated=edges.learned >= _LEARNED_TO_SPEAK,
         )
 
+    def edges(self) -> list[tuple[float, float]]:
+        """Give by what an estimated wait is multiplied to get its interval, for each range of waits."""
+        return [(math.exp(one.low), math.exp(one.high)) for one in self._edges]
+
     def came_true(self, eta: Eta, at_ms: int) -> None:
         """Learn from an estimate whose message went at `at_ms`."""
         wait_ms = max(1, eta.likely_ms - eta.asked_ms)

@@ -34,6 +34,7 @@ _HOUR = 60 * _MINUTE
 _DOUBLE_EVERY_MS = 5 * _MINUTE
 _PROBE_FIRST_MS = 15_000
 _PROBE_MAX_MS = 10 * _MINUTE
+_PROBE_LOST_MS = 30 * _MINUTE
 _REST_MIN_MS = 30 * _MINUTE
 _REST_MAX_MS = 6 * _HOUR
 _REST_CHEAP_MS = 75 * _MINUTE  # where being too fast for a moment costs one deferral
@@ -126,6 +127,7 @@ class Lane:
         self._paused_ms = self._probe_ms = self._resumed_ms = now_ms
         self._probe_every_ms = _PROBE_FIRST_MS
         self._probing = False
+        self._probed_ms = now_ms
         self._deferred_in_row = 0
         self._strain = 0.0  # deferrals of late, each forgotten by a tenth with each acceptance
         self._recovery: Recovery | None = None
@@ -161,6 +163,8 @@ class Lane:
     def wait_ms(self, now_ms: int, *, fresh: bool = True) -> int:
         """Return how long the next message must wait; 0 if it may go now. Takes nothing; see `sent`."""
         self._tick(now_ms)
+        if self._probing and now_ms - self._probed_ms > _PROBE_LOST_MS:
+            self._probing = False  # whoever sent it is dead
         waits = [0]
         if fresh:
             held_ms = self.greylist.holds_fresh(now_ms)
@@ -179,15 +183,26 @@ class Lane:
                     waits.append(self.windows.full_for_ms(self._window, now_ms))
         return max(waits)
 
-    def sent(self, now_ms: int, *, fresh: bool = True) -> None:
-        """Note that a message goes now, as `wait_ms` allowed."""
+    def sent(self, now_ms: int, *, fresh: bool = True, slots: int = 1) -> None:
+        """Note that a message goes now, as `wait_ms` allowed; it takes the time of so many."""
         interval_ms = 3_600_000 / self._per_hour
-        self._next_ms = int(max(self._next_ms, now_ms - min(interval_ms, 1_000)) + interval_ms)
+        begin_ms = max(self._next_ms, now_ms - min(interval_ms, 1_000))
+        self._next_ms = int(begin_ms + slots * interval_ms)
         self._used += 1
         if self.phase is Phase.PAUSED or (self._recovery and self._recovery.connections == 1):
-            self._probing = True
+            self._probing, self._probed_ms = True, now_ms
         if fresh:
             self.greylist.sent_fresh(now_ms)
+
+    def unanswered(self) -> None:
+        """Note that a message got no reply at all: it says nothing about pace, and a probe may be made again."""
+        self._probing = False
+
+    def unsent(self, messages: int) -> None:
+        """Note that messages which were noted as sent didn't go after all."""
+        self._next_ms = int(self._next_ms - messages * 3_600_000 / self._per_hour)
+        self._used = max(0, self._used - messages)
+        self._probing = False
 
     def connection_target(self, now_ms: int) -> int:
         """Return how many connections to have open."""
@@ -239,7 +254,7 @@ class Lane:
             self._recover(cause, now_ms)
         match cause:
             case Cause.ACCEPTED:
-                self.greylist.accepted(age_ms)
+                self.greylist.accepted(age_ms, now_ms)
                 self._accepted(now_ms, latency_ms)
             case Cause.RATE | Cause.REPUTATION:
                 self._too_fast(now_ms, cause)
@@ -250,7 +265,7 @@ class Lane:
             case Cause.PER_CONNECTION:
                 self.connections.connection_was_full(max(1, on_connection))
             case Cause.GREYLIST:
-                self.greylist.deferred(age_ms)
+                self.greylist.deferred(age_ms, now_ms)
                 self._next_ms = max(now_ms, self._next_ms - int(3_600_000 / self._per_hour))
             case Cause.MAILBOX_FULL | Cause.TRANSIENT | Cause.PERMANENT:
                 self._resume_if_paused(now_ms)

@@ -96,6 +96,10 @@ class LimitBook:
         """Set how many connections may be open; those above a lowered limit stay until they are closed."""
         self._connections.setdefault(scope, _Connections(limit)).limit = limit
 
+    def drop_rate(self, scope: str, dimension: Dimension) -> None:
+        """Forget one limit of a scope, if it has it."""
+        self._buckets.pop((scope, dimension), None)
+
     def drop(self, scope: str) -> None:
         """Forget a scope with all its limits."""
         self._connections.pop(scope, None)
@@ -135,6 +139,14 @@ class LimitBook:
                     took = bucket.take(now_ms, demand.amount(dimension))
                     assert took  # asked above, and nothing came between
         return Verdict(0)
+
+    def give_back(self, scopes: Sequence[str], demand: Demand) -> None:
+        """Return what was taken and not used; connections are returned by `close`."""
+        for scope in dict.fromkeys(scopes):
+            for dimension in Dimension:
+                bucket = self._buckets.get((scope, dimension))
+                if bucket is not None and demand.amount(dimension):
+                    bucket.give_back(demand.amount(dimension))
 
     def close(self, scopes: Sequence[str]) -> None:
         """Count one connection as closed in each scope."""

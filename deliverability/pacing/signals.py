@@ -6,7 +6,7 @@ Only the causes that pacing acts upon are told apart; everything else about a re
 
 from __future__ import annotations
 
-__all__ = ("Cause", "cause_of_reply")
+__all__ = ("Cause", "cause_of_outcome", "cause_of_reply")
 
 import enum
 import re
@@ -89,3 +89,27 @@ def cause_of_reply(code: int, text: str) -> Cause:
         return Cause.PERMANENT
     cut = text[:_TEXT_MAX]
     return next((cause for cause, found in _COMPILED if found.search(cut)), Cause.TRANSIENT)
+
+
+_CLASSIFIED = {
+    "sending-too-fast": Cause.RATE,
+    "volume-or-complaints": Cause.REPUTATION,
+    "low-reputation": Cause.REPUTATION,
+    "too-many-connections": Cause.CONNECTIONS,
+    "greylisted": Cause.GREYLIST,
+    "mailbox-full": Cause.MAILBOX_FULL,
+}
+
+
+def cause_of_outcome(code: int, text: str, classified: str) -> Cause:
+    """Return what a reply says about pace, by its text, and where that says nothing by what the classifier found.
+
+    Args:
+        code: the reply code; 0 if there was none.
+        text: enhanced code and text.
+        classified: the cause that `deliverability.feedback` gave it.
+    """
+    found = cause_of_reply(code, text)
+    if found is Cause.TRANSIENT:
+        return _CLASSIFIED.get(classified, found)
+    return found

@@ -55,6 +55,11 @@ class Roster:
         self._members = [(source, weight) for source, weight in members if weight > 0]
         self._gained = {source.name: 0 for source, _ in self._members}
 
+    @property
+    def names(self) -> list[str]:
+        """Name the sources."""
+        return list(self._gained)
+
     def next(self, out: Mapping[str, Absence], now: int) -> SourceSpec | None:
         """Choose the source of the next connection; None: all are out."""
         present = [

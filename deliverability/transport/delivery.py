@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias, assert_never
 
@@ -37,6 +37,7 @@ from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost,
 from deliverability.smtp.envelope import Body, Transaction
 from deliverability.smtp.opening import ClientConfig
 from deliverability.smtp.reply import Reply
+from deliverability.transport.paced import Pace
 from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
 from deliverability.transport.turns import Turns
 from deliverability.transport.way import Way
@@ -134,6 +135,8 @@ class Delivery:
         self.closing = False
         self.attempted: Attempted | None = None
         """Hears of each transaction that came to an end, with its connection."""
+        self.pace_of: Callable[[str], Pace] | None = None
+        """Gives what paces a route; None: nothing does."""
         self.ledger_failures = 0  # outcomes that the ledger couldn't keep
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
@@ -211,8 +214,9 @@ class Delivery:
         phase: str = "",
         text: str = "",
         connection: Connection | None = None,
+        told: Callable[[AttemptOutcome], AttemptOutcome] = lambda outcome: outcome,
     ) -> None:
-        """Give an attempt its outcome."""
+        """Give an attempt its outcome; `told` hears it first, and may add to it."""
         outcome = AttemptOutcome(
             message.attempt,
             kind,
@@ -225,6 +229,7 @@ class Delivery:
             host=connection.endpoint.tls_name if connection is not None else "",
             source=connection.endpoint.source if connection is not None else "",
         )
+        outcome = told(outcome)
         if self.attempted is not None:
             self.attempted(message, outcome, connection)
         try:
@@ -255,6 +260,10 @@ class Route:
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sizes: dict[bytes, int] = {}  # of the content that is under way, by message
+        self._pace = delivery.pace_of(name) if delivery.pace_of is not None else None
+        if self._pace is not None and target.way is not None:
+            target.way.is_full = self._pace.is_full
 
     # ---- for the delivery
 
@@ -290,11 +299,16 @@ class Route:
 
     def most(self, waiting: int | None = None) -> int:
         """Give how many connections may be open now, with so many messages waiting; None: as many as lately."""
-        if self.target.allowed is None:
-            return self.target.connections_max
         self._waiting = self._waiting if waiting is None else waiting
         opened = len(self.connections) + self.opening
-        return self.target.allowed(opened, opened - len(self._idle) + self._waiting)
+        wanted = opened - len(self._idle) + self._waiting
+        most = self.target.connections_max
+        if self.target.allowed is not None:
+            most = self.target.allowed(opened, wanted)
+        if self._pace is not None:
+            by_source = Counter(self._source(connection) for connection in self.connections)
+            most = min(most, self._pace.connections(by_source, wanted))
+        return most
 
     def _too_many(self) -> bool:
         self._leaving &= self.connections.keys()
@@ -333,11 +347,15 @@ class Route:
             self.target.way.began(connection)
         if delivery.closing:
             return None
-        if carried >= self.target.messages_per_connection:
+        if carried >= self._carries_at_most(connection):
             connection.quit()
             return None
-        if self.target.allowed is not None and self._too_many():
+        limited = self.target.allowed is not None or self._pace is not None
+        if limited and self._too_many():
             self._leave(connection)  # its lease went to somebody else
+            return None
+        if not self._may_start(connection):
+            self._idle[connection] = delivery.loop.time()
             return None
         if connection.session.mode == "window" and not self._may_compose(connection):
             return None
@@ -349,6 +367,8 @@ class Route:
                 continue
             self.connections[connection] = carried + 1
             self._idle.pop(connection, None)
+            if self._pace is not None:
+                self._pace.started(self._source(connection))
             return transaction
         self._idle[connection] = delivery.loop.time()
         return None
@@ -374,6 +394,8 @@ class Route:
             return Abort(str(error))
         if not begun:
             return Abort("withdrawn")
+        if self._pace is not None:
+            self._sizes[message.message_id] = len(rendered.content)
         return Content(rendered.content, dot_free=rendered.dot_free, checked=True)
 
     def ended(self, connection: Connection, transaction: Transaction, ending: Ending) -> None:
@@ -382,6 +404,7 @@ class Route:
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
         way = self.target.way
+        told = self._told(connection, message)
         match ending:
             case Accepted(reply=reply):
                 self.sent += 1
@@ -389,24 +412,56 @@ class Route:
                 if way is not None:
                     way.answered(connection)
                 self._measure(message)
-                delivery.conclude(message, "delivered", "", reply, "dot", connection=connection)
+                delivery.conclude(
+                    message, "delivered", "", reply, "dot", connection=connection, told=told
+                )
             case Rejected(phase=phase, reply=reply):
                 if way is not None:
                     way.answered(connection)
                 verdict = delivery.classify(reply.code, reply.enhanced, reply.text, phase)
                 kind: OutcomeKind = "deferred" if verdict.action == "retry" else "bounced"
-                delivery.conclude(message, kind, verdict.cause, reply, phase, connection=connection)
+                delivery.conclude(
+                    message, kind, verdict.cause, reply, phase, connection=connection, told=told
+                )
             case Lost(phase=phase, begun=begun, reason=reason):
                 if way is not None:
                     way.lost(connection, reason)
                 kind = "in_doubt" if begun else "deferred"
-                delivery.conclude(message, kind, "connection", None, phase, reason, connection)
+                delivery.conclude(
+                    message, kind, "connection", None, phase, reason, connection, told
+                )
             case Aborted(reason=reason):
+                if self._pace is not None:
+                    self._pace.not_sent(self._source(connection))
                 kind = "cancelled" if delivery.egress.withdrawn(message) else "unattempted"
                 delivery.conclude(message, kind, "", text=reason)
             case _:
                 assert_never(ending)
         delivery.tell()
+
+    def _told(
+        self, connection: Connection, message: Message
+    ) -> Callable[[AttemptOutcome], AttemptOutcome]:
+        """Give what hears an outcome before all others: it tells the pace, and adds what that knows of retries."""
+        source, pace, delivery = self._source(connection), self._pace, self._delivery
+        carried = self.connections.get(connection, 0)
+
+        def told(outcome: AttemptOutcome) -> AttemptOutcome:
+            if pace is None:
+                return outcome
+            now = delivery.now()
+            since = delivery.egress.started_at(message)
+            retry_ms = pace.ended(
+                source,
+                message,
+                outcome,
+                latency_ms=now - (now if since is None else since),
+                on_connection=max(carried - 1, 0),
+                size=self._sizes.pop(message.message_id, 0),
+            )
+            return msgspec.structs.replace(outcome, retry_ms=retry_ms) if retry_ms else outcome
+
+        return told
 
     def _measure(self, message: Message) -> None:
         """Count how long it took from hand-over to the reply to the dot."""
@@ -418,6 +473,8 @@ class Route:
     def closed(self, connection: Connection, closed: Closed) -> None:
         """Forget a connection; slow down when it never carried a message."""
         carried = self.connections.pop(connection, 0)
+        if self._pace is not None and closed.reply is not None and not carried:
+            self._refused(connection, closed.reply, closed.phase)
         self._idle.pop(connection, None)
         self._hungry.pop(connection, None)
         self._due = deque(one for one in self._due if one[0] is not connection)
@@ -453,6 +510,29 @@ class Route:
             connection.kick()
 
     # ---- inside
+
+    def _source(self, connection: Connection) -> str:
+        """Name the source of a connection; "" where the system chose."""
+        return self.target.way.path(connection)[0] if self.target.way is not None else ""
+
+    def _may_start(self, connection: Connection) -> bool:
+        """Whether the pace lets a message start on a connection."""
+        if self._pace is None:
+            return True
+        urgency = self._delivery.egress.urgency(self.name)
+        return urgency is not None and self._pace.may_start(self._source(connection), urgency)
+
+    def _carries_at_most(self, connection: Connection) -> int:
+        """Give after how many messages a connection is closed."""
+        most = self.target.messages_per_connection
+        paced = self._pace.per_connection(self._source(connection)) if self._pace is not None else 0
+        return min(most, paced) if paced else most
+
+    def _refused(self, connection: Connection, reply: Reply, phase: str) -> None:
+        assert self._pace is not None, "the caller asked"
+        verdict = self._delivery.classify(reply.code, reply.enhanced, reply.text, phase)
+        text = f"{reply.enhanced} {reply.text}".strip()
+        self._pace.refused(self._source(connection), verdict.cause, reply.code, text)
 
     def _may_compose(self, connection: Connection) -> bool:
         """Whether a connection may take a message at once; if not, it stands in line, or has nothing to do."""
@@ -509,6 +589,8 @@ class Route:
                 self._fail("connection", 0, "", error.reason, error.phase)
         else:
             self.opening -= 1
+            if self._pace is not None:
+                self._pace.opened(self._source(connection))
             if not connection.session.closed:  # it counts while it shakes hands, too
                 self.connections.setdefault(connection, 0)
                 if self._delivery.closing:

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ("HopSession", "SessionReport", "SourceBoard", "Way", "WaySettings")
 
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Literal, Protocol
@@ -112,6 +113,8 @@ class Way:
         self._settings = settings
         self._sessions: dict[Connection, _Session] = {}
         self._troubled = False  # some hop has failures: answers are to be counted
+        self.is_full: Callable[[str, int], bool] | None = None
+        """Tells whether a source can't use one more connection, given how many it has; None: nobody says."""
 
     async def connect(self, owner: ConnectionOwner, trial: Hop | None = None) -> Connection:
         """Open a connection over the best path there is. `trial`: to this hop, or not at all.
@@ -210,10 +213,22 @@ class Way:
 
     def _source(self) -> SourceSpec:
         settings = self._settings
-        source = self._roster.next(settings.board.out(), settings.wall_ms())
+        out, now = settings.board.out(), settings.wall_ms()
+        source = self._roster.next({**self._full(), **out}, now) or self._roster.next(out, now)
         if source is None:
             raise TransportError("connect", "all sources of the pool are out")
         return source
+
+    def _full(self) -> dict[str, Absence]:
+        """Give the sources that others should go before, since they have all that they may have."""
+        if self.is_full is None:
+            return {}
+        opened = Counter(session.source.name for session in self._sessions.values())
+        return {
+            name: Absence("paced", 0)
+            for name in self._roster.names
+            if self.is_full(name, opened[name])
+        }
 
     def _choose(self, source: SourceSpec, tried: list[Hop]) -> Hop | None:
         avoid = list(tried)

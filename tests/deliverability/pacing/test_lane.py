@@ -124,26 +124,63 @@ def test_any_history_keeps_to_the_rules_and_goes_on(
 def test_a_greylist_that_lets_in_is_waited_for() -> None:
     greylist, now_ms = Greylist(), BEGIN
     greylist.sent_fresh(now_ms)
-    greylist.deferred(0)
+    greylist.deferred(0, now_ms)
     assert greylist.mode.value == "learning"
     assert greylist.holds_fresh(now_ms) == now_ms + MINUTE
-    greylist.accepted(6 * MINUTE)
+    greylist.accepted(6 * MINUTE, now_ms)
     for _ in range(3):
-        greylist.accepted(0)
+        greylist.accepted(0, now_ms)
     assert greylist.mode.value == "lets-in"
     assert greylist.holds_fresh(now_ms) == 0
 
 
 def test_a_greylist_for_each_message_is_not_waited_for_and_its_delay_is_learned() -> None:
-    greylist, needed_ms, delays = Greylist(), 7 * MINUTE, []
+    greylist, needed_ms, delays, now_ms = Greylist(), 7 * MINUTE, [], BEGIN
     for _ in range(40):
-        greylist.deferred(0)
+        greylist.deferred(0, now_ms)
         age_ms = 0
         while age_ms < needed_ms:
             age_ms += greylist.delay_ms()
             if age_ms < needed_ms:
-                greylist.deferred(age_ms)
-        greylist.accepted(age_ms)
+                greylist.deferred(age_ms, now_ms + age_ms)
+        now_ms += age_ms
+        greylist.accepted(age_ms, now_ms)
         delays.append(age_ms)
     assert greylist.mode is GreylistMode.EACH_MESSAGE
     assert needed_ms <= greylist.delay_ms() <= 1.4 * needed_ms
+
+
+def test_fresh_mail_does_not_wait_for_ever_for_retries_that_never_come() -> None:
+    """Every probe's message expired or was cancelled: nothing will ever pass, and nobody will say so."""
+    greylist, now_ms, went, at_worst = Greylist(), BEGIN, [BEGIN], 0
+    for _ in range(40):
+        greylist.sent_fresh(now_ms)
+        greylist.deferred(0, now_ms)
+        while greylist.holds_fresh(now_ms) > now_ms:
+            now_ms = greylist.holds_fresh(now_ms)
+            at_worst = max(at_worst, now_ms - went[-1])
+            assert now_ms - went[-1] <= HOUR + 2 * MINUTE, "fresh mail waits for ever"
+        went.append(now_ms)
+    assert at_worst > 10 * MINUTE  # it did wait for the probes at first
+    assert greylist.mode is GreylistMode.EACH_MESSAGE  # after hours of that it is as without us
+
+
+@given(st.lists(st.tuples(st.sampled_from(["probe", "again", "pass", "lost"]), st.integers(0, 90))))
+def test_whatever_becomes_of_probes_fresh_mail_goes_within_an_hour(
+    history: list[tuple[str, int]],
+) -> None:
+    greylist, now_ms = Greylist(), BEGIN
+    for what, minutes in history:
+        now_ms += minutes * MINUTE
+        match what:
+            case "probe":
+                greylist.sent_fresh(now_ms)
+                greylist.deferred(0, now_ms)
+            case "again":
+                greylist.deferred(5 * MINUTE, now_ms)
+            case "pass":
+                greylist.accepted(7 * MINUTE, now_ms)
+    held_ms = 0
+    while greylist.holds_fresh(now_ms + held_ms):
+        held_ms += MINUTE
+        assert held_ms <= HOUR + 2 * MINUTE

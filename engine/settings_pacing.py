@@ -1,0 +1,103 @@
+"""The sections of the configuration about pace: rules, warm-up, and the thresholds that protect a sender's name."""
+
+from __future__ import annotations
+
+__all__ = ("Pacing", "Threshold", "Warmup")
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from engine.settings_types import File, Name, Section
+
+_Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
+
+
+class Warmup(Section, frozen=True, kw_only=True):
+    """A source that providers don't know yet: each day's volume is decided from the day before (docs/shaping.md)."""
+
+    source: Annotated[Name, Meta(description="the name of a `[[source]]`")]
+    provider: Annotated[
+        str,
+        Meta(
+            max_length=253,
+            description="a pattern: a provider of the rules, or a site where no rule names it",
+        ),
+    ] = "*"
+    first_day: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="messages to each provider on the first day")
+    ] = 50
+    goal_per_day: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="at this volume the source is warm")
+    ] = 50_000
+    growth_percent: Annotated[
+        int, Meta(ge=101, le=199, description="a day's volume, of that of the day before")
+    ] = 140
+    hold_complaints_percent: Annotated[
+        _Percent, Meta(description="with so many complaints the volume doesn't grow")
+    ] = 0.1
+    cut_complaints_percent: Annotated[
+        _Percent, Meta(description="with so many it is halved, and rests")
+    ] = 0.3
+    rest_days: Annotated[
+        int, Meta(ge=1, le=365, description="without growth, after the volume was halved")
+    ] = 3
+
+
+class Threshold(Section, frozen=True, kw_only=True):
+    """What protects the sender's name: a rate over a day at which mail of a stream is slowed down or suspended.
+
+    Looked at for each tenant, stream and provider; what it does is a record in the control log, and a mark that
+    `veredus queue` shows and lifts.
+    """
+
+    signal: Annotated[
+        Literal["complaints", "bounces", "blocks"],
+        Meta(
+            description="complaints of what was delivered; final failures, or refusals of us, of what was tried"
+        ),
+    ] = "complaints"
+    percent: Annotated[float, Meta(ge=0.001, le=100.0, description="from which it acts")] = 0.3
+    messages_min: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="with fewer in the day nothing is judged")
+    ] = 1000
+    action: Annotated[
+        Literal["slow", "suspend"],
+        Meta(
+            description="`slow`: half the pace at that provider; `suspend`: the stream stops there"
+        ),
+    ] = "suspend"
+    hours: Annotated[int, Meta(ge=1, le=8760, description="for so long")] = 24
+    streams: Annotated[
+        tuple[Name, ...], Meta(description="only these; empty: all but `transactional`")
+    ] = ()
+
+
+class Pacing(Section, frozen=True, kw_only=True):
+    """How fast each provider likes it: rules, and a loop that finds out the rest (docs/shaping.md)."""
+
+    mode: Annotated[
+        Literal["auto", "on", "off"], Meta(description="`auto`: on, but not in mode `twin`")
+    ] = "auto"
+    rule_pack: Annotated[bool, Meta(description="begin with the rules that come with Veredus")] = (
+        True
+    )
+    rule_files: Annotated[
+        tuple[Annotated[File, Meta(min_length=1)], ...],
+        Meta(description="TOML in KumoMTA's form, laid over each other in this order"),
+    ] = ()
+    first_per_hour: Annotated[
+        float,
+        Meta(
+            ge=1.0,
+            le=1_000_000_000.0,
+            description="messages at first, from one source to one provider",
+        ),
+    ] = 600.0
+    max_per_hour: Annotated[float, Meta(ge=1.0, le=1_000_000_000.0, description="and at most")] = (
+        360_000.0
+    )
+    warmup: Annotated[tuple[Warmup, ...], Meta(description="sources that are being warmed up")] = ()
+    threshold: Annotated[
+        tuple[Threshold, ...], Meta(description="rates that slow or suspend a stream")
+    ] = ()
