@@ -63,7 +63,7 @@ class PacingQuestion(msgspec.Struct, frozen=True, array_like=True):
 class _Kept(msgspec.Struct, frozen=True):
     """What is written down."""
 
-    pacing: KeptPacing
+    pacing: KeptPacing | None
     acts: list[tuple[int, Acted]] = []
     number: int = 0
 
@@ -138,7 +138,7 @@ class PacingDesk:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_Kept)
         except FileNotFoundError:
-            return _Kept(KeptPacing())
+            return _Kept(None)
         except (OSError, msgspec.MsgspecError) as error:
             aside = self._path.with_suffix(".unreadable")
             log.warning("pacing_forgotten", path=str(self._path), error=str(error), kept=str(aside))

@@ -68,12 +68,15 @@ class _Connections:
 class LimitBook:
     """The limits of one process. Not bounded by itself: the caller sets limits for scopes that it knows.
 
+    `full` False: rates begin without their burst, since a predecessor may have given it out just now.
+
     A connection that can't be had makes the verdict's wait `CLOSE_WAIT_MS`: ask again when one is closed.
     """
 
     CLOSE_WAIT_MS = 1_000
 
-    def __init__(self) -> None:
+    def __init__(self, *, full: bool = True) -> None:
+        self._full = full
         self._buckets: dict[tuple[str, Dimension], Bucket] = {}
         self._connections: dict[str, _Connections] = {}
 
@@ -83,7 +86,9 @@ class LimitBook:
         """Set a limit per time; what was used of a former one of the same quantity and period stays used."""
         assert dimension is not Dimension.CONNECTIONS
         before = self._buckets.get((scope, dimension))
-        bucket = Bucket(throttle.quantity, throttle.period_ms, throttle.burst, largest)
+        bucket = Bucket(
+            throttle.quantity, throttle.period_ms, throttle.burst, largest, full=self._full
+        )
         same = before is not None and (before.quantity, before.period_ms, before.burst) == (
             bucket.quantity,
             bucket.period_ms,

@@ -45,6 +45,8 @@ TURN_MS = 10_000
 LEARNING_EVERY_MS = 60_000
 """While a greylist is being found out, fresh mail and retries together go so often."""
 IDLE_PATH_MS = 24 * 3_600_000
+ASK_AGAIN_MS = 200
+"""Nobody is told to ask again sooner."""
 _NEVER_MS = 60_000  # ask again then, whatever the reason
 
 
@@ -141,7 +143,7 @@ class Pacer:
         self._options = options
         self._kept = kept or KeptPacing()
         self._now_ms = now_ms
-        self._book = LimitBook()
+        self._book = LimitBook(full=kept is None)
         self._lives: dict[str, _Life] = {}
         self._warmed: dict[str, Warming] = {}
         self.lanes: dict[str, LaneState] = {}
@@ -212,11 +214,11 @@ class Pacer:
         if until > now:
             return Given(wait_ms=min(until - now, _NEVER_MS), void=True)
         connections = self._connections(holder, state, now)
-        tokens, wait_ms = 0, 0
-        if want.tokens > 0 and connections > 0:
+        tokens, wait_ms = 0, ASK_AGAIN_MS
+        if connections <= 0:
+            wait_ms = max(self._lane_wait(lane, now), ASK_AGAIN_MS)
+        elif want.tokens > 0:
             tokens, wait_ms = self._tokens(holder, state, want, now)
-            if tokens < want.tokens:
-                lane.wanted_ms = now
         loans = 0
         has = 0 if void else want.loans
         if connections > 0 and not lane.is_stopped():
@@ -242,18 +244,18 @@ class Pacer:
         while given < most:
             wait = self._lane_wait(lane, now)
             if wait > AHEAD_MS:
-                return given, wait - AHEAD_MS
+                return given, max(wait - AHEAD_MS, ASK_AGAIN_MS)
             if lane.warming is not None and lane.warming.room(now) <= 0:
                 return given, min(lane.warming.until_tomorrow_ms(now), _NEVER_MS)
             verdict = self._book.take(state.limits.scopes, demand, now)
             if verdict.wait_ms:
-                return given, min(verdict.wait_ms, _NEVER_MS)
+                return given, min(max(verdict.wait_ms, ASK_AGAIN_MS), _NEVER_MS)
             lane.lane.sent(now, slots=2 if lane.pressed_until > now else 1)
             lane.gave_ms = now
             if lane.warming is not None:
                 lane.warming.took(1)
             given += 1
-        return given, 0
+        return given, ASK_AGAIN_MS
 
     def _lane_wait(self, lane: LaneState, now: int) -> int:
         wait = lane.lane.wait_ms(now, fresh=False)

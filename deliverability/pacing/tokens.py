@@ -23,12 +23,19 @@ class Bucket:
         period_ms: the period, 1 or more.
         burst: how many at once; `None` for a smooth one. At most `quantity`.
         largest: the largest amount that is ever taken at once (bytes of a message); the burst is at least that.
+        full: whether the burst is there at the begin; not where a predecessor may have given it out.
     """
 
     __slots__ = ("_cap", "_level", "_now_ms", "_refill", "burst", "period_ms", "quantity")
 
     def __init__(
-        self, quantity: int, period_ms: int, burst: int | None = None, largest: int = 1
+        self,
+        quantity: int,
+        period_ms: int,
+        burst: int | None = None,
+        largest: int = 1,
+        *,
+        full: bool = True,
     ) -> None:
         assert quantity >= 1
         assert period_ms >= 1
@@ -38,7 +45,7 @@ class Bucket:
         self.burst = min(quantity, max(largest, smooth if burst is None else burst))
         self._refill = quantity - self.burst + 1  # in units of 1/period_ms tokens, each millisecond
         self._cap = self.burst * period_ms
-        self._level = self._cap
+        self._level = self._cap if full else 0
         self._now_ms: int | None = None
 
     def wait_ms(self, now_ms: int, amount: int = 1) -> int:
@@ -67,5 +74,5 @@ class Bucket:
 
     def _advanced(self, now_ms: int) -> int:
         if self._now_ms is None:
-            return self._level
+            self._now_ms = now_ms
         return min(self._cap, self._level + max(0, now_ms - self._now_ms) * self._refill)
