@@ -27,6 +27,7 @@ from engine.errors import InputError, Place
 from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
 from scenarios.checking import load
+from scenarios.migration import Migration
 from scenarios.settings import ContactSettings
 
 DAY_MS = 86_400_000
@@ -72,6 +73,7 @@ def publish(
     folder = Path(config.data_dir)
     files = CatalogFiles(folder / "catalog")
     before = {(i.section, i.tenant, i.name): i.digest for i in files.head().items}
+    contents += _stays(contents, before)
     log = ControlFile(folder / "control.log")
     for section, tenant_name, name, content in contents:
         digest = digest_of(content)
@@ -88,6 +90,20 @@ def publish(
             )
             log.append(now, change)
     return files.publish(contents)
+
+
+def _stays(
+    contents: Iterable[tuple[str, str, str, bytes]], before: Mapping[tuple[str, str, str], str]
+) -> list[tuple[str, str, str, bytes]]:
+    """What an earlier version chose for journeys under way isn't about a new one: they stay on theirs."""
+    stay = msgspec.json.encode(Migration())
+    return [
+        ("migration", tenant, name, stay)
+        for section, tenant, name, content in contents
+        if section == "scenario"
+        if before.get((section, tenant, name)) != digest_of(content)
+        if ("migration", tenant, name) in before
+    ]
 
 
 def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes]]:

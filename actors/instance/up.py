@@ -25,6 +25,7 @@ from actors.instance.backend import ClusterBackend
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.instance.queues import ClusterQueues
+from actors.instance.starting import UP_REASON, starting
 from actors.log import configure
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
@@ -83,7 +84,7 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
 async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     config = _sized(options.config)
     stop = asyncio.Event()
-    _publish(options)
+    _publish(options, say)
     async with _twin(options) as twin, _desk(config) as desk, _cluster(config, twin) as cluster:
         for number in (
             signal.SIGTERM,
@@ -157,19 +158,22 @@ def _sized(config: Config) -> Config:
     )
 
 
-def _publish(options: UpOptions) -> None:
+def _publish(options: UpOptions, say: Callable[[str], None]) -> None:
     config = options.config
     tenant = config.tenant[0]
     files = sorted(options.scenarios.glob("*.yaml")) if options.scenarios.is_dir() else []
     folder = options.templates if options.templates.is_dir() else None
     templates = templates_beside([], folder, tenant) if folder is not None else {}
+    chosen = starting(Path(config.data_dir), tenant.name, read_scenarios(files))
+    for line in chosen.overtaken:
+        say(line)
     publish(
         config,
         letterheads(config, secret_of),
-        [Publication(tenant.name, read_scenarios(files), templates)],
+        [Publication(tenant.name, chosen.texts, templates)],
         now=time.time_ns() // 1_000_000,
         actor=f"uid {os.getuid()}",
-        reason="veredus up",
+        reason=UP_REASON,
     )
 
 

@@ -171,3 +171,12 @@ def test_a_scenario_is_published_while_the_instance_is_down(up: Running, folder:
     assert made["changed"]
     versions = told(folder, "scenario", "versions", "welcome")["versions"]
     assert [one["reason"] for one in versions if one["current"]] == ["at night"]
+
+
+def test_a_restart_keeps_what_a_command_published(up: Running, folder: Path) -> None:
+    again = Running(folder)
+    try:
+        versions = told(folder, "scenario", "versions", "welcome")["versions"]
+        assert [one["reason"] for one in versions if one["current"]] == ["at night"]
+    finally:
+        assert again.end() == 0
