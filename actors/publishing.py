@@ -2,8 +2,8 @@
 
 Everything is compiled before it is published, so that what stands in the catalog can be used.
 
-A template is a file `NAME.toml` (subject, and if it likes from_address, from_name, reply_to) with `NAME.html` or
-`NAME.mjml` and, if it likes, `NAME.txt` beside it, all in minijinja's language.
+A template is a file `NAME.toml` (subject, and if it likes from_address, from_name, reply_to, language, texts) with
+`NAME.html` or `NAME.mjml` and, if it likes, `NAME.txt` beside it, all in minijinja's language.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class TemplateHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     from_address: str = ""
     from_name: str = ""
     reply_to: str = ""
+    language: str = ""
+    texts: dict[str, dict[str, str]] = {}
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -183,6 +185,8 @@ def read_template(path: Path, tenant: Tenant) -> Template:
         from_address=head.from_address or tenant.from_address,
         from_name=head.from_name or tenant.from_name,
         reply_to=head.reply_to,
+        language=head.language,
+        texts=head.texts,
     )
 
 

@@ -20,6 +20,7 @@ import msgspec
 from deliverability import tokens
 from deliverability.compose.addresses import parse_domain, parse_mailbox
 from deliverability.compose.fields import FieldWriter
+from deliverability.compose.languages import language_of, languages_of, written_in
 from deliverability.compose.lexer import lex
 from deliverability.compose.plaintext import derive_text
 from deliverability.compose.skeleton import BodySource, Filler, inline
@@ -57,13 +58,20 @@ class Skeleton:
     """
 
     def __init__(self, template: Template, profile: Profile) -> None:
+        self._by_language: Mapping[str, Skeleton] = {}
+        if template.texts:
+            own, *others = languages_of(template)
+            self._by_language = {
+                one: Skeleton(written_in(template, one), profile) for one in others
+            }
+            template = written_in(template, own)
         self.template = template
         self.profile = profile
         self._sources = lines_of(template)
         check_sources(template, self._sources)
         _check_profile(profile)
         self._boundary = _boundary(template)
-        self._env = environment()
+        self._env = environment(template.language)
         self._headers = FieldWriter(template, profile, self._boundary)
         self._plain = self._variant("plain.html", tracked=False)
         self._tracked = self._plain
@@ -81,6 +89,11 @@ class Skeleton:
         missing or not JSON, an expression that fails on these values. Nothing else is raised,
         whatever the values are.
         """
+        if self._by_language:
+            known = (self.template.language, *self._by_language)
+            other = self._by_language.get(language_of(letter.variables, known))
+            if other is not None:
+                return other.compose(letter)
         if not _message_id(letter.message_id_hex):
             raise InputError("a message id is 32 hexadecimal digits", Place(path="message_id_hex"))
         mailbox = parse_mailbox(letter.recipient, "recipient")
@@ -135,6 +148,9 @@ class Skeleton:
             rendered = self._env.render_template(variant.name, **context)
         except minijinja.TemplateError as error:
             raise self._mistake(error, context) from None
+        except InputError as error:  # of a function of ours, which doesn't know where it stands
+            error.place = self._place()
+            raise
         if len(rendered) > _MAX_RENDERED:
             raise InputError(f"renders more than {_MAX_RENDERED} characters", self._place())
         if " object at 0x" in rendered and _METHOD.search(rendered):

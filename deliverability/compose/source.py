@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import minijinja
 
+from deliverability.compose.languages import DEFAULT_LANGUAGE, check_plurals, plural_function
 from deliverability.compose.lexer import Tag, lex, normal_source
 from deliverability.compose.template import Template
 from deliverability.compose.tracking import SCOPE
@@ -22,14 +23,15 @@ _FUEL = 500_000  # minijinja's instructions for one rendering, tens of milliseco
 _STANDALONE = ("include", "extends", "import", "from", "block")
 
 
-def environment() -> minijinja.Environment:
-    """Make a renderer.
+def environment(language: str = "") -> minijinja.Environment:
+    """Make a renderer for a language ("": English).
 
     Escaping goes by name (`*.html`), missing variables are errors, instructions are bounded; `debug`, which shows
     addresses in memory, is not there.
     """
     env = minijinja.Environment(undefined_behavior="strict", fuel=_FUEL, keep_trailing_newline=True)
     env.remove_global("debug")
+    env.add_function("plural", plural_function(language or DEFAULT_LANGUAGE))
     return env
 
 
@@ -50,8 +52,9 @@ def check_sources(template: Template, sources: Mapping[str, str]) -> None:
     Raises:
         InputError: the first mistake, with part, line and column.
     """
-    env = environment()
-    globals_ = {"range", "dict", "namespace", "cycler", "joiner"}  # minijinja's own functions
+    env = environment(template.language)
+    # functions: minijinja's own, and ours
+    globals_ = {"range", "dict", "namespace", "cycler", "joiner", "plural"}
     for part, source in sources.items():
         if len(source) > _MAX_SOURCE:
             raise InputError(
@@ -63,6 +66,8 @@ def check_sources(template: Template, sources: Mapping[str, str]) -> None:
         except minijinja.TemplateError as error:
             raise located(error, template.name, part, source) from None
         _check_alone(template, part, source)
+        place = Place(file=template.name, path=part)
+        check_plurals(source, template.language or DEFAULT_LANGUAGE, place)
         _check_variables(template, part, used - globals_)
 
 

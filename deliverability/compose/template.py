@@ -42,7 +42,8 @@ class Template(msgspec.Struct, frozen=True):
     HTML is escaped automatically, subject and text are not. `text` None is derived from the HTML;
     `html` "" makes a message of text alone. `variables` None declares nothing: any variable may be
     used, and a missing one refuses the letter. `track_clicks` and `track_opens` need a tracking
-    domain in the profile, and a letter that allows it.
+    domain in the profile, and a letter that allows it. `texts` by language and key stand where
+    `{{ t.key }}` is; `language` ("": English) is that of who has none of theirs, and of plurals.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Template(msgspec.Struct, frozen=True):
     variables: tuple[Variable, ...] | None = None
     track_clicks: bool = True
     track_opens: bool = True
+    language: str = ""
+    texts: Mapping[str, Mapping[str, str]] = {}
 
 
 class Tracking(msgspec.Struct, frozen=True):
