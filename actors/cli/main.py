@@ -59,6 +59,7 @@ COMMANDS = {
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
     "suppression": Command("actors.cli.suppression", "To whom no mail may go, and why."),
     "shaping": Command("actors.cli.shaping", "Check and explain shaping rules."),
+    "preview": Command("actors.cli.preview", "Show what a contact would get; nothing is sent."),
     "preflight": Command("actors.cli.preflight", "Check what providers demand, before a send."),
     "source": Command("actors.cli.source", "Show sources; take one out, bring it back."),
     "trace": Command("actors.cli.trace", "Show single sessions with a site, redacted."),

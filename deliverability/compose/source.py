@@ -31,7 +31,7 @@ def environment(language: str = "") -> minijinja.Environment:
     """
     env = minijinja.Environment(undefined_behavior="strict", fuel=_FUEL, keep_trailing_newline=True)
     env.remove_global("debug")
-    env.add_function("plural", plural_function(language or DEFAULT_LANGUAGE))
+    env.add_global("plural", plural_function(language or DEFAULT_LANGUAGE))
     return env
 
 

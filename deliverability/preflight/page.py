@@ -18,10 +18,10 @@ _DEPTH_MAX = 200
 _LINKS_MAX = 2_000
 _TEXT_MAX = 300
 _hides = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?:px|pt|em|%)?\s*(?:;|$|!)"
-    r"|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$|!)",
+    r"display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$|!)",
     re.IGNORECASE,
 )
+_font_size = re.compile(r"font-size\s*:\s*([0-9.]*)\s*(%|[a-z-]*)", re.IGNORECASE)
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -54,8 +54,13 @@ class _Reader:
 
     def __init__(self, document: str) -> None:
         self._document = document
-        self._open: list[tuple[str, bool]] = []
+        self._open: list[
+            tuple[str, bool, bool]
+        ] = []  # name; does it hide; was the letter size 0 before
         self._hidden = 0
+        self._tiny = (
+            False  # letters of size 0, until an element within sets another: MJML's columns do so
+        )
         self._link: tuple[str, bool] | None = None
         self._link_text: list[str] = []
         self.links: list[Link] = []
@@ -84,31 +89,34 @@ class _Reader:
     def _text(self, text: str) -> None:
         if self._link is not None:
             self._link_text.append(text)
-        if not self._hidden:
+        if not self._hidden and not self._tiny:
             self.text_length += sum(not char.isspace() for char in text)
 
     def _start(self, piece: Piece) -> None:
         values = {one.name: html.unescape(one.value) for one in piece.attributes}
-        hides = bool(_hides.search(values.get("style", ""))) or "hidden" in values
+        style = values.get("style", "")
+        hides = bool(_hides.search(style)) or "hidden" in values
+        tiny = _tiny(style, self._tiny)
         if piece.name in ("script", "form", "iframe", "object", "embed", "applet"):
             self.active.setdefault(piece.name)
         if piece.name in ("a", "area"):
             self.end()
             if values.get("href", "").strip():
-                self._link = (values["href"].strip(), hides or self._hidden > 0)
+                self._link = (values["href"].strip(), hides or tiny or self._hidden > 0)
         if piece.name == "img":
             self._image(values)
         if piece.name not in _VOID and len(self._open) < _DEPTH_MAX:
-            self._open.append((piece.name, hides))
+            self._open.append((piece.name, hides, self._tiny))
             self._hidden += hides
+            self._tiny = tiny
 
     def _end(self, name: str) -> None:
         if name == "a":
             self.end()
-        if not any(held == name for held, _ in self._open):
+        if not any(held == name for held, _, _ in self._open):
             return
         while True:
-            held, hides = self._open.pop()
+            held, hides, self._tiny = self._open.pop()
             self._hidden -= hides
             if held == name:
                 return
@@ -119,6 +127,16 @@ class _Reader:
         self.images.append(Image(values.get("src", ""), values.get("alt"), pixel))
         if self._link is not None:
             self._link_text.append(f" {values.get('alt', '')} ")
+
+
+def _tiny(style: str, inherited: bool) -> bool:
+    """Tell whether letters have the size 0; parts of the size around stay 0 where that is 0."""
+    found = _font_size.search(style)
+    if found is None or not found[1].strip("."):
+        return inherited
+    if not float(f"0{found[1]}" if found[1].count(".") < 2 else "1"):
+        return True
+    return inherited and found[2].lower() in {"em", "%", "ex", "ch"}
 
 
 def read_page(document: str) -> Page:
