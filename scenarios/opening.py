@@ -12,7 +12,7 @@ from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import advance
 from scenarios.model import Entry
-from scenarios.runs import EnterJourney
+from scenarios.runs import CAMPAIGN_PREFIX, EnterJourney
 from scenarios.state import JOURNEYS_MAX, Journey
 
 _KEY_LENGTH_MAX: Final = 200
@@ -92,8 +92,10 @@ def _key(draft: Draft, compiled: CompiledScenario, data: Data) -> str | None:
 def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
     """Tell which rule forbids the journey; "" for none."""
     scenario = compiled.scenario
-    if compiled.name in draft.view.paused:
-        return "paused"
+    if compiled.name in draft.view.paused and not compiled.name.startswith(CAMPAIGN_PREFIX):
+        return (
+            "paused"  # who is given a campaign gets it once it goes on: its mail is held, not lost
+        )
     past = draft.past.get(f"{compiled.name}\0{key}" if key else compiled.name)
     if past is not None and scenario.reentry == "never":
         return "never_again"

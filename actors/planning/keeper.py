@@ -248,7 +248,7 @@ class Keeper:
         inputs = min(INPUTS_MAX, max(int(rate * LOOK_S), 1)) if rate else INPUTS_MAX
         while not walk.stopped:
             asked = [(p, walk.places[p]) for p in partitions if p in walk.places][:_PARTITIONS_MAX]
-            if not asked:
+            if not asked or (keep and not self._goes_on(walk)):
                 return
             began = loop.time()
             question = WalkQuestion(
@@ -264,6 +264,13 @@ class Keeper:
                 self._keep(walk)
             pause = answer.given / rate - (loop.time() - began) if rate else 0.0
             await asyncio.sleep(max(pause, 0.0))
+
+    def _goes_on(self, walk: _Walk) -> bool:
+        """Look before each question whether somebody has paused or ended the run."""
+        known = self.versions.runs.find(walk.run.id)
+        if known is not None and known.state != "running":
+            self._keep(walk)
+        return not walk.stopped
 
     def _keep(self, walk: _Walk) -> bool:
         """Write how far a walk came, unless somebody has paused or ended it. Returns whether it goes on."""

@@ -1,7 +1,7 @@
 """Campaigns from the command line to their reports, against a twin: a pause, a cancel, and a stop rule that fires.
 
-Each report has to add up, and to say of every group of contacts exactly what the twin has on record: nobody twice, as many
-as were delivered. `make long` sends to 200,000 contacts.
+Each report has to add up, and to say of every group of contacts exactly what the twin has on record: nobody twice, as
+many as were delivered. `make long` sends to 200,000 contacts.
 """
 
 from __future__ import annotations

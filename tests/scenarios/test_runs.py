@@ -149,6 +149,22 @@ def test_a_campaign_tells_what_becomes_of_each_contact() -> None:
     ]
 
 
+def test_who_is_given_a_campaign_in_its_pause_is_held_and_not_lost() -> None:
+    """A fan-out may be some contacts further than the pause; refused, they would never get it."""
+    world = World()
+    text = "scenario: s\nentry: {by: list}\nsteps:\n- {id: m, send: {template: m, topic: t}}\n"
+    world.catalog.put("campaign", "campaign.spring", _renamed(world.catalog.publish(text)))
+    world.catalog.put("pause", "campaign.spring", Pause(1))
+    world.give("ann", ContactPut({"email": "a@example.com"}))
+    world.give("ann", EnterJourney("campaign.spring", "campaign", run="1"))
+    assert [one.body["what"] for one in world.emitted] == ["sent", "ended", "entered"]
+    [(_, _, message, send)] = world.sent
+    world.give("ann", MaySend(message, 1, send.stream, send.topic, send.due))
+    refused = world.told[-1].body
+    assert isinstance(refused, Refuse)
+    assert (refused.reason, (refused.retry_at or 0) > world.now) == ("paused", True)
+
+
 def _renamed(compiled: object) -> object:
     import msgspec
 
