@@ -157,13 +157,15 @@ def paused_and_resumed(shop: Shop) -> dict[str, Any]:
 
 def settled() -> Callable[[dict[str, Any]], bool]:
     """Tell when nothing has changed for a second and a half."""
-    last: list[Any] = [None, time.monotonic()]
+    last: Any = None
+    since = time.monotonic()
 
     def still(report: dict[str, Any]) -> bool:
+        nonlocal last, since
         seen = (report["given"], report["sent"], report["ends"])
-        if seen != last[0]:
-            last[:] = [seen, time.monotonic()]
-        return time.monotonic() - last[1] > 1.5
+        if seen != last:
+            last, since = seen, time.monotonic()
+        return time.monotonic() - since > 1.5
 
     return still
 
