@@ -47,8 +47,8 @@ from deliverability.pacing.exchange import PaceAsk
 from deliverability.pacing.pacer import Pacer
 from engine.config import Config
 from engine.errors import RefusedError, VeredusError
-from engine.host import Repair
 from engine.placement.steward import Report, Table
+from engine.tick import Repair
 
 if TYPE_CHECKING:
     from actors.worker.worker import Worker

@@ -29,10 +29,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine.entities import Machines
 from engine.ids import journey_id
+from engine.inputs import Meta
 from engine.keyspace import CONTACT, Keyspace, contact_key
 from engine.machine import At
-from engine.partition import Machines, Meta
 from engine.rows import AGENDA, ENTITY, META, TALLY
 from engine.store.protocol import Batch, Stand, Store, partition_prefix
 from engine.tally import Tally

@@ -30,8 +30,8 @@ from actors.worker.collector import tune_collector
 from actors.worker.worker import Worker
 from bench.contacts_people import BASE_MS, HOUR_MS, SCENARIO_NAME, TENANT, WAIT_MS, Events, fill
 from engine.catalog import Catalog
+from engine.entities import Machines
 from engine.keyspace import Keyspace, contact_key
-from engine.partition import Machines
 from engine.store.catalog_files import CatalogFiles
 from engine.store.rocksdb import RocksStore
 from scenarios.contact import ContactMachine

@@ -30,8 +30,8 @@ from bench.events import Door
 from bench.frame import Result, plain, say
 from bench.scenarios import LatenessHost
 from engine.catalog import Catalog
+from engine.entities import Machines
 from engine.keyspace import Keyspace
-from engine.partition import Machines
 from engine.store.catalog_files import CatalogFiles
 from engine.store.format import store_path
 from engine.store.rocksdb import RocksStore

@@ -37,10 +37,11 @@ from bench.events import TracingStore, best_size
 from bench.frame import Measured, Result, Sample, plain, rates, rounds, say
 from bench.library_events import ATTRIBUTES, EventMaker, library
 from engine.catalog import Catalog, Head, Item, digest_of
-from engine.host import Host, Released, TickInputs
+from engine.host import Host
 from engine.keyspace import EntityKey, contact_key
 from engine.machine import At, Context, Record, Transition, Wake
 from engine.rows import RECORD
+from engine.tick import Released, TickInputs
 from engine.vocabulary import ContactPut, Event
 from scenarios.contact import ContactMachine
 

@@ -27,8 +27,8 @@ from bench.contacts_people import BASE_MS, HOUR_MS, SCENARIO, SCENARIO_NAME, TEN
 from bench.deployment import Sender, configure, publish_all, worker_settings
 from bench.frame import Result, plain, say
 from engine.catalog import Catalog
+from engine.entities import Machines
 from engine.keyspace import Keyspace, contact_key
-from engine.partition import Machines
 from engine.store.catalog_files import CatalogFiles
 from engine.store.format import store_path
 from engine.store.rocksdb import RocksStore

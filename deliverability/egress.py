@@ -28,8 +28,8 @@ import msgspec
 
 from deliverability.lines import Lines
 from deliverability.message import SUPPRESSED, AttemptOutcome
-from engine.host import CreditOffer
 from engine.machine import Credit
+from engine.tick import CreditOffer
 from engine.vocabulary import Message
 
 LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 
 from deliverability.marks import DOUBT_QUEUE, SECTION, Marks, is_parked
 from deliverability.message import LOOK, MessageState, is_concerned
-from engine.host import Answer, Host
+from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, tenant_of
 from engine.machine import CatalogView, Ready
 from engine.partition import Partition
 from engine.rows import AGENDA, HELD, READY, queue_prefix
 from engine.store.protocol import partition_prefix
+from engine.tick import Answer
 
 _INDEXES = (READY, HELD, AGENDA)
 

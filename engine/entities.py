@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("ABSENT", "EntityCache", "Entry", "Machines")
+__all__ = ("ABSENT", "EntityCache", "Entry", "Known", "Machines")
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,10 +12,16 @@ import msgspec
 from engine.errors import DamageError
 from engine.machine import At, Machine, Place
 from engine.rows import Codec, PlainCodec, open_envelope, seal_envelope, waiting_head
+from engine.seen import ITEM, NOTHING
 
 Entry = tuple[Any, Place | None]  # state (None: there is no such entity) and place
 
-ABSENT: Entry = (None, None)
+Known = tuple[Any, Place | None, bytes]
+"""State, place, and seen ids; b"" for an entity that isn't there: its partition knows where they are."""
+
+ABSENT: Known = (None, None, b"")
+
+_COUNTS = [n.to_bytes(1) for n in range(256)]
 
 
 class Machines:
@@ -38,13 +44,17 @@ class Machines:
 
     def read(self, key: bytes, raw: bytes | None) -> Entry:
         """Decode a stored entity."""
+        return self.load(key, raw)[:2]
+
+    def load(self, key: bytes, raw: bytes | None) -> Known:
+        """Decode a stored entity with its seen ids."""
         if raw is None:
             return ABSENT
-        _schema, codec, place, stored = open_envelope(key, raw)
+        _schema, codec, place, ids, stored = open_envelope(key, raw)
         if codec != self.codec.number:
             raise DamageError(f"record {key.hex()}: unknown codec {codec}")
         try:
-            return self._states[key[4]].decode(self.codec.open(key, stored)), place
+            return self._states[key[4]].decode(self.codec.open(key, stored)), place, ids
         except (msgspec.MsgspecError, KeyError) as error:
             raise DamageError(f"record {key.hex()}: {error}") from error
 
@@ -52,12 +62,13 @@ class Machines:
         """Make an entity's record for the store."""
         return self.seal(key, self.encode(state), place)
 
-    def seal(self, key: bytes, encoded: bytes, place: Place | None) -> bytes:
+    def seal(self, key: bytes, encoded: bytes, place: Place | None, ids: bytes = NOTHING) -> bytes:
         """Make the record of an entity whose state is encoded already."""
         stored = encoded if self._plain else self.codec.seal(key, encoded)
         if type(place) is At:  # the most frequent place by far
-            return b"".join((self._at_heads[key[4]], place.due.to_bytes(8), stored))
-        return seal_envelope(self.by_kind[key[4]].schema, self.codec.number, place, stored)
+            head, count = self._at_heads[key[4]], _COUNTS[len(ids) // ITEM]
+            return b"".join((head, place.due.to_bytes(8), count, ids, stored))
+        return seal_envelope(self.by_kind[key[4]].schema, self.codec.number, place, ids, stored)
 
     def read_input(self, key: bytes, raw: bytes) -> Any:
         """Decode an input of the kind that the key names."""
@@ -69,10 +80,10 @@ class EntityCache:
 
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
-        self._young: dict[bytes, Entry] = {}
-        self._old: dict[bytes, Entry] = {}
+        self._young: dict[bytes, Known] = {}
+        self._old: dict[bytes, Known] = {}
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> Known | None:
         """Give what is known, and keep it longer."""
         entry = self._young.get(key)
         if entry is None:
@@ -81,13 +92,13 @@ class EntityCache:
                 self.put(key, entry)
         return entry
 
-    def put(self, key: bytes, entry: Entry) -> None:
+    def put(self, key: bytes, entry: Known) -> None:
         """Keep an entity; when the young half is full the old half is forgotten."""
         self._young[key] = entry
         if len(self._young) > self._size:
             self._old, self._young = self._young, {}
 
-    def put_all(self, entries: Mapping[bytes, Entry]) -> None:
+    def put_all(self, entries: Mapping[bytes, Known]) -> None:
         """Keep many entities at once; the young half may grow beyond its size by as many."""
         self._young.update(entries)
         if len(self._young) > self._size:

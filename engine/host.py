@@ -12,39 +12,23 @@ reads again how far each partition came.
 
 from __future__ import annotations
 
-__all__ = (
-    "Answer",
-    "CreditOffer",
-    "FeedEntry",
-    "Host",
-    "HostSettings",
-    "Released",
-    "Repair",
-    "TickInputs",
-    "lane_of",
-)
+__all__ = ("Host",)
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
-
-import msgspec
+from collections.abc import Iterable, Sequence
 
 from engine import quarantine
 from engine.entities import EntityCache, Entry, Machines
 from engine.errors import RefusedError, StoreError
+from engine.feed import Feed, FeedEntry
+from engine.inputs import Arrival, TellOut, Verdict
 from engine.keyspace import EntityKey, Keyspace
-from engine.lanes import Lanes, lane_of
-from engine.machine import CatalogView, Context, Credit, Release
-from engine.partition import (
-    Arrival,
-    Partition,
-    PartitionSettings,
-    TellOut,
-    Verdict,
-)
-from engine.rows import ENTITY, FEED_INDEX
-from engine.store.protocol import FEED, Batch, Stand, Store, partition_prefix
+from engine.lanes import Lanes
+from engine.machine import CatalogView, Context
+from engine.partition import Partition
+from engine.rows import ENTITY
+from engine.store.protocol import FEED, Stand, Store, partition_prefix
 from engine.tally import Counts, merged
+from engine.tick import CreditOffer, HostSettings, Released, TickInputs
 from engine.window import Window
 
 DROP_PER_TICK = (
@@ -56,84 +40,8 @@ UNUSED_GRANTS_MAX = 500
 """Entities of a lane that may leave a credit unused in one tick (they end, or are parked); the rest comes later."""
 
 
-class HostSettings(msgspec.Struct, frozen=True):
-    """Bounds of a tick and of what is kept in memory."""
-
-    batch_max: int = 1000  # inputs decided in one tick; bounds the p99 of intake
-    grants_max: int = 1000  # hand-overs in one tick
-    cache_entities: int = 20_000
-    partition: PartitionSettings = PartitionSettings()
-    weights: Mapping[str, int] = {}  # shares of tenants in what is handed over; 1 for one not named
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a holder says of an entity. `touches` names other entities that the unit will read."""
-
-    key: EntityKey
-    body: Any
-    touches: tuple[EntityKey, ...] = ()
-
-
-class CreditOffer(msgspec.Struct, frozen=True, gc=False):
-    """The right to hand over `number` entities of a lane (the part of a queue's name before its first NUL)."""
-
-    lane: bytes
-    number: int
-    credit: Credit
-
-
-class Repair(msgspec.Struct, frozen=True, array_like=True):
-    """What an operator wants done with an input in quarantine."""
-
-    partition: int
-    number: int
-    action: Literal["replay", "drop"]
-
-
-class TickInputs(msgspec.Struct):
-    """What waits for a tick. `arrivals` beyond the batch's bound stay in the list, in order."""
-
-    answers: list[Answer] = []
-    delivers: list[TellOut] = []
-    confirms: list[tuple[int, int, int]] = []  # source, target, seq
-    arrivals: list[Arrival] = []
-    credits: list[CreditOffer] = []
-    repairs: list[Repair] = []
-    timers: bool = True  # False: what is due waits, so that only what was begun is written
-
-
-class Released(msgspec.Struct):
-    """What a durable tick lets out."""
-
-    verdicts: list[Verdict] = []  # of the arrivals taken, in order
-    releases: list[tuple[int, Release]] = []  # partition's epoch, what to hand over
-    tells: list[TellOut] = []
-    confirms: list[
-        tuple[int, int, int]
-    ] = []  # source, target, seq to confirm to the source's owner
-    credits_left: list[CreditOffer] = []
-    lost: list[
-        int
-    ] = []  # partitions whose owner is somebody else now: answers to them aren't durable
-    repaired: list[str] = []  # of the repairs, in order: "" or why not
-    answered: int = 0
-    woken: int = 0
-    woken_due: list[int] = []  # when those that were woken were due, ms: how late a timer was
-    fed: int = 0
-
-
-class FeedEntry(msgspec.Struct, frozen=True, array_like=True):
-    """An entry of a store's feed: its place in commit order, and what was emitted."""
-
-    position: int
-    n: int
-    channel: str
-    tenant: str
-    body: msgspec.Raw
-
-
 _Turn = tuple[int, bytes, bool]
-"""An arrival by its number, its row among seen ids, whether it was seen."""
+"""An arrival by its number, what stands for it among seen ids, whether a row shows that it was seen."""
 
 
 class Host:
@@ -160,7 +68,7 @@ class Host:
         self.partitions: dict[int, Partition] = {}
         self._lanes = Lanes(self._head, self._bound, self.settings.weights)
         self._frozen: set[int] = set()
-        self._feed = store.stand(FEED)
+        self._feed = Feed(store.stand(FEED))
         for number in numbers:
             self._open(number)
         self._claim()
@@ -183,12 +91,12 @@ class Host:
     def _claim(self) -> None:
         """Write the new epoch of every partition at once, so that a former owner can't write any more."""
         batches = [partition.batch() for partition in self.partitions.values()]
-        feed = Stand(self._feed.epoch + 1, self._feed.seq + 1)
-        batches.append(Batch(FEED, feed))
+        feed = self._feed.claimed()
+        batches.append(feed)
         stale = self.store.commit(batches)
         if stale:
             raise RefusedError(f"partitions {stale} were claimed by somebody else at the same time")
-        self._feed = feed
+        self._feed.stand = feed.stand
         for partition in self.partitions.values():
             partition.settle(Stand(partition.epoch, partition.stand.seq + 1))
 
@@ -232,8 +140,7 @@ class Host:
         """After a failed or unknown commit: forget what was decided, read again what is durable."""
         self.store.reopen()
         self._cache.clear()
-        # the epoch stays mine: a former owner must not write under the epoch of the next
-        self._feed = Stand(self._feed.epoch, self.store.stand(FEED).seq)
+        self._feed.again(self.store.stand(FEED))
         self._lanes.clear()
         for partition in self.partitions.values():
             partition.load()
@@ -288,27 +195,42 @@ class Host:
     def _prefetch(
         self, now: int, inputs: TickInputs, taken: Sequence[Arrival]
     ) -> list[tuple[Partition, list[_Turn]]]:
-        """Read all that the inputs are known to touch with one list `get`: entities, and rows of seen ids."""
+        """Read all that the inputs are known to touch with one list `get`; rows of seen ids, which few need, after."""
         keys: list[EntityKey] = [answer.key for answer in inputs.answers]
         for answer in inputs.answers:
             keys += answer.touches
         keys += [EntityKey(tell.key) for tell in inputs.delivers]
         keys += [arrival.key for arrival in taken]
-        grouped = self._grouped(taken)
-        rows: list[bytes] = []
-        for partition, numbers in grouped:
-            partition.advance(now, self._context)
-            rows += partition.seen_rows([taken[n] for n in numbers])
-        found = self._load(keys, rows)
+        self._load(keys)
         turns = []
-        at = 0
-        for partition, numbers in grouped:
-            turn = []
-            for n in numbers:
-                turn.append((n, rows[at], found[at] is not None or found[at + 1] is not None))
-                at += 2
+        rows: list[bytes] = []
+        for partition, numbers in self._grouped(taken):
+            partition.advance(now, self._context)
+            seen_rows = partition.seen_rows
+            digests = partition.digests([taken[n] for n in numbers])
+            turn: list[_Turn] = []
+            for n, digest in zip(numbers, digests, strict=True):
+                doubtful = seen_rows(taken[n].key, digest)
+                turn.append((n, digest, bool(doubtful)))
+                rows += doubtful
             turns.append((partition, turn))
-        return turns
+        return self._looked_up(turns, rows) if rows else turns
+
+    def _looked_up(
+        self, turns: list[tuple[Partition, list[_Turn]]], rows: Sequence[bytes]
+    ) -> list[tuple[Partition, list[_Turn]]]:
+        """Look at the rows of seen ids, two for each input that has any."""
+        found = iter(self.store.get(rows))
+        return [
+            (
+                partition,
+                [
+                    (n, digest, doubtful and (next(found) is not None) | (next(found) is not None))
+                    for n, digest, doubtful in turn
+                ],
+            )
+            for partition, turn in turns
+        ]
 
     def _grouped(self, taken: Sequence[Arrival]) -> list[tuple[Partition, list[int]]]:
         """Group arrivals by partition, each group in their order: partitions don't look at each other."""
@@ -336,8 +258,8 @@ class Host:
         for partition, turn in turns:
             partition.advance(now, context)
             arrive = partition.arrive
-            for n, row, seen in turn:
-                verdicts[n] = arrive(taken[n], row, seen=seen, context=context)
+            for n, digest, seen in turn:
+                verdicts[n] = arrive(taken[n], digest, seen=seen, context=context)
         released.verdicts = verdicts
 
     def _answers(self, now: int, inputs: TickInputs, released: Released) -> None:
@@ -401,16 +323,15 @@ class Host:
                 partition.wake(when, key, self._context)
         return [when for _, due in taken for when, _ in due]
 
-    def _load(self, keys: Iterable[bytes], rows: Sequence[bytes] = ()) -> list[bytes | None]:
-        """Bring entities into the cache and read other rows, in one go. Returns those rows."""
+    def _load(self, keys: Iterable[bytes]) -> None:
+        """Bring entities into the cache, in one go."""
         missing = [key for key in dict.fromkeys(keys) if self._cache.get(key) is None]
+        if not missing:
+            return
         prefix, partition = partition_prefix, self.keyspace.partition
-        wanted = [prefix(partition(key)) + ENTITY + key for key in missing]
-        wanted += rows
-        found = self.store.get(wanted)
-        for key, raw in zip(missing, found, strict=False):
-            self._cache.put(key, self._machines.read(key, raw))
-        return found[len(missing) :]
+        found = self.store.get([prefix(partition(key)) + ENTITY + key for key in missing])
+        for key, raw in zip(missing, found, strict=True):
+            self._cache.put(key, self._machines.load(key, raw))
 
     def _grant(self, now: int, offers: Sequence[CreditOffer]) -> list[CreditOffer]:
         """Give credits to the ready entities of their lanes, fair between tenants; give back what nobody could use."""
@@ -467,13 +388,12 @@ class Host:
         if not dirty:
             return
         batches = [partition.batch() for partition in dirty]
-        feed = self._feed_batch(dirty)
-        if feed is not None:
-            batches.append(feed)
+        fed = self._feed.batch(one for partition in dirty for one in partition.emits)
+        if fed is not None:
+            batches.append(fed[0])
         stale = set(self.store.commit(batches))
-        if feed is not None and FEED not in stale:
-            self._feed = feed.stand
-            released.fed = len(feed.puts)
+        if fed is not None and FEED not in stale:
+            self._feed.stand, released.fed = fed[0].stand, fed[1]
         for partition, batch in zip(dirty, batches, strict=False):
             if partition.number in stale:
                 released.lost.append(partition.number)
@@ -493,23 +413,6 @@ class Host:
             for arrival, verdict in zip(taken, released.verdicts, strict=True)
         ]
         released.confirms = [one for one in released.confirms if one[1] not in lost]
-
-    def _feed_batch(self, dirty: Sequence[Partition]) -> Batch | None:
-        batch = Batch(FEED, Stand(self._feed.epoch, self._feed.seq + 1))
-        start = partition_prefix(FEED) + FEED_INDEX + batch.stand.seq.to_bytes(8)
-        encode, puts = self._machines.encode, batch.puts
-        # a `FeedEntry` framed by hand: its body is encoded already, and its head is the same for many
-        head = b"\x95" + encode(batch.stand.seq)
-        owners: dict[tuple[str, str], bytes] = {}
-        n = 0
-        for partition in dirty:
-            for channel, tenant, body in partition.emits:
-                owner = owners.get((channel, tenant))
-                if owner is None:
-                    owner = owners[channel, tenant] = encode(channel) + encode(tenant)
-                puts.append((start + n.to_bytes(4), b"".join((head, encode(n), owner, body))))
-                n += 1
-        return batch if n else None
 
     # ---- questions
 
@@ -561,13 +464,8 @@ class Host:
     @property
     def feed_position(self) -> int:
         """Give the position of the newest entry that the feed may have."""
-        return self._feed.seq
+        return self._feed.stand.seq
 
     def feed_after(self, position: int, n: int, limit: int) -> list[FeedEntry]:
         """Read the feed after a place in it, in commit order."""
-        start = partition_prefix(FEED) + FEED_INDEX + position.to_bytes(8) + (n + 1).to_bytes(4)
-        end = partition_prefix(FEED) + bytes((FEED_INDEX[0] + 1,))
-        return [_FEED.decode(value) for _, value in self.store.scan(start, end, limit)]
-
-
-_FEED = msgspec.msgpack.Decoder(FeedEntry)
+        return self._feed.after(self.store, position, n, limit)

@@ -20,7 +20,8 @@ from engine.rows import QUARANTINE
 from engine.store.protocol import Rows, Store
 
 if TYPE_CHECKING:
-    from engine.partition import Machines, Partition
+    from engine.entities import Machines
+    from engine.partition import Partition
 
 NOT_THERE = "there is no such input in quarantine"
 LIST = 1000

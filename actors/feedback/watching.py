@@ -26,7 +26,7 @@ from deliverability.suppression.machine import Lift, Suppress
 from deliverability.suppression.policy import Repeats, SuppressionPolicy, said_of
 from engine.config import Suppression
 from engine.errors import StoreError, VeredusError
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from engine.store.catalog_files import write_durably
 from engine.vocabulary import CONSENT_AGAIN, ConsentAgain
 

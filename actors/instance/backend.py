@@ -59,13 +59,14 @@ from deliverability.returned import Reported
 from engine.config import Config
 from engine.control_log import Change, digest_of, verify
 from engine.errors import CapacityError, InputError, StoreError
-from engine.host import FeedEntry, Repair
+from engine.feed import FeedEntry
 from engine.keyspace import IDEMPOTENCY, EntityKey, Keyspace, contact_key, control_key, message_key
 from engine.once import Addressed, Several
 from engine.quarantine import NOT_THERE
 from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
 from engine.tally import Counts, holds, merged
+from engine.tick import Repair
 
 T = TypeVar("T")
 

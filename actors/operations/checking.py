@@ -26,8 +26,8 @@ from actors.operations.files import Directory, StoreFiles
 from actors.operations.reading import key_in, read_row
 from engine.entities import Entry
 from engine.errors import DamageError, StoreError
+from engine.inputs import Meta
 from engine.machine import Place
-from engine.partition import Meta
 from engine.rows import (
     AGENDA,
     ENTITY,

@@ -27,9 +27,9 @@ import msgspec
 
 from engine.entities import Entry, Machines
 from engine.errors import DamageError
+from engine.inputs import Meta
 from engine.keyspace import tenant_of
 from engine.machine import At, Stuck
-from engine.partition import Meta
 from engine.rows import ENTITY, META, OUTBOX, QUARANTINE, TALLY
 from engine.store.protocol import Rows, partition_prefix
 from engine.tally import ACCEPTED, QUARANTINED, Counts, Tally, holds

@@ -19,7 +19,8 @@ from actors.operations.recounting import Recounting
 from actors.operations.room import Room
 from actors.worker import wire
 from engine.errors import DamageError, StoreError
-from engine.host import Host, Repair, TickInputs
+from engine.host import Host
+from engine.tick import Repair, TickInputs
 
 log = structlog.get_logger()
 

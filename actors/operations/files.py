@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from actors.instance.lock import lock_holder
+from engine.entities import Machines
 from engine.errors import InputError, Place, RefusedError
 from engine.keyspace import Keyspace
-from engine.partition import Machines
 from engine.store.format import DataFormat, read_format, store_path
 from engine.store.rocksdb import RocksStore
 from engine.store.rocksdb import lock_holder as store_holder

@@ -13,10 +13,10 @@ from actors.operations.counting import slices
 from actors.operations.files import Directory, StoreFiles
 from actors.operations.reading import INDEXES, key_in, read_row
 from actors.operations.showing import kind_name, name_shown, shown
+from engine.entities import Machines
 from engine.errors import DamageError
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from engine.keyspace import CONTACT, tenant_of
-from engine.partition import Machines
 from engine.quarantine import Quarantined
 from engine.rows import AGENDA, ENTITY, FEED_INDEX, HELD, READY, RETIRED, TALLY
 from engine.store.protocol import FEED, Stand, partition_prefix
@@ -167,13 +167,17 @@ def _value_shown(index: bytes, raw: bytes) -> Any:
         return shown({"counts": value.counts, "dropped": value.dropped, "facts": value.facts})
     if isinstance(value, Stand):
         return value._asdict()
-    if isinstance(value, FeedEntry):
-        body = msgspec.msgpack.decode(value.body)
-        return {"channel": value.channel, "tenant": value.tenant, "body": shown(body)}
+    if index == FEED_INDEX:
+        return [_feed_shown(entry) for entry in value]
     if isinstance(value, Quarantined):
         body = _inner(value.body)
         return {**shown(value), "key": value.key.hex(), "body": body}
     return shown(value)
+
+
+def _feed_shown(entry: FeedEntry) -> dict[str, Any]:
+    body = msgspec.msgpack.decode(entry.body)
+    return {"channel": entry.channel, "tenant": entry.tenant, "body": shown(body)}
 
 
 def _inner(raw: bytes) -> Any:

@@ -10,10 +10,10 @@ import msgspec
 
 from actors.backend import QuarantineDetail, QuarantineEntry
 from actors.operations.showing import kind_name, name_shown, shown
+from engine.entities import Machines
 from engine.errors import InputError
 from engine.host import Host
 from engine.keyspace import tenant_of
-from engine.partition import Machines
 from engine.quarantine import Quarantined, read_kept
 
 _NUMBER_MAX = 1 << 63

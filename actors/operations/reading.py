@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from engine.host import FeedEntry
-from engine.partition import Meta, TellOut
+from engine.feed import entries_of
+from engine.inputs import Meta, TellOut
 from engine.quarantine import Quarantined
 from engine.rows import (
     AGENDA,
@@ -77,5 +77,5 @@ _DECODERS: dict[bytes, Callable[[bytes], Any]] = {
     OUTBOX: msgspec.msgpack.Decoder(TellOut).decode,
     QUARANTINE: msgspec.msgpack.Decoder(Quarantined).decode,
     RECORD: msgspec.msgpack.Decoder(list[Any]).decode,
-    FEED_INDEX: msgspec.msgpack.Decoder(FeedEntry).decode,
+    FEED_INDEX: entries_of,
 }

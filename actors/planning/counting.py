@@ -14,7 +14,7 @@ import msgspec
 
 from deliverability.message import OutcomeRecord
 from engine.errors import DamageError
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from engine.store.catalog_files import write_durably
 from scenarios.runs import CAMPAIGN_PREFIX
 

@@ -17,7 +17,7 @@ from actors.planning.records import (
     StoryQuestion,
 )
 from actors.planning.walking import WalkAnswer, WalkQuestion
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from engine.keyspace import Keyspace
 
 

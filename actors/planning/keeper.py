@@ -34,7 +34,7 @@ from actors.planning.schedules import Schedules
 from actors.planning.versions import VersionDesk
 from actors.planning.walking import Places, WalkAnswer, WalkQuestion
 from engine.errors import VeredusError
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from scenarios.checking import load
 from scenarios.compiling import compile_scenario
 from scenarios.history import HistoryDiff, compare, joined

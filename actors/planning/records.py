@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.host import Host
+from engine.inputs import HOUR
 from engine.keyspace import CONTACT, EntityKey, tenant_of
-from engine.partition import HOUR
 from engine.rows import RECORD
 from engine.store.protocol import partition_prefix
 from engine.vocabulary import Event

@@ -82,7 +82,7 @@ def _count_partition(
     for row, raw in snapshot.rows(start, end):
         if row[kind_at] == CONTACT and row[begin:until] == mine:
             key = row[head:]
-            take(codec.open(key, open_envelope(key, raw)[3]))
+            take(codec.open(key, open_envelope(key, raw)[4]))
 
 
 def main() -> None:

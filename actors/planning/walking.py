@@ -17,8 +17,8 @@ import msgspec
 
 from actors.planning.aims import Aim, Bid, bidder
 from engine.host import Host
+from engine.inputs import Arrival
 from engine.keyspace import CONTACT, EntityKey, tenant_of
-from engine.partition import Arrival
 from engine.rows import ENTITY
 from engine.store.protocol import partition_prefix
 from scenarios.state import Contact

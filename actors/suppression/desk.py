@@ -47,14 +47,16 @@ from deliverability.suppression.packed import (
     pack,
 )
 from engine.catalog import Catalog, Head
+from engine.entities import Machines
 from engine.errors import StoreError
-from engine.host import Host, HostSettings, TickInputs
+from engine.host import Host
+from engine.inputs import Arrival, PartitionSettings
 from engine.keyspace import Keyspace
-from engine.partition import Arrival, Machines, PartitionSettings
 from engine.rows import ENTITY
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store, partition_prefix
 from engine.store.rocksdb import RocksStore
+from engine.tick import HostSettings, TickInputs
 
 log = structlog.get_logger()
 

@@ -49,18 +49,20 @@ from deliverability.transport.delivery import Delivery, Verdict
 from deliverability.transport.ledger import LedgerFile
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
+from engine.entities import Machines
 from engine.errors import DamageError, RefusedError, StoreError, VeredusError
-from engine.host import Host, HostSettings
+from engine.host import Host
+from engine.inputs import PartitionSettings
 from engine.keyspace import Keyspace
 from engine.machine import CatalogView
 from engine.once import OnceMachine
-from engine.partition import Machines, PartitionSettings
 from engine.store.catalog_files import CatalogFiles
 from engine.store.format import store_path
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
 from engine.store.redis import RedisStore
 from engine.store.rocksdb import RocksStore, lock_holder
+from engine.tick import HostSettings
 from scenarios.campaign import Campaign, scenario_of
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario

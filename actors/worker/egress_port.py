@@ -19,8 +19,8 @@ from deliverability.governor import Gate
 from deliverability.message import AttemptOutcome
 from deliverability.transport.delivery import Delivery
 from deliverability.transport.ledger import LedgerFile
-from engine.host import Answer, CreditOffer
 from engine.keyspace import EntityKey, message_key
+from engine.tick import Answer, CreditOffer
 from engine.vocabulary import Message
 
 

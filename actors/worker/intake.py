@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.partition import Arrival
+from engine.inputs import Arrival
 
 LOT = 16
 """Inputs that a batch gives before the next one has its turn; a batch that is no larger is *urgent*."""

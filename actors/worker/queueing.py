@@ -18,11 +18,12 @@ from actors.worker import wire
 from deliverability.marks import DOUBT_QUEUE, Selection, is_parked
 from deliverability.message import MessageState
 from deliverability.sweep import Sweep, key_of
-from engine.host import Answer, Host
+from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, name_of, tenant_of
 from engine.machine import CatalogView
 from engine.rows import AGENDA, HELD, READY
 from engine.store.protocol import partition_prefix
+from engine.tick import Answer
 
 STEP_ROWS = 200  # about 2 ms of the loop
 REST = 4.0  # times as long as a step took, the sweep rests: a fifth of the loop at most

@@ -20,8 +20,8 @@ from deliverability.egress import Asked
 from deliverability.message import AttemptOutcome, MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError
-from engine.host import Answer
 from engine.keyspace import EntityKey, name_of
+from engine.tick import Answer
 
 log = structlog.get_logger()
 

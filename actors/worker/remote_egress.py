@@ -42,9 +42,9 @@ from actors.worker.egress_wire import (
 )
 from deliverability.egress import Asked
 from deliverability.message import AttemptOutcome
-from engine.host import Answer, CreditOffer
 from engine.keyspace import EntityKey, message_key, name_of
 from engine.machine import Credit
+from engine.tick import Answer, CreditOffer
 from engine.vocabulary import Message
 
 CallNumber = NewType("CallNumber", int)

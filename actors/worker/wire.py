@@ -41,9 +41,9 @@ from deliverability.message import Settle
 from deliverability.returned import Returned
 from engine.config import Config
 from engine.errors import VeredusError
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
+from engine.inputs import Arrival, TellOut
 from engine.once import Once, Several
-from engine.partition import Arrival, TellOut
 from engine.tally import Counts
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
 from scenarios.migration import MoveBack, MoveJourneys

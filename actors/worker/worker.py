@@ -45,9 +45,10 @@ from actors.worker.views import view_of
 from deliverability.egress import lane_name
 from deliverability.message import CancelAttempt, MessageState
 from engine.errors import CapacityError, DamageError, StoreError
-from engine.host import Answer, CreditOffer, Host, Released, Repair, TickInputs
+from engine.host import Host
+from engine.inputs import TellOut
 from engine.keyspace import EntityKey
-from engine.partition import TellOut
+from engine.tick import Answer, CreditOffer, Released, Repair, TickInputs
 from engine.vocabulary import Message
 
 log = structlog.get_logger()

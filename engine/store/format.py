@@ -4,7 +4,7 @@ Partition p lies in store p mod n, so both numbers are fixed when the directory 
 most partitions would look empty, and their contacts lost. `settle` writes the file when it makes the directory,
 migrates an older directory step by step, and refuses whatever it can't read for certain.
 
-    format.json    {"version": 2, "partitions": 32, "stores": 2, "purpose": "instance", "kind": "rocksdb"}
+    format.json    {"version": 3, "partitions": 32, "stores": 2, "purpose": "instance", "kind": "rocksdb"}
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import msgspec
 from engine.errors import DamageError, Place, RefusedError
 
 FORMAT_FILE = "format.json"
-VERSION = 2
+VERSION = 3
 PARTITIONS_OF_VERSION_0 = 256
 
 Purpose = Literal["instance", "replay", "moved"]
@@ -257,9 +257,12 @@ def _write_down(_folder: Path, found: DataFormat) -> DataFormat:
 
 
 def _read_on(_folder: Path, found: DataFormat) -> DataFormat:
-    """Version 2 may hold data of events as JSON text; it reads all that version 1 wrote, not the other way."""
+    """What version 2 adds (data of events as text) and version 3 (seen ids in records, pages of the feed).
+
+    Each reads all that was written before it, not the other way.
+    """
     return found
 
 
-MIGRATIONS: Mapping[int, Migration] = {0: _write_down, 1: _read_on}
+MIGRATIONS: Mapping[int, Migration] = {0: _write_down, 1: _read_on, 2: _read_on}
 """All migrations there are, by the version that they begin with."""

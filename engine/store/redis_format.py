@@ -48,8 +48,11 @@ def settle_in(settings: Redis, partitions: int, purpose: Purpose = "instance") -
                 place,
                 f"set store.partitions = {found.partitions}; the number is fixed when a deployment is made",
             )
-        if found.purpose == "replay" and purpose == "instance":
-            found = msgspec.structs.replace(found, purpose=purpose)
+        begins = found.purpose == "replay" and purpose == "instance"
+        if begins or found.version < VERSION:  # all that older versions wrote is read as it is
+            found = msgspec.structs.replace(
+                found, version=VERSION, purpose=purpose if begins else found.purpose
+            )
             store.write_note("format", msgspec.json.encode(found))
         return found
     finally:

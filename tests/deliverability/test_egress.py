@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
 from deliverability.message import AttemptOutcome
-from engine.host import CreditOffer
+from engine.tick import CreditOffer
 from engine.vocabulary import Message
 
 ROUTE = "default/example.org"

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from deliverability.marks import SECTION, Action, Mark, Marks, Selection, is_parked, looked
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageMachine, MessageState
 from deliverability.sweep import Sweep
+from engine.entities import Machines
 from engine.errors import StoreError
-from engine.host import Answer, CreditOffer, Host, Released, TickInputs
+from engine.host import Host
 from engine.ids import derive
+from engine.inputs import Arrival
 from engine.keyspace import EntityKey, Keyspace, contact_key, message_key
 from engine.machine import Credit
-from engine.partition import Arrival, Machines
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Batch
 from engine.tally import holds
+from engine.tick import Answer, CreditOffer, Released, TickInputs
 from engine.vocabulary import Message, OutcomeKind, SendDirect
 from scenarios.contact import ContactMachine
 

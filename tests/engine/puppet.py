@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from engine.host import Host, HostSettings, Released, TickInputs
+from engine.entities import Machines
+from engine.host import Host
+from engine.inputs import Arrival, PartitionSettings
 from engine.keyspace import EntityKey, Keyspace, control_key
 from engine.machine import (
     At,
@@ -23,9 +25,9 @@ from engine.machine import (
     Transition,
     Wake,
 )
-from engine.partition import Arrival, Machines, PartitionSettings
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Store
+from engine.tick import HostSettings, Released, TickInputs
 
 PUPPET = 0x70  # p
 HORIZON = 1_000_000

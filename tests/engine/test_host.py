@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import RefusedError, StoreError
-from engine.host import Answer, CreditOffer, Host, HostSettings, TickInputs, lane_of
+from engine.host import Host
+from engine.inputs import Arrival
 from engine.keyspace import EntityKey, Keyspace
+from engine.lanes import lane_of
 from engine.machine import At, Credit, Place, Ready
-from engine.partition import Arrival
 from engine.rows import FEED_INDEX, RECORD
 from engine.store.memory import MemoryStore
 from engine.store.protocol import FEED, STAND, Batch, Store, partition_prefix
 from engine.store.rocksdb import RocksStore
+from engine.tick import Answer, CreditOffer, HostSettings, TickInputs
 from tests.engine.puppet import Do, NoCatalog, arrival, due, host_on, keys_in, tick, total
 
 NOW = 1_700_000_000_000

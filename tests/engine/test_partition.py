@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.entities import EntityCache, Machines
 from engine.errors import DamageError
-from engine.host import Answer, CreditOffer, HostSettings, TickInputs
+from engine.inputs import PartitionSettings, TellOut
 from engine.keyspace import EntityKey, Keyspace
 from engine.machine import At, Context, Credit, Held, Place, Ready, Retired, Stuck
-from engine.partition import EntityCache, Machines, PartitionSettings, TellOut
 from engine.rows import ENTITY, RECORD, SEEN
 from engine.store.memory import MemoryStore
 from engine.store.protocol import partition_prefix
+from engine.tick import Answer, CreditOffer, HostSettings, TickInputs
 from tests.engine.puppet import (
     HORIZON,
     PUPPET,
@@ -79,7 +80,12 @@ def test_a_unit_that_raises_is_undone_as_a_whole(fails_at: int) -> None:
     changed = {
         row[2:3] for row in before.keys() | after.keys() if before.get(row) != after.get(row)
     }
-    assert changed <= {b"\0", b"M", b"C", b"Q", b"s"}
+    assert changed <= {b"\0", b"M", b"C", b"Q", b"e"}
+    states = [
+        [host.machines.read(row[3:], at[row]) for row in at if row[2:3] == ENTITY]
+        for at in (before, after)
+    ]
+    assert states[0] == states[1], "an entity's record has its seen ids alone for news"
     assert host.counts()["t\0stream"] == {"accepted": 1, "queued": 1}
     assert host.facts()["quarantined_inputs"] == 1
 
@@ -336,7 +342,7 @@ def test_seen_ids_and_records_are_dropped_in_whole_buckets() -> None:
     )
     host = host_on(store, settings=HostSettings(partition=kept))
     for n in range(12):
-        tick(host, NOW + n * HORIZON, arrival(A, Do(add=1), n))
+        tick(host, NOW + n * HORIZON, arrival(A, Do(gone=True), n))
     assert len(_rows(store, SEEN)) == 2
     assert len(_rows(store, RECORD)) <= 5
 
@@ -388,10 +394,10 @@ def _context() -> Context:
 def test_a_cache_forgets_the_oldest_and_never_grows_beyond_twice_its_size() -> None:
     """What is used stays."""
     cache = EntityCache(10)
-    cache.put(b"used", (1, None))
+    cache.put(b"used", (1, None, b""))
     for n in range(200):
-        cache.put(n.to_bytes(4), (n, None))
-        assert cache.get(b"used") == (1, None)
+        cache.put(n.to_bytes(4), (n, None, b""))
+        assert cache.get(b"used") == (1, None, b"")
     assert cache.get((0).to_bytes(4)) is None
     assert len(cache._young) + len(cache._old) <= 22
     cache.clear()

@@ -19,6 +19,7 @@ from engine.rows import (
     queue_prefix,
     seal_envelope,
 )
+from engine.seen import KEPT_MAX, NOTHING, UNKNOWN
 
 TIMES = st.integers(0, (1 << 64) - 1)
 NAMES = st.binary(max_size=255)
@@ -32,13 +33,27 @@ PLACES: st.SearchStrategy[Place | None] = st.one_of(
 )
 
 
-@given(st.integers(0, 255), st.integers(0, 255), PLACES, st.binary(max_size=100))
+@given(
+    st.integers(0, 255),
+    st.integers(0, 255),
+    PLACES,
+    st.integers(0, KEPT_MAX),
+    st.binary(max_size=100),
+)
 def test_an_envelope_gives_back_what_was_sealed(
-    schema: int, codec: int, place: Place | None, stored: bytes
+    schema: int, codec: int, place: Place | None, seen: int, stored: bytes
 ) -> None:
-    """Schema, codec, place and state survive, whatever bytes the state has."""
-    raw = seal_envelope(schema, codec, place, stored)
-    assert open_envelope(b"key", raw) == (schema, codec, place, stored)
+    """Schema, codec, place, seen ids and state survive, whatever bytes the state has."""
+    ids = NOTHING + b"".join(bytes((n,)) * 20 for n in range(seen))
+    raw = seal_envelope(schema, codec, place, ids, stored)
+    assert open_envelope(b"key", raw) == (schema, codec, place, ids, stored)
+
+
+def test_an_envelope_of_the_former_version_has_no_seen_ids() -> None:
+    """They lie in rows."""
+    raw = seal_envelope(1, 0, At(77), NOTHING, b"state")
+    former = b"\1" + raw[1:12] + raw[17:]
+    assert open_envelope(b"key", former) == (1, 0, At(77), UNKNOWN, b"state")
 
 
 @given(TIMES, TIMES, st.binary(min_size=1, max_size=20), st.binary(min_size=1, max_size=20))
@@ -70,7 +85,7 @@ def test_each_place_has_its_index() -> None:
     assert place_row(None, b"k") is None
 
 
-@pytest.mark.parametrize("raw", [b"", b"\1", b"\1\0\0", b"\2\0\0\0state", b"\1\0\0\x09state"])
+@pytest.mark.parametrize("raw", [b"", b"\1", b"\1\0\0", b"\3\0\0\0state", b"\1\0\0\x09state"])
 def test_what_is_no_envelope_is_damage(raw: bytes) -> None:
     """Too short, too new, or of an unknown place: the record is named."""
     with pytest.raises(DamageError, match="record 6b6579"):

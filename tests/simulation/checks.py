@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from deliverability.message import QUEUED, MessageState
-from engine.host import FeedEntry
+from engine.entities import Machines
+from engine.feed import entries_of
+from engine.inputs import Meta, TellOut
 from engine.keyspace import CONTACT, MESSAGE, EntityKey, Keyspace, name_of, tenant_of
 from engine.machine import At, Retired, Stuck
-from engine.partition import Machines, Meta, TellOut
 from engine.rows import (
     AGENDA,
     ENTITY,
@@ -35,7 +36,6 @@ from tests.simulation.people import Person
 INDEXES = (AGENDA[0], READY[0], HELD[0], RETIRED[0])
 _META = msgspec.msgpack.Decoder(Meta)
 _TELL = msgspec.msgpack.Decoder(TellOut)
-_FEED = msgspec.msgpack.Decoder(FeedEntry)
 _HELD = msgspec.msgpack.Decoder(tuple[int, str, bytes, bytes, bytes, str])
 
 
@@ -69,8 +69,8 @@ class Durable:
                 partition, index = int.from_bytes(row[:2]), row[2]
                 if partition == FEED:
                     if index == FEED_INDEX[0]:
-                        entry = _FEED.decode(raw)
-                        self.feed.append((entry.tenant, msgspec.msgpack.decode(entry.body)))
+                        for entry in entries_of(raw):
+                            self.feed.append((entry.tenant, msgspec.msgpack.decode(entry.body)))
                 elif index == ENTITY[0]:
                     self.entities[row[3:]] = machines.read(row[3:], raw)
                 elif index in INDEXES:

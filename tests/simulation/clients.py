@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deliverability.message import Settle
-from engine.host import Repair
+from engine.inputs import Arrival
 from engine.keyspace import EntityKey, contact_key, message_key
-from engine.partition import Arrival
 from engine.quarantine import Quarantined
+from engine.tick import Repair
 from tests.simulation.cluster import HOUR, Cluster
 from tests.simulation.life import HORIZON_MS
 from tests.simulation.people import Deed, Happened

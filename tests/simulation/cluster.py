@@ -14,10 +14,10 @@ from deliverability.egress import Egress
 from deliverability.governor import Governor, Limit
 from deliverability.message import MessageMachine, StreamPolicy
 from deliverability.transport.ledger import LedgerFile
+from engine.entities import Machines
 from engine.errors import RefusedError, StoreError
 from engine.host import Host
 from engine.keyspace import Keyspace
-from engine.partition import Machines
 from tests.simulation.disk import COMMIT_FAULTS, Crash, Disk, SimStore
 from tests.simulation.life import HORIZON_MS, Life
 from tests.simulation.people import PersonMachine

@@ -29,11 +29,13 @@ from actors.worker.recovery import resolve
 from deliverability.egress import Concluded, Egress, EgressSettings
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageMachine
 from deliverability.transport.ledger import LedgerFile, adopt
-from engine.host import Answer, Host, HostSettings, TickInputs
+from engine.entities import Machines
+from engine.host import Host
+from engine.inputs import Arrival
 from engine.keyspace import Keyspace, contact_key, message_key
 from engine.machine import Stuck
-from engine.partition import Arrival, Machines
 from engine.store.rocksdb import RocksStore
+from engine.tick import Answer, HostSettings, TickInputs
 from engine.vocabulary import Message
 from tests.simulation.checks import Durable, check, consistent, told_by_feed
 from tests.simulation.cluster import Policies, discard, scratch

@@ -17,9 +17,9 @@ from deliverability.governor import Gate, Lease
 from deliverability.message import AttemptOutcome, CancelAttempt, MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError, StoreError
-from engine.host import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
+from engine.inputs import Arrival, PartitionSettings, TellOut
 from engine.keyspace import EntityKey, message_key, name_of
-from engine.partition import Arrival, PartitionSettings, TellOut
+from engine.tick import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
 from engine.vocabulary import Message
 from tests.simulation.disk import Crash
 from tests.simulation.sink import Smtp

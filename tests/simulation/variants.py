@@ -12,11 +12,14 @@ from deliverability.egress import Asked, Concluded, Egress
 from deliverability.message import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.errors import StoreError
-from engine.host import Host, Released
+from engine.host import Host
+from engine.inputs import Arrival, TellOut, Verdict
 from engine.keyspace import EntityKey
 from engine.machine import Context, Place
-from engine.partition import Arrival, Partition, TellOut, Verdict
+from engine.partition import Partition
 from engine.store.protocol import STAND, Batch, encode_stand, partition_prefix
+from engine.tick import Released
+from engine.unit import Change
 from tests.simulation.cluster import Plan
 from tests.simulation.disk import SimStore
 from tests.simulation.life import Life, Reply
@@ -181,11 +184,15 @@ class AppliedForgotten(Partition):
 class SeenForgotten(Partition):
     """Doesn't write which inputs it has seen."""
 
-    def arrive(self, arrival: Arrival, row: bytes, *, seen: bool, context: Context) -> Verdict:
+    def arrive(self, arrival: Arrival, digest: bytes, *, seen: bool, context: Context) -> Verdict:
         """Decide, and forget that."""
-        verdict = super().arrive(arrival, row, seen=seen, context=context)
+        verdict = super().arrive(arrival, digest, seen=seen, context=context)
         self._seen.clear()
         return verdict
+
+    def _weighed(self, *change: Any) -> Change:
+        key, old, state, place = change[:4]
+        return super()._weighed(key, old, state, place, b"")
 
 
 class UnitNotUndone(Partition):
@@ -198,7 +205,7 @@ class UnitNotUndone(Partition):
         except StoreError:
             raise
         except Exception:
-            self._merge([self._weighed(k, entry) for k, entry in changed.items()])
+            self._merge([self._weighed(k, *one) for k, one in changed.items()])
             raise
 
 

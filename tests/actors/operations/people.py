@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
-from engine.host import Host, HostSettings, Released, TickInputs
+from engine.entities import Machines
+from engine.host import Host
+from engine.inputs import Arrival
 from engine.keyspace import CONTACT, MESSAGE, EntityKey, Keyspace, contact_key
 from engine.machine import At, Context, Place, Tell, Transition, Wake
-from engine.partition import Arrival, Machines
 from engine.store.protocol import Store
+from engine.tick import HostSettings, Released, TickInputs
 
 
 class Do(msgspec.Struct, frozen=True, tag="do", array_like=True):

@@ -13,14 +13,14 @@ from actors.operations.checking import Checked, check
 from actors.operations.counting import StoreCount
 from actors.operations.files import opened
 from engine.errors import DamageError, RefusedError
-from engine.host import Repair, TickInputs
+from engine.inputs import Arrival, Meta
 from engine.keyspace import contact_key, message_key
-from engine.partition import Arrival, Meta
 from engine.rows import AGENDA, ENTITY, META, OUTBOX, QUARANTINE, RECORD, TALLY
 from engine.store.format import settle, store_path
 from engine.store.protocol import FEED, Batch, Stand, partition_prefix
 from engine.store.rocksdb import RocksStore
 from engine.tally import Tally
+from engine.tick import Repair, TickInputs
 from tests.actors.operations.people import Do, People
 
 PARTITIONS = 4

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from actors.worker import wire
-from engine.host import Repair
 from engine.keyspace import contact_key
 from engine.partition import Partition
+from engine.tick import Repair
 from engine.vocabulary import ContactPut, Event
 from tests.actors.operations.living import Living, config_of, living
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreError
-from engine.host import Repair, TickInputs
 from engine.keyspace import contact_key
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Batch
 from engine.store.rocksdb import RocksStore
+from engine.tick import Repair, TickInputs
 from tests.actors.operations.people import Do, People
 
 

@@ -27,7 +27,7 @@ from deliverability.compose.template import Template
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.presets import twin_of
 from engine.config import Config
-from engine.host import FeedEntry
+from engine.feed import FeedEntry
 from engine.keyspace import contact_key
 from engine.store.format import settle
 from engine.vocabulary import ConsentGiven, ContactPut, Event

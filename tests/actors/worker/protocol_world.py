@@ -24,8 +24,8 @@ from deliverability.egress import Asked, Egress, EgressSettings, lane_name
 from deliverability.governor import Gate, Lease
 from deliverability.message import AttemptOutcome
 from deliverability.transport.ledger import Adopted, LedgerFile, adopt
-from engine.host import Answer, CreditOffer
 from engine.keyspace import EntityKey, contact_key, message_key, name_of
+from engine.tick import Answer, CreditOffer
 from engine.vocabulary import Message, OutcomeKind
 
 OWNERS = 2

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from actors.worker.intake import LOT, Intake
 from actors.worker.pace import ALONE_S, BUSY_S, INPUTS_MIN, PAUSE_LONG_S, Pace
 from engine.errors import StoreError
+from engine.inputs import Arrival
 from engine.keyspace import EntityKey
-from engine.partition import Arrival
 
 
 def batch(name: str, number: int) -> list[Arrival]:

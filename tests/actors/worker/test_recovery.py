@@ -15,12 +15,13 @@ from deliverability.message import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.catalog import Catalog, Head
 from engine.config import Config, Store
-from engine.host import CreditOffer, Host, TickInputs
+from engine.host import Host
+from engine.inputs import Arrival
 from engine.keyspace import Keyspace, contact_key, name_of
 from engine.machine import Credit
-from engine.partition import Arrival
 from engine.store.format import store_path
 from engine.store.rocksdb import RocksStore
+from engine.tick import CreditOffer, TickInputs
 from engine.vocabulary import ContactPut, SendDirect
 
 NOW = 1_800_000_000_000
