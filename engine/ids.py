@@ -22,9 +22,27 @@ def derive(place: bytes, *parts: bytes | str) -> bytes:
     return place[:4] + blake2b(b"".join(framed), digest_size=12).digest()
 
 
+_JOURNEY = len(b"journey").to_bytes(4) + b"journey"
+
+
 def journey_id(contact: bytes, scenario: str, instance: str, opened_by: bytes) -> bytes:
-    """Derive the id of a journey: H(contact's key, scenario, instance key, id of the input that opened it)."""
-    return derive(contact, b"journey", contact, scenario, instance, opened_by)
+    """Derive the id of a journey: H(contact's key, scenario, instance key, id of the input that opened it).
+
+    Written out, since it is made for most events: `derive` with the same parts took 2 µs, this takes 1.2.
+    """
+    name, key = scenario.encode(), instance.encode()
+    framed = (
+        _JOURNEY,
+        len(contact).to_bytes(4),
+        contact,
+        len(name).to_bytes(4),
+        name,
+        len(key).to_bytes(4),
+        key,
+        len(opened_by).to_bytes(4),
+        opened_by,
+    )
+    return contact[:4] + blake2b(b"".join(framed), digest_size=12).digest()
 
 
 def message_id(journey: bytes, step: str, visit: int, item: str = "") -> bytes:

@@ -132,7 +132,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 Effect = Tell | Emit | Release | Record
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """What was decided. `state` None means: there is no such entity (any more)."""
 
     state: Any

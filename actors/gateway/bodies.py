@@ -43,7 +43,8 @@ _TYPES = {"array": "an array", "bool": "true or false", "object": "an object", "
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 _SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
-_EXTREMES = (b"0" * 19, b"0e000", b"0e+000")
+_LONG = b"0" * 19
+_POWERS = (b"0e000", b"0e+000")
 """What such a number looks like, all digits taken for zeros: no others are outside -2^63 … 2^64-1 or ±1.8e308."""
 
 
@@ -116,7 +117,9 @@ def _decoded(
 def _is_extreme(text: bytes) -> bool:
     """Tell whether JSON may hold a number that fits neither 64 bits nor a float, which text doesn't show by itself."""
     shapes = text.translate(_SHAPES)
-    return any(shape in shapes for shape in _EXTREMES)
+    if _LONG in shapes:
+        return True
+    return b"0e" in shapes and any(shape in shapes for shape in _POWERS)
 
 
 def decode_one(body: bytes, content_type: str, decoder: msgspec.json.Decoder[_T]) -> _T:

@@ -51,7 +51,7 @@ from engine.rows import (
     SEEN,
     TALLY,
 )
-from engine.store.protocol import FEED, STAND, Batch, encode_stand
+from engine.store.protocol import FEED, STAND, Batch, Rows, encode_stand
 
 Command = tuple[bytes, ...]
 
@@ -67,6 +67,8 @@ KINDS = frozenset(
     )
 )
 """Index bytes that rows may have."""
+VALUED = frozenset(b"".join((RECORD, OUTBOX, QUARANTINE, FEED_INDEX)))
+"""Ordered indexes whose rows have values; those of places have none."""
 ENTITY_GROUPS = 256
 CHUNK = 4000
 """Arguments of one command: Lua's `unpack` takes 8,000 at most."""
@@ -180,31 +182,74 @@ def plan(
     """
     made = _Made(layout.control(batch.partition))
     for deletion in dropped:
-        for row in deletion.rows:
-            _delete(layout, made, row)
+        _gather_deletes(made, layout.tag(batch.partition), deletion.rows)
         for bucket in deletion.buckets:
             for key in layout.bucket_hashes(batch.partition, bucket):
                 made.do(UNLINK, key)
         made.gather(ZREM, layout.buckets(batch.partition), *deletion.buckets)
-    for row in batch.deletes:
-        _delete(layout, made, row)
+    tag = layout.tag(batch.partition)
+    _gather_deletes(made, tag, batch.deletes)
     made.flush()  # deletions come first
     made.gather(ZADD, layout.buckets(batch.partition), *_scored(new_buckets))
-    for row, value in batch.puts:
-        kind = row[2]
-        if kind in HASHED:
-            key, field = layout.hashed(row)
-            made.gather(HSET, key, field, value)
-        elif kind in CONTROL:
-            made.gather(HSET, made.keys[0], row[2:], value)
-        else:
-            key, member = layout.ordered(row)
-            made.gather(ZADD, key, b"0", member)
-            if value:
-                made.gather(HSET, key + b"=", member, value)
+    _gather_puts(made, tag, batch.puts)
     made.flush()
     head = [encode_stand(batch.stand), msgspec.msgpack.encode(made.plan)]
     return Plan(made.keys, head + made.args)
+
+
+def _gather_puts(made: _Made, tag: bytes, puts: Rows) -> None:
+    """Gather rows of one partition by what they lie in, so that a key is made once for many of them."""
+    hashes: dict[bytes, list[bytes]] = {}
+    sets: dict[int, list[bytes]] = {}
+    values: dict[int, list[bytes]] = {}
+    for row, value in puts:
+        kind = row[2]
+        if kind in HASHED:
+            cut = 4 if kind == ENTITY_BYTE else 8
+            fields = hashes.get(row[2:cut])
+            if fields is None:
+                hashes[row[2:cut]] = [row[cut:], value]
+            else:
+                fields += (row[cut:], value)
+        elif kind in CONTROL:
+            made.gather(HSET, made.keys[0], row[2:], value)
+        else:
+            member = row[3:]
+            members = sets.get(kind)
+            if members is None:
+                sets[kind] = [b"0", member]
+            else:
+                members += (b"0", member)
+            if value:
+                values.setdefault(kind, []).extend((member, value))
+    for group, fields in hashes.items():
+        made.take(HSET, tag + group, fields)
+    for kind, members in sets.items():
+        made.take(ZADD, _ordered_key(tag, kind), members)
+    for kind, members in values.items():
+        made.take(HSET, _ordered_key(tag, kind) + b"=", members)
+
+
+def _gather_deletes(made: _Made, tag: bytes, rows: Iterable[bytes]) -> None:
+    sets: dict[int, list[bytes]] = {}
+    for row in rows:
+        kind = row[2]
+        if kind in HASHED:
+            cut = 4 if kind == ENTITY_BYTE else 8
+            made.gather(HDEL, tag + row[2:cut], row[cut:])
+        elif kind in CONTROL:
+            made.gather(HDEL, made.keys[0], row[2:])
+        else:
+            sets.setdefault(kind, []).append(row[3:])
+    for kind, members in sets.items():
+        made.take(ZREM, _ordered_key(tag, kind), members)
+        if kind in VALUED:
+            made.take(HDEL, _ordered_key(tag, kind) + b"=", members)
+
+
+def _ordered_key(tag: bytes, kind: int) -> bytes:
+    assert kind in KINDS, f"an index of which scans know nothing: {kind!r}"
+    return tag + bytes((kind,))
 
 
 def plain_commands(made: Plan) -> list[tuple[bytes, Command]]:
@@ -217,18 +262,6 @@ def plain_commands(made: Plan) -> list[tuple[bytes, Command]]:
         found.append((key, (_NAMES[command], key, *made.args[at : at + args])))
         at += args
     return found
-
-
-def _delete(layout: Layout, made: _Made, row: bytes) -> None:
-    kind = row[2]
-    if kind in HASHED:
-        made.gather(HDEL, *layout.hashed(row))
-    elif kind in CONTROL:
-        made.gather(HDEL, made.keys[0], row[2:])
-    else:
-        key, member = layout.ordered(row)
-        made.gather(ZREM, key, member)
-        made.gather(HDEL, key + b"=", member)
 
 
 def _scored(members: Sequence[bytes]) -> list[bytes]:
@@ -252,6 +285,14 @@ class _Made:
         waiting = self._open.get((command, key))
         if waiting is None:
             self._open[command, key] = list(args)
+        else:
+            waiting += args
+
+    def take(self, command: int, key: bytes, args: list[bytes]) -> None:
+        """Add the arguments of a whole command; the list is taken over unless there are some already."""
+        waiting = self._open.get((command, key))
+        if waiting is None:
+            self._open[command, key] = args
         else:
             waiting += args
 

@@ -46,3 +46,12 @@ def test_two_equal_rows_of_a_file_are_two_events() -> None:
     assert row_input_id(b"digest", 1) != row_input_id(b"digest", 2)
     assert row_input_id(b"digest", 1) == row_input_id(b"digest", 1)
     assert row_input_id(b"digest", 1) != row_input_id(b"other", 1)
+
+
+@given(st.binary(min_size=4, max_size=40), st.text(max_size=9), st.text(max_size=9), st.binary())
+def test_a_journeys_id_is_derived_from_its_parts(
+    contact: bytes, scenario: str, instance: str, opened_by: bytes
+) -> None:
+    """The written-out form is the general one."""
+    expected = derive(contact, b"journey", contact, scenario, instance, opened_by)
+    assert journey_id(contact, scenario, instance, opened_by) == expected
