@@ -10,7 +10,7 @@ __all__ = ("Intake",)
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from engine.inputs import Arrival
 
@@ -65,15 +65,16 @@ class Intake:
                 self._waiting.append(batch)
         self.urgent = any(len(batch.arrivals) <= LOT for batch in self._waiting)
 
-    def decided(self, verdicts: Iterable[str]) -> None:
+    def decided(self, verdicts: Sequence[str]) -> None:
         """Hear the verdicts of a durable tick, in the order in which inputs were given."""
-        batch: _Batch | None = None
-        for verdict in verdicts:
+        at = 0
+        while at < len(verdicts):
             batch, left = self._deciding[0]
-            batch.verdicts.append(verdict)
-            if left > 1:
-                self._deciding[0] = (batch, left - 1)
-                continue
+            batch.verdicts += verdicts[at : at + left]
+            at += left
+            if at > len(verdicts):
+                self._deciding[0] = (batch, at - len(verdicts))
+                return
             self._deciding.popleft()
             if len(batch.verdicts) == len(batch.arrivals) and not batch.answer.done():
                 batch.answer.set_result(batch.verdicts)
