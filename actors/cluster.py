@@ -800,12 +800,16 @@ def _start_ray(workers: int) -> None:
     path = os.environ.get("PYTHONPATH", "")
     if root not in path.split(os.pathsep):
         os.environ["PYTHONPATH"] = root + (os.pathsep + path if path else "")
-    ray.init(
-        num_cpus=max(workers, 1),
-        include_dashboard=False,
-        object_store_memory=100 << 20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=False,
-        _node_ip_address="127.0.0.1",
-    )
+    try:
+        ray.init(
+            num_cpus=max(workers, 1),
+            include_dashboard=False,
+            object_store_memory=100 << 20,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+        )
+    except Exception as error:  # Ray raises this very class for a node that doesn't come up
+        told = f"Ray didn't start on this machine: {error} Try again when it is less busy."
+        raise VeredusError(told) from error

@@ -9,7 +9,7 @@ Exit status: 0 done; 1 it failed, or some of it; 2 a mistake of the user; 130 in
 
 from __future__ import annotations
 
-__all__ = ("COMMANDS", "main", "run")
+__all__ = ("COMMANDS", "added_commands", "find_command", "main", "run")
 
 import os
 import sys
@@ -100,7 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name in ("--version", "version"):
         sys.stdout.write(f"veredus {_version()}\n")
         return 0
-    app = _find(name)
+    app = find_command(name)
     try:
         app(args=arguments[1:], prog_name=f"veredus {name}")
     except SystemExit as ended:
@@ -108,12 +108,13 @@ def _dispatch(arguments: list[str]) -> int:
     return 0
 
 
-def _find(name: str) -> Callable[..., Any]:
+def find_command(name: str) -> Callable[..., Any]:
+    """Give the application of a subcommand. Raises: UserError: there is none of this name."""
     command = COMMANDS.get(name)
     if command is not None:
         app: Callable[..., Any] = import_module(command.module).app
         return app
-    added = _added()
+    added = added_commands()
     if name in added:
         found: Callable[..., Any] = added[name].load()
         return found
@@ -124,7 +125,7 @@ def _find(name: str) -> Callable[..., Any]:
     raise UserError(f"there is no command {name!r}", mend=mend)
 
 
-def _added() -> dict[str, Any]:
+def added_commands() -> dict[str, Any]:
     """Find the commands that other packages add."""
     from importlib.metadata import entry_points
 
@@ -132,7 +133,9 @@ def _added() -> dict[str, Any]:
 
 
 def _help() -> str:
-    added = {name: "Measure against ceilings." if name == "bench" else "" for name in _added()}
+    added = {
+        name: "Measure against ceilings." if name == "bench" else "" for name in added_commands()
+    }
     lines = {name: command.help for name, command in COMMANDS.items()} | added
     width = max(map(len, lines))
     listed = "".join(f"  {name:<{width}}  {line}".rstrip() + "\n" for name, line in lines.items())

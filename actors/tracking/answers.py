@@ -17,8 +17,9 @@ import structlog
 from actors.backend import Backend, ItemResult
 from actors.tracking.agents import AgentKind, agent_kind
 from actors.tracking.gathering import Gatherer
-from actors.tracking.pages import GONE, LATER, NO_STORE, PAGE, PIXEL, PLAIN, Answer, page
+from actors.tracking.pages import NO_STORE, PAGE, PIXEL, PLAIN, Answer, gone, later, page
 from actors.tracking.preferences import Consented, PreferenceCentre
+from actors.tracking.words import Words, words_for
 from deliverability import tokens
 from deliverability.leaving import unseal
 from deliverability.returned import Reported, Returned
@@ -63,46 +64,49 @@ class Tracking:
     ) -> Answer:
         """Answer one request. Never says whether a message or contact exists."""
         kind, text = path[1], path[3:]
-        if kind == "u":
-            return await self._unsubscribe(method, text)
-        if kind == "p":
+        if kind in {"u", "p"}:
+            words = words_for(headers.get(b"accept-language", b""))
+            if kind == "u":
+                return await self._unsubscribe(method, text, words)
             found = self._read(text, tokens.UNSUBSCRIBE)
             if found is None:
-                return GONE
+                return gone(words)
             leaving = unseal(found[1], self._rings[found[0]][0])
-            return await self._centre.answer(method, *found, text, body, leaving)
+            return await self._centre.answer(method, *found, text, body, words, leaving)
         if method not in ("GET", "HEAD"):
             return Answer(405, (*PLAIN, (b"allow", b"GET, HEAD")), b"Only GET is of use here.\n")
         if kind == "c":
             return await self._click(text, agent_kind(method, headers))
         return await self._open(text, agent_kind(method, headers))
 
-    async def _unsubscribe(self, method: str, text: str) -> Answer:
+    async def _unsubscribe(self, method: str, text: str, words: Words) -> Answer:
         """Unsubscribe by POST alone: `List-Unsubscribe=One-Click` (RFC 8058 §3.2), or a browser's empty form."""
         found = self._read(text, tokens.UNSUBSCRIBE)
         if found is None:
-            return GONE
+            return gone(words)
         tenant, token = found
         if method in ("GET", "HEAD"):
-            button = '<form method="post"><button>Unsubscribe</button></form>'
-            more = f'<p><a href="/p/{html.escape(text)}">Choose what you get</a></p>'
-            return Answer(200, PAGE, page("Unsubscribe from these mails?", button + more))
+            button = (
+                f'<form method="post"><button>{html.escape(words.leave_button)}</button></form>'
+            )
+            choose = f'<a href="/p/{html.escape(text)}">{html.escape(words.choose)}</a>'
+            content = f"{button}\n<p>{choose}</p>"
+            return Answer(200, PAGE, page(words, words.leave, content, words.leave_more))
         if method != "POST":
             return Answer(405, (*PLAIN, (b"allow", b"GET, POST")), b"POST unsubscribes.\n")
         leaving = unseal(token, self._rings[tenant][0])
         try:
             if leaving is None and await self._backend.message(tenant, token.message_id) is None:
-                return GONE  # nobody knows any more whom it was about
+                return gone(words)  # nobody knows any more whom it was about
         except VeredusError:
-            return LATER
+            return later(words)
         left = Returned("unsubscribed", proof="one-click", leaving=leaving)
         result = await self._tell(tenant, token, text, left)
         if result is None:
-            return LATER
+            return later(words)
         if result.status == "refused":
-            return GONE
-        said = "<p>It may take a moment to hold everywhere.</p>"
-        return Answer(200, PAGE, page("You are unsubscribed", said))
+            return gone(words)
+        return Answer(200, PAGE, page(words, words.left, more=words.left_more))
 
     async def _click(self, text: str, by: AgentKind) -> Answer:
         found = self._read(text, tokens.CLICK)

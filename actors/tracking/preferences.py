@@ -17,7 +17,8 @@ import structlog
 
 from actors.backend import Arrival, Backend, ContactView
 from actors.tracking.gathering import Gatherer
-from actors.tracking.pages import GONE, LATER, PAGE, PLAIN, Answer, page
+from actors.tracking.pages import PAGE, PLAIN, Answer, gone, later, page
+from actors.tracking.words import Words
 from deliverability import tokens
 from deliverability.leaving import Leaving
 from deliverability.returned import Reported, Returned
@@ -62,6 +63,7 @@ class PreferenceCentre:
         token: tokens.Token,
         text: str,
         body: bytes,
+        words: Words,
         leaving: Leaving | None = None,
     ) -> Answer:
         """Answer one request with a token that was verified; `leaving`: what it knows without its message."""
@@ -71,23 +73,19 @@ class PreferenceCentre:
             message = leaving or await self._about(tenant, token.message_id)
             contact = await self._backend.contact(tenant, message.contact) if message else None
             if message is None or contact is None or contact.erased:
-                return GONE
+                return gone(words)
             if method != "POST":
-                return Answer(
-                    200, PAGE, page("What would you like to get?", _form(contact, message))
-                )
+                form = _form(contact, message, words)
+                return Answer(200, PAGE, page(words, words.which, form, words.which_more))
             wanted = _wanted(body)
             if wanted is None:
                 return Answer(413, PLAIN, b"That is more than this form sends.\n")
             await self._set(tenant, token, text, contact, message, wanted)
         except VeredusError as error:
             log.warning("preferences_not_taken", error=str(error))
-            return LATER
-        return Answer(
-            200,
-            PAGE,
-            page("Your choice is kept", f'<p><a href="/p/{html.escape(text)}">Back</a></p>'),
-        )
+            return later(words)
+        back = f'<p><a href="/p/{html.escape(text)}">{html.escape(words.back)}</a></p>'
+        return Answer(200, PAGE, page(words, words.kept, back, words.kept_more))
 
     async def _about(self, tenant: str, message_id: bytes) -> Leaving | None:
         found = await self._backend.message(tenant, message_id)
@@ -138,13 +136,15 @@ def _topics(contact: ContactView, message: Leaving) -> dict[str, bool]:
     return dict(list(found.items())[:TOPICS_MAX])
 
 
-def _form(contact: ContactView, message: Leaving) -> str:
+def _form(contact: ContactView, message: Leaving, words: Words) -> str:
     lines = [
-        f'<p><label><input type="checkbox" name="topic" value="{html.escape(topic)}"'
-        f"{' checked' if granted else ''}> {html.escape(topic)}</label></p>"
+        f'<label><input type="checkbox" name="topic" value="{html.escape(topic)}"'
+        f"{' checked' if granted else ''}> {html.escape(topic)}</label>"
         for topic, granted in _topics(contact, message).items()
     ]
-    return f'<form method="post">{"".join(lines)}<button>Keep my choice</button></form>'
+    button = f"<button>{html.escape(words.keep)}</button>"
+    title = html.escape(words.which)
+    return f'<form method="post"><fieldset aria-label="{title}">{"".join(lines)}</fieldset>{button}</form>'
 
 
 def _wanted(body: bytes) -> set[str] | None:

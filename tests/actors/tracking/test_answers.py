@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from collections.abc import Sequence
 
+import msgspec
 import pytest
+from html5lib import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,11 +16,13 @@ from actors.backend import ConsentView, ContactView, ItemResult, MessageView
 from actors.tracking.agents import agent_kind, user_agent_kind
 from actors.tracking.answers import Tracking
 from actors.tracking.pages import Answer
+from actors.tracking.words import ENGLISH, POLISH, words_for
 from deliverability import tokens
 from deliverability.leaving import Leaving, seal
 from deliverability.returned import Reported, Returned
 from engine.vocabulary import ConsentGiven
 from tests.actors.gateway.memory_backend import MemoryBackend
+from tests.scenarios.proof.markup import Markup
 
 NOW = 1_800_000_000_000
 RING = tokens.KeyRing(0, {0: b"k" * 32})
@@ -70,10 +75,12 @@ def ask(
     path: str,
     agent: str = BROWSER,
     body: bytes = b"List-Unsubscribe=One-Click",
+    language: bytes = b"",
 ) -> Answer:
     """Ask once."""
     tracking = Tracking({"default": RING}, asked, lambda: NOW)
-    return asyncio.run(tracking.answer(method, path, body, {b"user-agent": agent.encode()}))
+    headers = {b"user-agent": agent.encode(), b"accept-language": language}
+    return asyncio.run(tracking.answer(method, path, body, headers))
 
 
 def test_looking_at_the_unsubscribe_page_does_nothing() -> None:
@@ -183,6 +190,48 @@ def test_the_preference_centre_sets_what_the_form_says() -> None:
     (arrival,) = asked.arrivals
     assert isinstance(arrival.body, ConsentGiven)
     assert (arrival.body.topic, arrival.body.granted) == ("offers", True)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("kind", ["u", "p"])
+@pytest.mark.parametrize("language", ["en", "pl"])
+def test_pages_are_in_the_language_of_the_browser(method: str, kind: str, language: str) -> None:
+    """Well-formed, in one language, with names for all that can be done, readable in light and dark."""
+    for path in (f"/{kind}/" + token(tokens.UNSUBSCRIBE), f"/{kind}/x"):
+        answer = ask(Asked(), method, path, language=language.encode())
+        text = answer.body.decode()
+        HTMLParser(strict=True).parse(text)
+        page = Markup(text)
+        assert page.mistakes == []
+        assert page.language == language
+        assert page.headings == [page.title]
+        assert all(name for _, name in page.links)
+        other = POLISH if language == "en" else ENGLISH
+        for sentence in msgspec.structs.astuple(other)[1:]:
+            assert html.escape(sentence) not in text
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (b"", "en"),
+        (b"pl", "pl"),
+        (b"pl-PL,pl;q=0.9,en-US;q=0.8", "pl"),
+        (b"en-GB,en;q=0.9,pl;q=0.8", "en"),
+        (b"de,pl;q=0.3,en;q=0.2", "pl"),
+        (b"pl;q=0, en;q=0.1", "en"),
+        (b"de;q=high,\xff", "en"),
+        (b"x," * 100_000 + b"pl", "en"),
+    ],
+)
+def test_the_preferred_language_that_is_known_is_taken(header: bytes, language: str) -> None:
+    assert words_for(header).language == language
+
+
+@given(st.binary(max_size=60))
+def test_any_header_chooses_a_language(header: bytes) -> None:
+    """No input raises."""
+    assert words_for(header) in (ENGLISH, POLISH)
 
 
 def test_many_requests_make_few_calls() -> None:
