@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from actors.cli.options import AsJson, new_app
-from actors.cli.output import print_json, print_line
+from actors.cli.output import print_json, print_line, progress
 
 app = new_app("Copy a deployment that is down, and read the copy back.")
 
@@ -28,7 +28,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy rows, catalog, blobs, ledgers and control log of one moment; it counts once it was read back."""
-    from actors.cli.homes import held, home_of, progress
+    from actors.cli.homes import held, home_of
     from actors.config_file import load
     from actors.operations.backup import back_up, open_place
 

@@ -15,7 +15,7 @@ import typer
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, Tenant, new_app
 from actors.cli.output import clock, print_json, print_line, print_table
-from actors.cli.publishing import read_text
+from actors.text_file import read_text
 from engine.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -80,67 +80,34 @@ def send_test(
     print_table("", ("to, variant", "message"), [*rows, *told.refused.items()])
 
 
-def _steer(
-    name: str, action: str, reason: str, tenant: str, data: Path | None, as_json: bool
-) -> None:
-    from actors.planning.campaigns import CampaignReport
+def _add(action: str, told: str) -> None:
+    """Add a command that steers a campaign."""
 
-    with Client(find_data_dir(data, os.environ), tenant) as client:
-        path = f"/v1/campaigns/{quoted(name)}/{action}"
-        body = msgspec.json.encode({"reason": reason})
-        told = client.give("POST", path, body, CampaignReport)
-    if as_json:
-        print_json(told)
-    else:
-        print_line(_line(told))
+    def steer(
+        name: _Name,
+        reason: _Reason = "",
+        tenant: Tenant = "",
+        data: Data = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from actors.planning.campaigns import CampaignReport
 
+        with Client(find_data_dir(data, os.environ), tenant) as client:
+            path = f"/v1/campaigns/{quoted(name)}/{action}"
+            body = msgspec.json.encode({"reason": reason})
+            steered = client.give("POST", path, body, CampaignReport)
+        if as_json:
+            print_json(steered)
+        else:
+            print_line(_line(steered))
 
-@app.command()
-def start(
-    name: _Name,
-    reason: _Reason = "",
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Start a campaign: now, or at the time in its file."""
-    _steer(name, "start", reason, tenant, data, as_json)
+    app.command(action, help=told)(steer)
 
 
-@app.command()
-def pause(
-    name: _Name,
-    reason: _Reason = "",
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hold a campaign: its fan-out, its waits, and its mail that isn't begun."""
-    _steer(name, "pause", reason, tenant, data, as_json)
-
-
-@app.command()
-def resume(
-    name: _Name,
-    reason: _Reason = "",
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a paused campaign go on; mail that was held asks again within four minutes."""
-    _steer(name, "resume", reason, tenant, data, as_json)
-
-
-@app.command()
-def cancel(
-    name: _Name,
-    reason: _Reason = "",
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """End a campaign: what isn't begun is cancelled, what is under way goes its way."""
-    _steer(name, "cancel", reason, tenant, data, as_json)
+_add("start", "Start a campaign: now, or at the time in its file.")
+_add("pause", "Hold a campaign: its fan-out, its waits, and its mail that isn't begun.")
+_add("resume", "Let a paused campaign go on; mail that was held asks again within four minutes.")
+_add("cancel", "End a campaign: what isn't begun is cancelled, what is under way goes its way.")
 
 
 @app.command()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ("empty_home", "held", "home_of", "progress", "settled")
+__all__ = ("empty_home", "held", "home_of", "settled")
 
 import asyncio
 import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from actors.instance.lock import locked
@@ -17,8 +16,6 @@ from engine.errors import InputError, Place, RefusedError
 from engine.store.format import VERSION, DataFormat, read_format, settle, write_format
 from engine.store.redis import RedisStore
 from engine.store.redis_format import format_in, settle_in
-
-_SHOW_EVERY = 50_000
 
 
 @contextlib.contextmanager
@@ -99,19 +96,3 @@ def settled(config: Config, partitions: int, stores: int) -> None:
         write_format(folder, DataFormat(VERSION, partitions, stores, kind="redis"))
     else:
         write_format(folder, DataFormat(VERSION, partitions, stores))
-
-
-@contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Tell on a terminal how many rows there were."""
-    total = 0
-
-    def seen(rows: int) -> None:
-        nonlocal total
-        before, total = total, total + rows
-        if sys.stderr.isatty() and before // _SHOW_EVERY != total // _SHOW_EVERY:
-            sys.stderr.write(f"\r{what}: {total:,} rows")
-
-    yield seen
-    if sys.stderr.isatty() and total >= _SHOW_EVERY:
-        sys.stderr.write("\n")

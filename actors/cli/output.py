@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ("ago", "clock", "print_json", "print_line", "print_table")
+__all__ = ("ago", "clock", "print_json", "print_line", "print_table", "progress")
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
+_SHOW_EVERY = 50_000
 
 
 def print_json(value: Any) -> None:
@@ -87,3 +90,19 @@ def _shown(cell: object) -> str:
         return ""
     text = f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int], None]]:
+    """Tell on a terminal how many rows there were."""
+    total = 0
+
+    def seen(rows: int) -> None:
+        nonlocal total
+        before, total = total, total + rows
+        if sys.stderr.isatty() and before // _SHOW_EVERY != total // _SHOW_EVERY:
+            sys.stderr.write(f"\r{what}: {total:,} rows")
+
+    yield seen
+    if sys.stderr.isatty() and total >= _SHOW_EVERY:
+        sys.stderr.write("\n")

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.text_file import read_text
 from engine.errors import InputError, Place, RefusedError
 from scenarios.checking import load
 from scenarios.mistakes import Mistake, did_you_mean
@@ -91,22 +92,13 @@ def read_subject(test: Path) -> tuple[Subject | None, list[Mistake]]:
         file = test.with_name(_SCENARIO)
     else:
         file = test.with_name(f"{test.name.removesuffix(_SUFFIX)}.yaml")
-    scenario = load(_text(file), str(file))
-    suite, mistakes = read_suite(_text(test), str(test), scenario)
+    scenario = load(read_text(file), str(file))
+    suite, mistakes = read_suite(read_text(test), str(test), scenario)
     if suite is None:
         return None, mistakes
     others = [test.parent / name for name in suite.beside]
-    beside = tuple(load(_text(other), str(other)) for other in others)
+    beside = tuple(load(read_text(other), str(other)) for other in others)
     return Subject(test, scenario, suite, beside), []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"can't read the file: {error.strerror}", Place(str(path))) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file isn't UTF-8", Place(str(path)), "save it as UTF-8") from error
 
 
 def copy_scenario(name: str, folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("add_publishing", "read_text")
+__all__ = ("add_publishing",)
 
 import asyncio
 import os
@@ -18,6 +18,7 @@ from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.moving import Places, Policy, Spread, read_moving
 from actors.cli.options import AsJson, Data, Tenant
 from actors.cli.output import clock, print_json, print_line, print_table
+from actors.text_file import read_text
 from engine.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
@@ -29,18 +30,6 @@ T = TypeVar("T")
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The scenario's name.")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it goes on record. No address in it.")]
 _Preview = Annotated[bool, typer.Option("--preview", help="Tell what it would do; change nothing.")]
-
-
-def read_text(file: Path) -> str:
-    """Read a file. Raises: InputError: it can't be read, or isn't UTF-8."""
-    from engine.errors import Place
-
-    try:
-        return file.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"can't be read: {error.strerror}", Place(str(file))) from None
-    except UnicodeDecodeError:
-        raise InputError("isn't UTF-8", Place(str(file))) from None
 
 
 def _post(data: Path | None, tenant: str, path: str, body: dict[str, Any], to: type[T]) -> T:

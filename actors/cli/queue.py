@@ -126,42 +126,42 @@ def show(
     print_table("The oldest", header, rows)
 
 
-@app.command()
-def suspend(
-    campaign: Campaign = "",
-    stream: Stream = "",
-    domain: Domain = None,
-    site: Site = "",
-    pool: Pool = "",
-    everything: Everything = False,
-    reason: Reason = "",
-    wait_s: Wait = 0.0,
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hold messages back, those to come too, until `resume`. They expire when their time is over."""
-    command = _command(campaign, stream, domain, site, pool, everything, reason)
-    _act("suspend", command, wait_s, tenant, data, as_json)
+def _add(action: str, told: str) -> None:
+    """Add a command that does one thing with a selection."""
+
+    def act(
+        campaign: Campaign = "",
+        stream: Stream = "",
+        domain: Domain = None,
+        site: Site = "",
+        pool: Pool = "",
+        everything: Everything = False,
+        reason: Reason = "",
+        wait_s: Wait = 0.0,
+        tenant: Tenant = "",
+        data: Data = None,
+        as_json: AsJson = False,
+    ) -> None:
+        command = _command(campaign, stream, domain, site, pool, everything, reason)
+        _act(action, command, wait_s, tenant, data, as_json)
+
+    app.command(action, help=told)(act)
 
 
-@app.command()
-def drain(
-    campaign: Campaign = "",
-    stream: Stream = "",
-    domain: Domain = None,
-    site: Site = "",
-    pool: Pool = "",
-    everything: Everything = False,
-    reason: Reason = "",
-    wait_s: Wait = 0.0,
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let out what is queued now, and hold back what comes later, until `resume`: before a change of a pool or site."""
-    command = _command(campaign, stream, domain, site, pool, everything, reason)
-    _act("drain", command, wait_s, tenant, data, as_json)
+_add(
+    "suspend",
+    "Hold messages back, those to come too, until `resume`. They expire when their time is over.",
+)
+_add(
+    "drain",
+    "Let out what is queued now, and hold back what comes later, until `resume`: before a change of a pool or site.",
+)
+_add(
+    "cancel",
+    "Cancel what is queued now. What is begun goes its way; nothing else is handed over any more.",
+)
+_add("bounce", "End what is queued now as bounced: it will never be taken there.")
+_add("expire", "End what is queued now as expired: it is too late for it.")
 
 
 @app.command()
@@ -183,63 +183,6 @@ def resume(
     command = _command(campaign, stream, domain, site, pool, everything, reason)
     command = msgspec.structs.replace(command, mark=mark)
     _act("resume", command, wait_s, tenant, data, as_json)
-
-
-@app.command()
-def cancel(
-    campaign: Campaign = "",
-    stream: Stream = "",
-    domain: Domain = None,
-    site: Site = "",
-    pool: Pool = "",
-    everything: Everything = False,
-    reason: Reason = "",
-    wait_s: Wait = 0.0,
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel what is queued now. What is begun goes its way; nothing else is handed over any more."""
-    command = _command(campaign, stream, domain, site, pool, everything, reason)
-    _act("cancel", command, wait_s, tenant, data, as_json)
-
-
-@app.command()
-def bounce(
-    campaign: Campaign = "",
-    stream: Stream = "",
-    domain: Domain = None,
-    site: Site = "",
-    pool: Pool = "",
-    everything: Everything = False,
-    reason: Reason = "",
-    wait_s: Wait = 0.0,
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """End what is queued now as bounced: it will never be taken there."""
-    command = _command(campaign, stream, domain, site, pool, everything, reason)
-    _act("bounce", command, wait_s, tenant, data, as_json)
-
-
-@app.command()
-def expire(
-    campaign: Campaign = "",
-    stream: Stream = "",
-    domain: Domain = None,
-    site: Site = "",
-    pool: Pool = "",
-    everything: Everything = False,
-    reason: Reason = "",
-    wait_s: Wait = 0.0,
-    tenant: Tenant = "",
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """End what is queued now as expired: it is too late for it."""
-    command = _command(campaign, stream, domain, site, pool, everything, reason)
-    _act("expire", command, wait_s, tenant, data, as_json)
 
 
 @app.command()

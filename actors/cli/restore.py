@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from actors.cli.options import AsJson, new_app
-from actors.cli.output import print_json, print_line
+from actors.cli.output import print_json, print_line, progress
 
 app = new_app("Bring a deployment back from a copy.")
 
@@ -29,7 +29,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Load all rows and files of a copy, compare them with its digests, and say so last of all."""
-    from actors.cli.homes import empty_home, held, progress, settled
+    from actors.cli.homes import empty_home, held, settled
     from actors.config_file import load
     from actors.operations.backup import open_place, read_manifest
     from actors.operations.backup import restore as load_all

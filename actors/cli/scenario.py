@@ -11,6 +11,7 @@ import typer
 
 from actors.cli.publishing import add_publishing
 from actors.cli.simulating import add_commands
+from actors.text_file import read_text
 
 if TYPE_CHECKING:
     from scenarios.mistakes import Mistake
@@ -30,25 +31,13 @@ _Types = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _read_text(path: Path) -> str:
-    from engine.errors import InputError, Place
-
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"can't read the file: {reason}", Place(str(path))) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file isn't UTF-8", Place(str(path)), "save it as UTF-8") from error
-
-
 def _types_from(path: Path | None) -> TypeSchema | None:
     """Read the type schema; its mistakes are shown, and end the command."""
     from scenarios.types import read_types
 
     if path is None:
         return None
-    types, mistakes = read_types(_read_text(path), str(path))
+    types, mistakes = read_types(read_text(path), str(path))
     _stop_at(mistakes)
     return types
 
@@ -66,7 +55,7 @@ def _mistakes_of(path: Path, types: TypeSchema | None) -> list[Mistake]:
     from scenarios.mistakes import Mistake
 
     try:
-        return check(_read_text(path), str(path), types)
+        return check(read_text(path), str(path), types)
     except InputError as error:
         return [Mistake(str(path), 0, 0, "", error.message, error.mend)]
 
@@ -76,7 +65,7 @@ def _load_or_exit(path: Path) -> Scenario:
     from scenarios.checking import examine
 
     try:
-        scenario, mistakes = examine(_read_text(path), str(path))
+        scenario, mistakes = examine(read_text(path), str(path))
     except InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
@@ -129,7 +118,7 @@ def format_files(
     changed = 0
     for path in files:
         try:
-            before = _read_text(path)
+            before = read_text(path)
             after = format_scenario(before, str(path))
         except InputError as error:
             typer.echo(str(error), err=True)
@@ -162,7 +151,7 @@ def draw_graph(
     if form not in {"mermaid", "svg"}:
         raise typer.BadParameter("it is `mermaid` or `svg`", param_hint="--as")
     graph = graph_of(_load_or_exit(file))
-    run = counts_of(graph, _read_text(counts), str(counts)) if counts is not None else None
+    run = counts_of(graph, read_text(counts), str(counts)) if counts is not None else None
     typer.echo(svg(graph, run) if form == "svg" else mermaid(graph, run), nl=False)
 
 

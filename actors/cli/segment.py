@@ -14,7 +14,7 @@ import typer
 from actors.cli.client import Client, find_data_dir
 from actors.cli.options import AsJson, Data, Tenant, new_app
 from actors.cli.output import print_json, print_line, print_table
-from actors.cli.publishing import read_text
+from actors.text_file import read_text
 
 app = new_app("Check, publish, list and count segments.")
 

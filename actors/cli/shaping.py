@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.text_file import read_text
+
 if TYPE_CHECKING:
     from deliverability.shaping.effective import EffectiveLimits
     from deliverability.shaping.replay import ReplayReport
@@ -38,24 +40,12 @@ def load_pack_text() -> str:
     return files("deliverability.shaping").joinpath("provider_pack.toml").read_text("utf-8")
 
 
-def _read_text(path: Path) -> str:
-    from engine.errors import InputError, Place
-
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"can't read the file: {reason}", Place(str(path))) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file isn't UTF-8", Place(str(path)), "save it as UTF-8") from error
-
-
 def _load(paths: list[Path], *, with_pack: bool) -> RuleSet:
     """Read the pack (unless it is left out) and the files over it."""
     from deliverability.shaping.reading import read_rule_set
 
     texts = [("provider_pack.toml", load_pack_text())] if with_pack else []
-    return read_rule_set([*texts, *((str(path), _read_text(path)) for path in paths)])
+    return read_rule_set([*texts, *((str(path), read_text(path)) for path in paths)])
 
 
 @app.command()
@@ -82,7 +72,7 @@ def check(
     rules = _load(files or [], with_pack=not files)
     date = today or dt.datetime.now(dt.UTC).date().isoformat()
     texts = (
-        [each.text for each in parse_replies(_read_text(replies), str(replies))] if replies else []
+        [each.text for each in parse_replies(read_text(replies), str(replies))] if replies else []
     )
     findings = check_rules(rules, date, texts)
     if json:
@@ -112,7 +102,7 @@ def replay(
     from deliverability.shaping.replay import replay as replay_replies
 
     loaded = _load(rules or [], with_pack=not no_pack)
-    recorded = parse_replies(_read_text(replies), str(replies))
+    recorded = parse_replies(read_text(replies), str(replies))
     report = replay_replies(loaded, recorded)
     if json:
         typer.echo(msgspec.json.encode(report).decode())

@@ -147,7 +147,7 @@ def _change(setting: Setting, file: Path, on: str, moving: dict[str, Any]) -> Ch
     """Read the live version and what becomes of its journeys. Raises: InputError."""
     from actors.planning.versions import proposed_places
     from actors.simulation.change import change_of
-    from actors.simulation.run import read_text
+    from actors.text_file import read_text
     from scenarios.checking import load
     from scenarios.migration import Migration
 

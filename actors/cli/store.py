@@ -6,7 +6,7 @@ __all__ = ("app",)
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ import typer
 
 from actors.cli.client import find_data_dir
 from actors.cli.options import AsJson, Data, Tenant, new_app
-from actors.cli.output import print_json, print_line, print_table
+from actors.cli.output import print_json, print_line, print_table, progress
 from engine.errors import InputError, Place
 from engine.ids import ID_BYTES
 
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 
 app = new_app("Check, read and move the data of an instance that isn't running.")
 
-_SHOW_EVERY = 50_000
-
 
 @app.command()
 def check(data: Data = None, as_json: AsJson = False) -> None:
     """Walk all rows and tell what doesn't agree. Exit status 1 when there is damage."""
     from actors.operations.checking import check as check_all
 
-    with _opened(data) as directory, _progress("checking") as seen:
+    with _opened(data) as directory, progress("checking") as seen:
         checked = check_all(directory, seen)
     if as_json:
         print_json(checked)
@@ -99,7 +97,7 @@ def stats(data: Data = None, as_json: AsJson = False) -> None:
     """Show sizes: rows and bytes of each index, bytes on disk by contact."""
     from actors.operations.looking import stats as measure
 
-    with _opened(data) as directory, _progress("reading") as seen:
+    with _opened(data) as directory, progress("reading") as seen:
         found = measure(directory, seen)
     if as_json:
         told = msgspec.to_builtins(found)
@@ -131,7 +129,7 @@ def move(
     as_json: AsJson = False,
 ) -> None:
     """Carry the state of an instance that is down to another kind of store; both are compared before it counts."""
-    from actors.cli.homes import held, progress
+    from actors.cli.homes import held
     from actors.config_file import load
     from actors.operations.moving import move_to_redis, move_to_rocksdb
 
@@ -181,19 +179,3 @@ def _opened(data: Path | None) -> Iterator[Directory]:
 
     with opened(find_data_dir(data, os.environ), machines_of(Config())) as directory:
         yield directory
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Tell on a terminal how many rows were read."""
-    total = 0
-
-    def seen(rows: int) -> None:
-        nonlocal total
-        before, total = total, total + rows
-        if sys.stderr.isatty() and before // _SHOW_EVERY != total // _SHOW_EVERY:
-            sys.stderr.write(f"\r{what}: {total:,} rows")
-
-    yield seen
-    if sys.stderr.isatty() and total >= _SHOW_EVERY:
-        sys.stderr.write("\n")

@@ -13,8 +13,8 @@ from actors.replay.mapping import load_mapping
 from actors.replay.reading import EventLog, open_log
 from actors.replay.sorting import instants, survey
 from actors.simulation.backtest import Backtest, WouldSend, backtest
-from actors.simulation.run import read_text
 from actors.simulation.world import Setting, World
+from actors.text_file import read_text
 from deliverability.twin.presets import mixed
 from engine.errors import InputError, Place
 from scenarios.behaviour.fitting import Fitting

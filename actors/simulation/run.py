@@ -7,7 +7,6 @@ __all__ = (
     "Options",
     "beside",
     "read_setting",
-    "read_text",
     "simulate",
     "simulate_change",
     "write_trace",
@@ -29,6 +28,7 @@ from actors.simulation.life import Life
 from actors.simulation.report import Report, make_report
 from actors.simulation.solo import contact_name, live_alone, live_told
 from actors.simulation.world import Setting, World
+from actors.text_file import read_text
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.presets import mixed, parse_with_presets
 from deliverability.warmup.plan import WarmupOptions
@@ -205,13 +205,3 @@ def _varied(known: list[Known], tally: Tally, number: int) -> list[Known]:
         by_way.setdefault(one.way, one)
     ways = {way: story.contacts for way, story in tally.stories.items()}
     return sorted(by_way.values(), key=lambda one: (-ways.get(one.way, 0), one.number))[:number]
-
-
-def read_text(path: Path) -> str:
-    """Read a file. Raises: InputError: it can't be read, or isn't UTF-8."""
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"can't read the file: {error.strerror}", Place(str(path))) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file isn't UTF-8", Place(str(path)), "save it as UTF-8") from error
