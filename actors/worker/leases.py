@@ -25,7 +25,8 @@ log = structlog.get_logger()
 KEPT_MS = 5000
 """A budget that nobody wanted for so long isn't asked for any more."""
 
-LOOK_S = 0.025
+GAP_S = 0.01
+"""Between two questions at least: what is short for long is no reason to ask all the time."""
 CALL_TIMEOUT_S = 2.0
 AFTER_FAILURE_S = 0.5
 MINUTE_MS = 60_000
@@ -61,7 +62,10 @@ class LeaseDesk:
         self._wallet: Wallet | None = None
         self._equal: LeaseOf | None = None
         self._delivery: Delivery | None = None
-        self._urgent = True
+        self._urgent = asyncio.Event()
+        self._urgent.set()
+        self.heard: Callable[[], None] = lambda: None
+        """Called when there is more to use: whoever gives credits should look again."""
 
     def begin(self, incarnation: int, equal: LeaseOf) -> None:
         """Begin a life: `equal` gives the equal share of a route, for what isn't leased (messages a connection)."""
@@ -91,7 +95,7 @@ class LeaseDesk:
             line.wanted_at = now
         most = self._need().share(route, now).connections
         if wanted > most and not most:
-            self._urgent = True
+            self._urgent.set()
         return most
 
     # ---- for meters
@@ -109,7 +113,8 @@ class LeaseDesk:
         found = self._need().meter(route, now).available(now)
         if not found:
             line.short = True
-            self._urgent = self._urgent or not self._need().share(route, now).per_minute
+            if not self._need().share(route, now).per_minute:
+                self._urgent.set()
         return found
 
     def took(self, route: str, number: int) -> None:
@@ -124,12 +129,22 @@ class LeaseDesk:
 
     # ---- questions
 
+    async def due(self) -> None:
+        """Wait until it is time for a question: at once for a route that has nothing."""
+        wait_ms = self._need().due_in(self._now())
+        if wait_ms and not self._urgent.is_set():
+            try:
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._urgent.wait()
+            except TimeoutError:
+                return
+
     def ask(self) -> Ask | None:
         """Give the next question, when it is time for one."""
         wallet, now = self._wallet, self._now()
-        if wallet is None or not (wallet.due(now) or self._urgent):
+        if wallet is None or not (wallet.due(now) or self._urgent.is_set()):
             return None
-        self._urgent = False
+        self._urgent.clear()
         if self._delivery is not None:
             self._delivery.report()
         needs = {}
@@ -145,6 +160,7 @@ class LeaseDesk:
         """Take an answer, and put what it gives to work."""
         if self._need().hear(answer, self._now()) and self._delivery is not None:
             self._delivery.pump()
+            self.heard()
 
     def _need_of(self, line: _Line, now: int, may: int) -> Need:
         """Estimate what a route could use: a little more than lately, twice as much where it ran short."""
@@ -156,13 +172,13 @@ class LeaseDesk:
         if line.short:
             wanted = max(2 * line.rate, SOME_PER_MINUTE)
         line.since, line.taken, line.short = now, 0, False
-        return Need(line.connections, 0 if idle else wanted, line.open, may)
+        return Need(line.connections, 0 if idle else wanted, line.open, may, warm=int(not idle))
 
     def _line(self, route: str) -> _Line:
         line = self._lines.get(route)
         if line is None:
             line = self._lines[route] = _Line(self._now())
-            self._urgent = True
+            self._urgent.set()
         return line
 
     def _now(self) -> int:
@@ -209,7 +225,8 @@ async def ask_for_ever(desk: LeaseDesk, call: Callable[[bytes], Awaitable[bytes]
     encode = msgspec.msgpack.Encoder().encode
     decode = msgspec.msgpack.Decoder(Answer | None).decode
     while True:
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(GAP_S)
+        await desk.due()
         ask = desk.ask()
         if ask is None:
             continue

@@ -139,6 +139,8 @@ class Worker:
         )
         self._queues.look(self._parts.catalog)
         self._found = recover(self._parts)
+        if self._ports.leases is not None:
+            self._ports.leases.heard = self._wake.set
         if self._settings.placed:
             config = self._settings.config
             data, lost_after_s = Path(self._settings.data_dir), config.workers.egress_lost_after_s

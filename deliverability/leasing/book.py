@@ -3,6 +3,10 @@
 Shares follow demand by water-filling: each holder gets what it needs, up to a level at which the budget is used up.
 Connections that can't be divided evenly go round from holder to holder, so that with more holders than connections
 each has its turn.
+
+Of what nobody needs a half goes to those who may need it next: connections that they keep warm, and rate for who
+mails at all, so that a message that comes after a quiet second waits for no question. The other half is there for
+whoever comes new.
 """
 
 from __future__ import annotations
@@ -232,12 +236,16 @@ class Book:
         all_connections = budget.connections - SLOTS * safe.connections
         turn = now // TURN_MS
         level = water_level([need.connections for need in needs], all_connections, turn)
-        given = max(min(level[mine], connections), 0)
+        warm = [max(need.warm - need.connections, 0) for need in needs]
+        kept = water_level(warm, _spare(all_connections, level), turn)
+        given = max(min(level[mine] + kept[mine], connections), 0)
         if budget.per_minute is None:
             return Share(given, None, 0)
         all_rate = budget.per_minute - SLOTS * (safe.per_minute or 0)
         rates = water_level([need.per_minute for need in needs], all_rate, turn)
-        per_minute = max(min(rates[mine], rate), 0)
+        mailing = [all_rate if need.per_minute else 0 for need in needs]
+        ahead = water_level(mailing, _spare(all_rate, rates), turn)
+        per_minute = max(min(rates[mine] + ahead[mine], rate), 0)
         all_burst = budget.burst - SLOTS * safe.burst
         bucket = min(max(all_burst * per_minute // max(all_rate, 1), 1), burst)
         if per_minute <= 0 or bucket <= 0:
@@ -248,6 +256,12 @@ class Book:
         if holder.slot is None:
             return {}
         return {key: safe_share(self._budget_of(key)) for key in shares}
+
+
+def _spare(whole: int, given: list[int]) -> int:
+    """Tell how much of what nobody needs is given out all the same: a half, and the last one."""
+    left = max(whole - sum(given), 0)
+    return left - left // 2
 
 
 def water_level(needs: list[int], whole: int, turn: int = 0) -> list[int]:

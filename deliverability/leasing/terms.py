@@ -55,13 +55,15 @@ class Budget(msgspec.Struct, frozen=True):
 class Need(msgspec.Struct, frozen=True, array_like=True):
     """What a holder could use of a budget. `open`: connections that it has, those that are closing included.
 
-    `may`: how many it may have now, by whatever lease or safe share it goes.
+    `may`: how many it may have now, by whatever lease or safe share it goes. `warm`: how many it would like to keep
+    open, for what may come, if nobody else needs them.
     """
 
     connections: int
     per_minute: int
     open: int = 0
     may: int = 0
+    warm: int = 0
 
 
 class Life(msgspec.Struct, frozen=True, array_like=True):

@@ -88,6 +88,10 @@ class Wallet:
         """Whether it is time to ask again."""
         return now >= self._ask_at
 
+    def due_in(self, now: int) -> int:
+        """Tell how long until it is, ms."""
+        return max(self._ask_at - now, 0)
+
     def ask(self, needs: Mapping[str, Need], now: int, *, leaving: bool = False) -> Ask:
         """Make the next question."""
         self._number += 1
