@@ -21,7 +21,7 @@ __all__ = (
 )
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -32,6 +32,7 @@ from engine.machine import Credit
 from engine.tick import CreditOffer
 from engine.vocabulary import Message
 
+FLOOR_LEAST = 4  # credits of a lane whose hand-overs all came back for want of time
 LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long
 SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
 
@@ -55,8 +56,8 @@ class Ledger(Protocol):
     def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
         """Write the outcome."""
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
-        """Write that the partition has the outcome durably."""
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
+        """Write that the partitions have the outcomes of these attempts (message id, number) durably."""
 
 
 class Guard(Protocol):
@@ -107,11 +108,17 @@ def lane_name(message_class: int, route: str) -> bytes:
 
 
 class _Lane:
-    """Credits and pace of one (class, route)."""
+    """Credits and pace of one (class, route).
 
-    __slots__ = ("concluded", "granted", "in_hand", "measured_at", "rate")
+    `floor`: credits that it may have however slow it is. It halves while hand-overs come back because their time was
+    over, and grows again when none does: what can't be started in time is better off in its partition.
+    """
 
-    def __init__(self, now: int) -> None:
+    __slots__ = ("_most", "concluded", "floor", "granted", "in_hand", "late", "measured_at", "rate")
+
+    def __init__(self, now: int, floor: int) -> None:
+        self._most = self.floor = floor
+        self.late = 0  # hand-overs whose time was over, since the last measurement
         self.granted: deque[tuple[int, int]] = deque()  # (not after, number) not handed over yet
         self.in_hand = 0
         self.concluded = 0
@@ -124,6 +131,11 @@ class _Lane:
             self.rate = 0.5 * self.rate + 0.5 * self.concluded / passed
             self.concluded = 0
             self.measured_at = now
+            if self.late:
+                self.floor = min(max(self.floor // 2, FLOOR_LEAST), self._most)
+            else:
+                self.floor = min(self.floor + self.floor // 8 + 1, self._most)
+            self.late = 0
 
     def idle(self, now: int) -> bool:
         """Tell whether nothing would be lost but an old pace."""
@@ -187,10 +199,10 @@ class Egress:
         settings = self.settings
         account = self._lanes.get(lane)
         if account is None:
-            account = self._lanes[lane] = _Lane(now)
+            account = self._lanes[lane] = _Lane(now, settings.lane_credits_min)
         account.measure(now)
         self._expire_credits(account, now)
-        ahead = max(int(account.rate * settings.work_ahead_ms), settings.lane_credits_min)
+        ahead = max(int(account.rate * settings.work_ahead_ms), account.floor)
         room = settings.in_hand_max - len(self._hands) - self._granted
         if lane[:1] == b"2":  # a share is reserved for what is urgent or transactional
             room -= settings.in_hand_max // 8
@@ -233,6 +245,8 @@ class Egress:
             or now > message.not_after
             or self.draining
         ):
+            if account is not None and now > message.not_after:
+                account.late += 1
             self._give_back(message, "unattempted")
             return
         hand = Hand(message, epoch, accepted_at=now)
@@ -276,7 +290,7 @@ class Egress:
             if self._hands.get(hand.message.message_id) is not hand or hand.state != "waiting":
                 continue
             if now > hand.message.not_after:
-                self._drop(hand, "unattempted")
+                self._too_late(hand)
                 continue
             if guard is not None and self._is_suppressed(hand, guard):
                 self._drop(hand, "cancelled", hand.suppressed)
@@ -343,10 +357,10 @@ class Egress:
 
     def confirmed(self, concluded: Iterable[Concluded]) -> None:
         """Forget outcomes that are durable with their partition."""
-        for one in concluded:
-            key = (one.message.message_id, one.message.attempt)
-            if self._concluded.pop(key, None) is not None:
-                self._ledger.confirm(*key)
+        keys = [(one.message.message_id, one.message.attempt) for one in concluded]
+        known = [key for key in keys if self._concluded.pop(key, None) is not None]
+        if known:
+            self._ledger.confirm(known)
 
     def fate(self, asked: Asked, epoch: int, *, fence: bool) -> AttemptOutcome | None:
         """Answer for an attempt. Asking is fencing: what isn't begun is dropped before the answer.
@@ -381,7 +395,7 @@ class Egress:
                 del self._lanes[lane]
         for hand in [h for h in self._hands.values() if h.state == "waiting"]:
             if now > hand.message.not_after:
-                self._drop(hand, "unattempted")
+                self._too_late(hand)
 
     def fail_route(self, route: str, outcome: AttemptOutcome) -> int:
         """End all that waits for a route with one outcome: nobody there can be reached."""
@@ -447,6 +461,13 @@ class Egress:
             hand.suppressed = guard.refuses(hand.message)
             hand.edition = guard.edition
         return bool(hand.suppressed)
+
+    def _too_late(self, hand: Hand) -> None:
+        """Give back what couldn't be started in time."""
+        account = self._lanes.get(lane_name(hand.message.message_class, hand.message.route))
+        if account is not None:
+            account.late += 1
+        self._drop(hand, "unattempted")
 
     def _drop(
         self, hand: Hand, kind: Literal["unattempted", "cancelled"], suppressed: str = ""

@@ -54,11 +54,15 @@ def sight_of(fields: set[str] | None) -> Sees:
 def template_variables(
     attributes: Mapping[str, Any], under_way: JourneySend | Direct
 ) -> dict[str, Any]:
-    """Give a template `contact`, `event` and `journey`; a direct message brings its own beside `contact`."""
+    """Give a template `contact`, `event` and `journey`; a direct message brings its own beside `contact`.
+
+    `journey.event` is `event`, and as large as all else together: the message carries it once, and the composer
+    (`deliverability.compose`) lets it be found under both names.
+    """
     if isinstance(under_way, Direct):
         return {"contact": attributes, **under_way.variables}
     journey = send_fields(under_way)
-    return {"contact": attributes, "event": journey["event"], "journey": journey}
+    return {"contact": attributes, "event": journey.pop("event"), "journey": journey}
 
 
 def send_fields(send: JourneySend) -> dict[str, Any]:

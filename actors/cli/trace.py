@@ -65,7 +65,7 @@ def trace(
 
 
 def _probe(domain: str, pool: str, file: Path | None, as_json: bool) -> None:
-    import asyncio
+    import uvloop
 
     from actors.config_file import load
     from actors.one_session import knock, way_to
@@ -93,7 +93,7 @@ def _probe(domain: str, pool: str, file: Path | None, as_json: bool) -> None:
             return str(error)
         return await knock(way)
 
-    why_not = asyncio.run(run())
+    why_not = uvloop.run(run())  # asyncio's own loop may hang in STARTTLS
     if why_not:
         print_line(why_not)
         raise typer.Exit(1)

@@ -128,6 +128,9 @@ class Skeleton:
 
     def _context(self, letter: Letter, unsubscribe_url: str) -> dict[str, object]:
         context = clean_variables(letter.variables)
+        journey = context.get("journey")
+        if isinstance(journey, dict) and "event" in context:
+            journey.setdefault("event", context["event"])  # the message carries it once
         context["message_id"] = letter.message_id_hex
         if unsubscribe_url:
             context["unsubscribe_url"] = unsubscribe_url

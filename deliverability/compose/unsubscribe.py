@@ -43,6 +43,8 @@ class Unsubscribe:
             _check(_url(profile.unsubscribe_url), "profile.unsubscribe_url", "https://…/")
         if profile.unsubscribe_mailto:
             parse_mailbox(profile.unsubscribe_mailto, "profile.unsubscribe_mailto")
+            mailto = _mailto(f"mailto:{profile.unsubscribe_mailto}?subject=")
+            _check(mailto, "profile.unsubscribe_mailto", "an address in ASCII without quotes")
 
     def of(self, letter: Letter) -> Leave:
         """Tell the addresses of a letter.
@@ -50,28 +52,28 @@ class Unsubscribe:
         They are in the header when its stream is one that is subscribed to.
         """
         url, mailto = letter.unsubscribe_url, letter.unsubscribe_mailto
-        listed = letter.stream in self._profile.unsubscribe_streams
-        if listed:
-            url, mailto = url or self._made_url(letter), mailto or self._made_mailto(letter)
-        if not url and not mailto:
-            return NOT_LISTED
         if url:
             _check(_url(url), "unsubscribe_url", "an absolute URL in ASCII, at most 860 characters")
         if mailto:
             _check(_mailto(mailto), "unsubscribe_mailto", "mailto:… in ASCII")
+        profile = self._profile
+        listed = letter.stream in profile.unsubscribe_streams
+        if listed and profile.keys is not None:
+            token = ""  # one for both; what is made of a checked base and base64 needs no check
+            if profile.unsubscribe_url and not url:
+                token = self._token(letter)
+                url = profile.unsubscribe_url + token
+            if profile.unsubscribe_mailto and not mailto:
+                mailto = (
+                    f"mailto:{profile.unsubscribe_mailto}?subject={token or self._token(letter)}"
+                )
+        if not url and not mailto:
+            return NOT_LISTED
         if not listed:
             return Leave(url, mailto)
         value = ",\r\n ".join(f"<{address}>" for address in (url, mailto) if address)
         # RFC 8058 §3.1: one HTTPS URI is needed for List-Unsubscribe-Post
         return Leave(url, mailto, value, url.startswith("https:"))
-
-    def _made_url(self, letter: Letter) -> str:
-        base = self._profile.unsubscribe_url
-        return base + self._token(letter) if base and self._profile.keys else ""
-
-    def _made_mailto(self, letter: Letter) -> str:
-        base = self._profile.unsubscribe_mailto
-        return f"mailto:{base}?subject={self._token(letter)}" if base and self._profile.keys else ""
 
     def _token(self, letter: Letter) -> str:
         keys = self._profile.keys

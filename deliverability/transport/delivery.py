@@ -498,15 +498,18 @@ class Route:
         return min(waits, due)
 
     def serve(self) -> None:
-        """Let one connection compose one message: content that a server awaits, unless what waits is more urgent."""
+        """Let one connection compose: content that a server awaits, unless what waits is more urgent.
+
+        The connection that was hungry last goes first: few connections with windows in use cost less than many with
+        one message each, and whoever's window is full isn't hungry.
+        """
         due = min(self._due, key=_class_of, default=None)
         waits = self._delivery.egress.urgency(self.name) if self._hungry else None
         if due is not None and (waits is None or _class_of(due) <= waits):
             self._due.remove(due)
             due[0].kick()
         elif waits is not None:
-            connection = next(iter(self._hungry))
-            del self._hungry[connection]
+            connection, _ = self._hungry.popitem()
             connection.kick()
 
     # ---- inside

@@ -1,8 +1,8 @@
 """The ledger file: begin marks and outcomes that outlive the process of an egress.
 
-One append-only file for each incarnation, written with one `write` an entry: what was written survives SIGKILL;
-surviving a power loss is a setting (`sync`). A lock on the file says that its writer lives; whoever gets the lock
-adopts it.
+One append-only file for each incarnation, written with one `write` an entry (confirmations: one a batch): what was
+written survives SIGKILL; surviving a power loss is a setting (`sync`). A lock on the file says that its writer lives;
+whoever gets the lock adopts it.
 
     entry = tag (1 byte: B begin, O outcome, C confirmed) + message id (16) + attempt (4)
             + for O: length (4) + msgpack of the AttemptOutcome
@@ -16,6 +16,7 @@ __all__ = ("Adopted", "LedgerFile", "adopt")
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -59,12 +60,12 @@ class LedgerFile:
         entry = (b"O", message_id, attempt.to_bytes(4), len(body).to_bytes(4), body)
         self._append(b"".join(entry))
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
-        """Write that the outcome is durable with its partition."""
-        self._append(b"C" + message_id + attempt.to_bytes(4))
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
+        """Write that outcomes are durable with their partitions: all in one write."""
+        self._append(b"".join([b"C" + name + number.to_bytes(4) for name, number in attempts]))
 
     def _append(self, entry: bytes) -> None:
-        """Write an entry; one that got there in part is taken back, since what follows it couldn't be read."""
+        """Write entries whole; what got there in part is taken back, since what follows it couldn't be read."""
         try:
             written = os.write(self._fd, entry)
         except OSError as error:

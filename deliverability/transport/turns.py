@@ -8,7 +8,7 @@ urgent message that a route could send, routes of one class one after the other,
 
 from __future__ import annotations
 
-__all__ = ("CLASSES", "OTHERS_EVERY", "SLICE_S", "Seat", "Turns")
+__all__ = ("CLASSES", "OTHERS_EVERY", "PORTION", "SLICE_S", "Seat", "Turns")
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 SLICE_S = 0.0015
 """How long messages are composed in one turn; the last one begun may pass it."""
+PORTION = 4
+"""How many messages a seat may compose when it is served, as long as the slice lasts."""
 CLASSES = 3
 """Message classes, 0 the most urgent."""
 OTHERS_EVERY = 10
@@ -29,7 +31,7 @@ class Seat(Protocol):
         """Give the class of the most urgent message that could be composed now; None: there is none."""
 
     def serve(self) -> None:
-        """Compose one message; `Turns.serving` is this seat meanwhile."""
+        """Compose a message, and more while `Turns.may` allows it; `Turns.serving` is this seat meanwhile."""
 
 
 class Turns:
@@ -55,6 +57,7 @@ class Turns:
             OrderedDict() for _ in range(CLASSES)
         )
         self._until = 0.0
+        self._left = 0  # messages that the seat which is served may still compose
         self._picks = 0
         self._under_way = False  # a turn has begun; the next is asked for
 
@@ -66,7 +69,9 @@ class Turns:
     def may(self, seat: Seat) -> bool:
         """Whether a seat may compose a message at once: it is served, or there is time left and nobody waits."""
         if self.serving is seat:
-            self.serving = None  # one message
+            self._left -= 1
+            if not self._left or self._clock() >= self._until:
+                self.serving = None
             return True
         if self.waiting:
             return False
@@ -113,6 +118,7 @@ class Turns:
         if urgency is None:
             return
         self.serving = seat
+        self._left = PORTION
         try:
             seat.serve()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
@@ -33,9 +34,9 @@ class Marks:
         """Note an outcome."""
         self.written.append(("O", message_id, outcome.attempt))
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
-        """Note a confirmation."""
-        self.written.append(("C", message_id, attempt))
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
+        """Note confirmations."""
+        self.written += [("C", message_id, attempt) for message_id, attempt in attempts]
 
 
 def _egress(settings: EgressSettings = SETTINGS) -> tuple[Egress, Marks]:
@@ -160,6 +161,28 @@ def test_credits_follow_the_pace_and_what_the_asker_allows() -> None:
     few = egress.offer(lane, now + 100, 1)
     assert few is not None
     assert few.number == 1
+
+
+def test_what_comes_back_for_want_of_time_lowers_the_credits_until_none_does() -> None:
+    """A machine or a server too slow for the least number of credits is given less; later as much as before."""
+    egress, _ = _egress(EgressSettings(lane_credits_min=64, in_hand_max=4000))
+    lane = lane_name(2, ROUTE)
+
+    def granted(now: int) -> int:
+        offer = egress.offer(lane, now)
+        assert offer is not None
+        egress.take_back(offer)
+        return offer.number
+
+    assert granted(0) == 64
+    egress.accept(1, _message(not_after=100), 0)
+    egress.expire(200)
+    assert granted(200) == 32
+    egress.accept(1, _message(IDS[1], not_after=250), 300)
+    assert granted(300) == 16
+    assert [kind for _, _, kind in _kinds(egress)] == ["unattempted", "unattempted"]
+    assert granted(400) == 19
+    assert max(granted(at) for at in range(500, 5000, 100)) == 64
 
 
 def test_a_draining_egress_grants_and_takes_nothing() -> None:

@@ -194,7 +194,7 @@ class Marks:
     def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
         pass
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
         pass
 
 

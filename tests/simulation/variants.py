@@ -143,7 +143,7 @@ class LedgerLosesOutcomes(LedgerFile):
 
     def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
         """Write the wrong entry."""
-        self.confirm(message_id, attempt)
+        self.confirm([(message_id, attempt)])
 
 
 class NeverFenced(Egress):

@@ -64,6 +64,16 @@ def test_the_fields_of_a_marketing_letter() -> None:
     ) == ("ann@receiver.example", "v-x@bounce.example")
 
 
+def test_the_event_of_a_journey_is_carried_once_and_found_under_both_names() -> None:
+    """`journey.event` is `event`; one of the journey's own, as in messages of old, stays."""
+    made = template("<p>{{ journey.event.number }}, {{ event.number }}, {{ journey.step }}</p>")
+    variables = {"event": {"number": 7}, "journey": {"step": "hello"}}
+    composed = compose(made, variables=variables)
+    assert b"7, 7, hello</p>" in composed.body
+    own = {"event": {"number": 7}, "journey": {"step": "hello", "event": {"number": 8}}}
+    assert b"8, 7, hello</p>" in compose(made, variables=own).body
+
+
 def test_transactional_has_no_list_unsubscribe() -> None:
     """The addresses are still there for the body."""
     made = template("<a href='{{ unsubscribe_url }}'>off</a>")

@@ -232,7 +232,7 @@ def test_a_bottleneck_is_used_to_0_95(senders: int, skew: str) -> None:
 
 
 def test_what_one_doesnt_need_is_with_who_does_within_a_second() -> None:
-    """The budget changes hands in less than 1,000 ms, but for the connection that was kept warm; that one soon after."""
+    """The budget changes hands in less than 1,000 ms, all but the connection kept warm; that one a little later."""
     world = World(1, 2, Budget(20, 60_000, 100), faults=False)
     one, two = world.senders
     one.demand = 100_000

@@ -5,6 +5,7 @@ Stated bound: no begin mark is written later than 2 s after a suppression was ac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -35,7 +36,7 @@ class Marks:
     def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
         pass
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
         pass
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -78,7 +78,7 @@ class Marks:
         if self.full == "conclude":
             raise StoreError("no space for an outcome")
 
-    def confirm(self, message_id: bytes, attempt: int) -> None:
+    def confirm(self, attempts: Sequence[tuple[bytes, int]]) -> None:
         pass
 
 

@@ -41,7 +41,7 @@ class Model:
             ledger.conclude(message, attempt, outcome)
             self.known[key] = outcome
         else:
-            ledger.confirm(message, attempt)
+            ledger.confirm([(message, attempt)])
             self.known.pop(key, None)
 
 
@@ -84,7 +84,7 @@ def test_every_cut_of_a_ledger_can_be_adopted(tmp_path: Path) -> None:
     ledger.begin(b"a" * 16, 1)
     ledger.conclude(b"a" * 16, 1, AttemptOutcome(1, "bounced", "x", 550, text="no such user"))
     ledger.begin(b"b" * 16, 2)
-    ledger.confirm(b"a" * 16, 1)
+    ledger.confirm([(b"a" * 16, 1)])
     ledger.close()
     whole = path.read_bytes()
     for length in range(len(whole) + 1):
