@@ -1,18 +1,21 @@
-"""Where rotations of DKIM keys are kept: `dkim.json` in the data directory, and which selector it makes current."""
+"""Which DKIM keys sign: those of the configuration, from files or the environment, as rotations have changed them.
+
+Rotations are kept in `dkim.json` in the data directory.
+"""
 
 from __future__ import annotations
 
-__all__ = ("active_keys", "read_rotations", "write_rotation")
+__all__ = ("active_keys", "configured_keys", "read_pem", "read_rotations", "write_rotation")
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from deliverability.policy.rotation import Phase, Rotation
-from engine.config import DkimKey
-from engine.errors import InputError, Place
+from engine.config import Config, DkimKey, Tenant
+from engine.errors import ConfigError, InputError, Place
 
 _FILE = "dkim.json"
 
@@ -48,6 +51,26 @@ def write_rotation(data_dir: Path, rotation: Rotation) -> None:
         made.replace(file)
     except OSError as error:
         raise InputError(f"can't be written: {error.strerror}", Place(file=str(file))) from None
+
+
+def configured_keys(config: Config, tenant: Tenant) -> tuple[DkimKey, ...]:
+    """Give the keys that sign a tenant's mail by the configuration: its own, then the platform's."""
+    return (*tenant.dkim, *config.delivery.dkim)
+
+
+def read_pem(key: DkimKey, environ: Mapping[str, str]) -> bytes:
+    """Read a key. Raises: ConfigError: its file can't be read, or the variable isn't set."""
+    if key.key_env:
+        found = environ.get(key.key_env)
+        if not found:
+            place = Place(path="dkim.key_env")
+            raise ConfigError(f"the environment variable {key.key_env} isn't set", place)
+        return found.encode()
+    try:
+        return Path(key.key_file).read_bytes()
+    except OSError as error:
+        place = Place(path="dkim.key_file")
+        raise ConfigError(f"{key.key_file}: {error.strerror}", place) from error
 
 
 def active_keys(keys: Sequence[DkimKey], rotations: Sequence[Rotation]) -> tuple[DkimKey, ...]:

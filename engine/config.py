@@ -271,7 +271,14 @@ class DkimKey(_Section, frozen=True, kw_only=True):
 
     domain: Annotated[_Domain, Meta(description="the d= of the signature")]
     selector: Annotated[_Domain, Meta(description="the s= of the signature")]
-    key_file: Annotated[_File, Meta(min_length=1, description="PEM, RSA or Ed25519")]
+    key_file: Annotated[_File, Meta(description="PEM, RSA or Ed25519")] = ""
+    key_env: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$(?!\n)",
+            description="in place of `key_file`: the environment variable that holds the PEM",
+        ),
+    ] = ""
 
 
 class Webhook(_Section, frozen=True, kw_only=True):
@@ -411,6 +418,10 @@ class Delivery(_Section, frozen=True, kw_only=True):
         Meta(description='recipients outside mode `twin`: mailboxes, @domains, or "any"'),
     ] = ()
     ehlo_name: Annotated[_Domain, Meta(description="the name given in EHLO")] = "localhost"
+    dkim: Annotated[
+        tuple[DkimKey, ...],
+        Meta(description="the platform's keys: they sign all mail, beside the tenant's"),
+    ] = ()
     relay: Relay = Relay()
     backup: Annotated[
         tuple[Relay, ...],
@@ -676,6 +687,7 @@ def _check_store(config: Config, source: settings_text.Source) -> None:
 
 
 def _check_tenants(config: Config, source: settings_text.Source) -> None:
+    _check_keys(config.delivery.dkim, "delivery.dkim", source)
     names: dict[str, int] = {}
     hashes: dict[str, str] = dict.fromkeys(config.http.operator_key_hashes, "the operator")
     for index, tenant in enumerate(config.tenant):
@@ -705,6 +717,7 @@ def _check_from(tenant: Tenant, path: str, source: settings_text.Source) -> None
             f"its domain {domain!r} isn't among from_domains",
             "add it there",
         )
+    _check_keys(tenant.dkim, f"{path}.dkim", source)
     for number, key in enumerate(tenant.dkim):
         covers = any(d == key.domain or d.endswith(f".{key.domain}") for d in tenant.from_domains)
         if not covers:
@@ -712,6 +725,16 @@ def _check_from(tenant: Tenant, path: str, source: settings_text.Source) -> None
                 f"{path}.dkim[{number}].domain",
                 f"{key.domain!r} signs for none of from_domains",
                 "DKIM aligns with the From domain or a parent of it",
+            )
+
+
+def _check_keys(keys: tuple[DkimKey, ...], path: str, source: settings_text.Source) -> None:
+    for number, key in enumerate(keys):
+        if bool(key.key_file) == bool(key.key_env):
+            raise source.error(
+                f"{path}[{number}].key_file",
+                "a key comes from a file or from the environment",
+                "give key_file or key_env",
             )
 
 
@@ -777,6 +800,7 @@ def _check_submission(config: Config, source: settings_text.Source) -> None:
 
 
 def _check_delivery(config: Config, source: settings_text.Source) -> None:
+    settings_checks.check_tls_reports(config, source)
     match config.delivery.mode:
         case "twin":
             return

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("check_guards", "check_live", "check_pacing", "check_pools", "check_relays")
+__all__ = (
+    "check_guards",
+    "check_live",
+    "check_pacing",
+    "check_pools",
+    "check_relays",
+    "check_tls_reports",
+)
 
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -73,6 +80,17 @@ def check_live(config: Config, text: Text) -> None:
     for index, server in enumerate(delivery.dns.nameservers):
         if not _is_address(server):
             raise text.error(f"delivery.dns.nameservers[{index}]", f"{server!r} isn't an address")
+
+
+def check_tls_reports(config: Config, text: Text) -> None:
+    """Reports are mail of a tenant, which signs them. RFC 8460 §3."""
+    domain = config.delivery.tls.report_from.rpartition("@")[2]
+    if domain and not any(domain in tenant.from_domains for tenant in config.tenant):
+        raise text.error(
+            "delivery.tls.report_from",
+            f"{domain!r} isn't a From domain of any tenant",
+            "name a mailbox of one",
+        )
 
 
 def check_pools(config: Config, text: Text) -> None:

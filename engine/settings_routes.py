@@ -99,6 +99,13 @@ class Tls(Section, frozen=True, kw_only=True):
         Literal["on", "off"],
         Meta(description="count sessions for reports to the domains that ask for them; RFC 8460"),
     ] = "on"
+    report_from: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[^\s@<>]+@[^\s@<>]+$(?!\n)",
+            description="mailbox that these reports are sent from, of a tenant's From domain; empty: none are sent",
+        ),
+    ] = ""
 
 
 class Dns(Section, frozen=True, kw_only=True):

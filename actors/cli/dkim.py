@@ -196,6 +196,9 @@ def _begun(
         mend = f"name one with --old; there are {have}" if have else "add [[tenant.dkim]]"
         raise InputError(f"{what} of {domain} in the configuration", Place(path="DOMAIN"), mend)
     current = keys[0]
+    if current.key_env:
+        mend = f"set another ${current.key_env} and selector, once DNS shows the new key"
+        raise InputError("a key from the environment is changed there", Place(path="DOMAIN"), mend)
     taken = {key.selector for key in _configured(config)}
     name = selector or next_selector(current.selector, taken)
     file = Path(current.key_file).with_name(f"{name}.pem").absolute()
@@ -245,13 +248,22 @@ def _chosen(
     if not held:
         mend = "name DOMAIN SELECTOR FILE, or add [[tenant.dkim]]"
         raise InputError("the configuration has no such DKIM key", Place(path="DOMAIN"), mend)
-    return [(_load(key.domain, key.selector, key.key_file), key.key_file) for key in held]
+    return [_loaded(key) for key in held]
+
+
+def _loaded(key: DkimKey) -> tuple[SigningKey, str]:
+    """Load a key of the configuration. Returns: it, and where it comes from."""
+    from actors.dkim_state import read_pem
+    from deliverability.dkim.keys import load_key
+
+    origin = key.key_file or f"${key.key_env}"
+    return load_key(read_pem(key, os.environ), key.domain, key.selector, origin), origin
 
 
 def _configured(config: Config) -> Sequence[DkimKey]:
     from actors.dkim_state import active_keys, read_rotations
 
-    keys = [key for tenant in config.tenant for key in tenant.dkim]
+    keys = [*(key for tenant in config.tenant for key in tenant.dkim), *config.delivery.dkim]
     return active_keys(keys, read_rotations(Path(config.data_dir)))
 
 

@@ -6,6 +6,7 @@ __all__ = ("UpOptions", "run", "up")
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import signal
 import time
@@ -22,16 +23,20 @@ from actors.clusters import ClusterDesk
 from actors.feedback.loop import feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
+from actors.instance.leaving import announced, verify_senders
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.instance.queues import ClusterQueues
 from actors.instance.starting import UP_REASON, starting
+from actors.instance.tls_reports import TlsReporter
 from actors.log import configure
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
+from actors.resolver import resolver_of
 from actors.submission.content import Injector
+from actors.submission.gathering import Gatherer
 from actors.submission.listener import Submission
 from actors.suppression.desk import Desk, open_desk
 from actors.twin.clock import WallClock
@@ -45,7 +50,7 @@ from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.twin.presets import twin_of
 from engine.config import Config
-from engine.errors import RefusedError, VeredusError
+from engine.errors import VeredusError
 from engine.store.catalog_files import CatalogFiles
 from engine.store.format import read_format, settle
 from engine.store.redis_format import settle_in
@@ -73,10 +78,6 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
     """
     config = options.config
     configure(config.log.level, config.log.format)
-    if config.delivery.mode == "live":
-        raise RefusedError(
-            "mode `live` is refused until MX delivery is built", mend="use twin or relay"
-        )
     async with locked(Path(config.data_dir)):
         await _run(options, say)
 
@@ -84,6 +85,9 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
 async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     config = _sized(options.config)
     stop = asyncio.Event()
+    heads = letterheads(config, secret_of)
+    if config.delivery.mode == "live":
+        await verify_senders(config, heads, resolver_of(config).run)
     _publish(options, say)
     async with _twin(options) as twin, _desk(config) as desk, _cluster(config, twin) as cluster:
         for number in (
@@ -95,7 +99,6 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         registry = CollectorRegistry()
         collector = WorkerCollector()
         registry.register(collector)
-        heads = letterheads(config, secret_of)
         rings = {name: head.ring for name, head in heads.items()}
         injector = Injector(config, heads, Blobs(Path(config.data_dir), _wall_ms()), _wall_ms)
         keeper = Keeper(
@@ -120,6 +123,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 planning = tasks.create_task(keeper.serve())
                 watching = tasks.create_task(feedback.watcher.run())
                 telling = tasks.create_task(webhooks.run())
+                reporting = tasks.create_task(_report_tls(config, injector, backend))
                 await ready.wait()
                 host, port = gateway.address
                 say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
@@ -127,6 +131,9 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                     say(
                         f"mail goes to the twin on port {twin.port}; read it with `veredus twin --inbox`"
                     )
+                else:
+                    statuses = await backend.statuses()
+                    say(announced(config, (c for one in statuses for c in one.law.values())))
                 for line in await submission.start():
                     say(line)
                 await serving
@@ -136,6 +143,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 planning.cancel()
                 watching.cancel()
                 telling.cancel()
+                reporting.cancel()
                 await webhooks.close()
         say("draining")
 
@@ -201,6 +209,22 @@ async def _bring_catalogs(config: Config, cluster: Cluster) -> None:
                 told = newest
         except VeredusError as error:
             log.warning("publish_failed", error=str(error))
+
+
+async def _report_tls(config: Config, injector: Injector, backend: ClusterBackend) -> None:
+    """Send reports on TLS, where sessions are counted and somebody is named who reports."""
+    tls = config.delivery.tls
+    if config.delivery.mode != "live" or tls.report == "off" or not tls.report_from:
+        return
+    gatherer = Gatherer(config, injector, backend, _wall_ms)
+    gatherer.start()
+    ask = resolver_of(config).run
+    try:
+        await TlsReporter(
+            config, injector, ask, gatherer.take, lambda: dt.datetime.now(dt.UTC)
+        ).run()
+    finally:
+        await gatherer.stop()
 
 
 @contextlib.asynccontextmanager

@@ -94,7 +94,8 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
     started = time.time()
     if config.delivery.mode == "live":
         raise RefusedError(
-            "mode `live` is refused until MX delivery is built", mend="use twin or relay"
+            "a replay doesn't mail the people of its log at their MX hosts",
+            mend="use twin or relay",
         )
     surveyed = survey(options.log)
     if not surveyed.rows:

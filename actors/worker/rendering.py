@@ -8,12 +8,13 @@ from __future__ import annotations
 
 __all__ = ("Letterhead", "MailRenderer", "compile_template_object", "letterheads")
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from actors.dkim_state import active_keys, read_rotations
+from actors.dkim_state import active_keys, configured_keys, read_pem, read_rotations
 from actors.worker.injected import Blobs, InjectedRenderer
 from deliverability.compose.composer import Skeleton, compile_template
 from deliverability.compose.template import Letter, Profile, Template, Tracking
@@ -25,7 +26,7 @@ from deliverability.reverse_path import make as make_reverse_path
 from deliverability.tokens import KeyRing, tenant_tag
 from deliverability.transport.delivery import Rendered
 from engine.config import Config, Tenant
-from engine.errors import ConfigError, InputError, Place, RefusedError
+from engine.errors import InputError, RefusedError
 from engine.keyspace import name_of
 from engine.machine import CatalogView
 from engine.vocabulary import Message
@@ -54,13 +55,9 @@ def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
     ring = KeyRing(0, {0: secret})
     keys = []
     # a rotation that has switched is on record in the data directory; see `veredus dkim rotate`
-    for key in active_keys(tenant.dkim, read_rotations(Path(config.data_dir))):
-        try:
-            pem = Path(key.key_file).read_bytes()
-        except OSError as error:
-            place = Place(path="tenant.dkim.key_file")
-            raise ConfigError(f"{key.key_file}: {error.strerror}", place) from error
-        keys.append(load_key(pem, key.domain, key.selector, key.key_file))
+    for key in active_keys(configured_keys(config, tenant), read_rotations(Path(config.data_dir))):
+        pem = read_pem(key, os.environ)
+        keys.append(load_key(pem, key.domain, key.selector, key.key_file or f"${key.key_env}"))
     profile = Profile(
         message_id_domain=domain,
         feedback_sender=tenant.name,

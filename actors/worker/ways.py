@@ -16,6 +16,7 @@ from pathlib import Path as FilePath
 import msgspec
 import structlog
 
+from actors.resolver import resolver_of
 from actors.source_state import SourceFiles
 from actors.worker.tracing import TraceDesk
 from actors.worker.wire import WorkerSettings
@@ -40,7 +41,6 @@ from deliverability.routing.sources import DEFAULT_POOL, Roster, SourceSpec, poo
 from deliverability.smtp.opening import ClientConfig, Credentials
 from deliverability.transport.delivery import Classifier, Target
 from deliverability.transport.directory import Directory
-from deliverability.transport.dns import DnsResolver
 from deliverability.transport.mta_sts import fetch_policy
 from deliverability.transport.smtp_client import Endpoint, Tap, Timeouts
 from deliverability.transport.sts_files import StsFiles
@@ -302,15 +302,10 @@ class _Live:
         self._lease_of = lease_of
         self._classify = classify
         config = settings.config
-        dns, tls = config.delivery.dns, config.delivery.tls
+        tls = config.delivery.tls
         self._contexts = _contexts(tls.ca_file)
         self._directory = Directory(
-            DnsResolver(
-                _wall_ms,
-                nameservers=dns.nameservers,
-                port=dns.port,
-                timeout_s=float(dns.timeout_s),
-            ),
+            resolver_of(config),
             routing_settings(config),
             random.SystemRandom(),
             _wall_ms,

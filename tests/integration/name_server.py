@@ -71,8 +71,9 @@ def _text(record: object) -> str:
             return f"{preference} {host}."
         case TlsaRecord(usage=usage, selector=selector, matching=matching, data=data):
             return f"{usage} {selector} {matching} {data.hex()}"
-        case bytes():
-            return f'"{record.decode()}"'
+        case bytes():  # strings of at most 255 octets, RFC 1035 §3.3.14
+            text = record.decode()
+            return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text) or 1, 255))
         case _:
             return str(record)
 

@@ -39,14 +39,32 @@ def as_root(name: str) -> None:
 
 
 @contextmanager
-def _process(command: list[str], port: int, log: Path) -> Iterator[None]:
+def answering_http(command: list[str], port: int, log: Path) -> Iterator[None]:
+    """Run a server that speaks HTTP in the foreground."""
+    with _process(command, port, log, _speaks_http):
+        yield
+
+
+def _speaks_http(sock: socket.socket) -> bool:
+    sock.sendall(b"GET /ping HTTP/1.0\r\n\r\n")
+    return sock.recv(4) == b"HTTP"
+
+
+def _greets(sock: socket.socket) -> bool:
+    return sock.recv(3) == b"220"
+
+
+@contextmanager
+def _process(
+    command: list[str], port: int, log: Path, ready: Callable[[socket.socket], bool] = _greets
+) -> Iterator[None]:
     """Run a server in the foreground; end it and what it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        _await_port(port, log, lambda: process.poll() is None)
+        _await_port(port, log, lambda: process.poll() is None, ready)
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -57,13 +75,18 @@ def _process(command: list[str], port: int, log: Path) -> Iterator[None]:
             process.wait()
 
 
-def _await_port(port: int, log: Path, alive: Callable[[], bool]) -> None:
+def _await_port(
+    port: int,
+    log: Path,
+    alive: Callable[[], bool],
+    ready: Callable[[socket.socket], bool] = _greets,
+) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and alive():
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as sock:
                 sock.settimeout(5)
-                if sock.recv(3) == b"220":
+                if ready(sock):
                     return
         except OSError:
             time.sleep(0.1)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dkim
+import httpx
 import pytest
 import uvloop
 from aiosmtpd.controller import Controller
@@ -18,11 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey, dns_record, load_key
+from deliverability.dns.zone import parse_zone
 from deliverability.transport.delivery import Rendered
 from engine.config import parse
 from engine.vocabulary import Message
 from tests.integration import real_servers
 from tests.integration.mail_world import Authority, MailHost, Office, free_port
+from tests.integration.name_server import serving
 
 CONFIG = """
 [delivery]
@@ -234,3 +237,49 @@ def test_opendkim_verifies_what_we_sign(tmp_path: Path) -> None:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert "verification (s=r" in ran.stdout + ran.stderr, ran
         assert "succeeded" in ran.stdout + ran.stderr, f"{body}: {ran.stdout}{ran.stderr}"
+
+
+_RSPAMD = """
+options {{
+  filters = "dkim"; pidfile = "{folder}/rspamd.pid"; tempdir = "{folder}"; hs_cache_dir = "{folder}";
+  dns {{ nameserver = ["127.0.0.1:{dns}:1"]; timeout = 5s; }}
+  max_message = 100mb; url_tld = "{folder}/suffixes";
+}}
+logging {{ type = "file"; filename = "{folder}/rspamd.log"; level = "warning"; }}
+worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; task_timeout = 60s; }}
+dkim {{ trusted_only = false; check_local = true; check_authed = true; }}
+metric {{ name = "default"; actions {{ reject = 1000; add_header = 999; greylist = 998; }} }}
+"""
+
+
+def test_rspamd_verifies_what_we_sign(tmp_path: Path) -> None:
+    """Both signatures, with the keys from a name server on loopback."""
+    program = real_servers.find("rspamd")
+    signed = Signed()
+    zone = "".join(
+        f'["{name.decode().rstrip(".")}"]\nTXT = ["{record.decode()}"]\n'
+        for name, record in signed.records.items()
+    )
+    port = free_port(["127.0.0.1"])
+
+    async def run() -> None:
+        async with serving(parse_zone(zone)) as (_, dns):
+            # its own list of public suffixes takes it half a minute to compile
+            (tmp_path / "suffixes").write_text("example\n")
+            file = tmp_path / "rspamd.conf"
+            file.write_text(_RSPAMD.format(folder=tmp_path, port=port, dns=dns))
+            command = [program, "-f", "-i", "-c", str(file)]
+            with real_servers.answering_http(command, port, tmp_path / "out"):
+                async with httpx.AsyncClient(timeout=60) as client:
+                    for body, content in signed.contents.items():
+                        answer = await client.post(
+                            f"http://127.0.0.1:{port}/checkv2", content=content
+                        )
+                        found = answer.json()["symbols"].get("R_DKIM_ALLOW", {})
+                        said = sorted(
+                            option.partition(":s=")[2] for option in found.get("options", [])
+                        )
+                        assert said == ["e", "r"], f"{body}: {answer.text}"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
