@@ -43,8 +43,6 @@ class Unsubscribe:
             _check(_url(profile.unsubscribe_url), "profile.unsubscribe_url", "https://…/")
         if profile.unsubscribe_mailto:
             parse_mailbox(profile.unsubscribe_mailto, "profile.unsubscribe_mailto")
-            mailto = _mailto(f"mailto:{profile.unsubscribe_mailto}?subject=")
-            _check(mailto, "profile.unsubscribe_mailto", "an address in ASCII without quotes")
 
     def of(self, letter: Letter) -> Leave:
         """Tell the addresses of a letter.
@@ -52,14 +50,10 @@ class Unsubscribe:
         They are in the header when its stream is one that is subscribed to.
         """
         url, mailto = letter.unsubscribe_url, letter.unsubscribe_mailto
-        if url:
-            _check(_url(url), "unsubscribe_url", "an absolute URL in ASCII, at most 860 characters")
-        if mailto:
-            _check(_mailto(mailto), "unsubscribe_mailto", "mailto:… in ASCII")
         profile = self._profile
         listed = letter.stream in profile.unsubscribe_streams
         if listed and profile.keys is not None:
-            token = ""  # one for both; what is made of a checked base and base64 needs no check
+            token = ""  # one for both
             if profile.unsubscribe_url and not url:
                 token = self._token(letter)
                 url = profile.unsubscribe_url + token
@@ -69,6 +63,10 @@ class Unsubscribe:
                 )
         if not url and not mailto:
             return NOT_LISTED
+        if url:
+            _check(_url(url), "unsubscribe_url", "an absolute URL in ASCII, at most 860 characters")
+        if mailto:
+            _check(_mailto(mailto), "unsubscribe_mailto", "mailto:… in ASCII")
         if not listed:
             return Leave(url, mailto)
         value = ",\r\n ".join(f"<{address}>" for address in (url, mailto) if address)
