@@ -89,8 +89,7 @@ def test_reports_go_once_to_those_who_ask(tmp_path: Path) -> None:
             assert parsed["From"] == "tls@shop.example"
             assert parsed["TLS-Report-Domain"] == "asks.test"
             (attached,) = parsed.iter_attachments()
-            report = read_tlsrpt(gzip.decompress(attached.get_content()))
-            assert report is not None
+            (report,) = read_tlsrpt(gzip.decompress(attached.get_content()))
             assert report.organization == "The shop"
 
     asyncio.run(main())
