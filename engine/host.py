@@ -12,7 +12,16 @@ reads again how far each partition came.
 
 from __future__ import annotations
 
-__all__ = ("Host",)
+__all__ = (
+    "Answer",
+    "CreditOffer",
+    "FeedEntry",
+    "Host",
+    "HostSettings",
+    "Released",
+    "Repair",
+    "TickInputs",
+)
 
 from collections.abc import Iterable, Sequence
 
@@ -28,7 +37,7 @@ from engine.partition import Partition
 from engine.rows import ENTITY
 from engine.store.protocol import FEED, Stand, Store, partition_prefix
 from engine.tally import Counts, merged
-from engine.tick import CreditOffer, HostSettings, Released, TickInputs
+from engine.tick import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
 from engine.window import Window
 
 DROP_PER_TICK = (
@@ -466,6 +475,8 @@ class Host:
         """Give the position of the newest entry that the feed may have."""
         return self._feed.stand.seq
 
-    def feed_after(self, position: int, n: int, limit: int) -> list[FeedEntry]:
-        """Read the feed after a place in it, in commit order."""
-        return self._feed.after(self.store, position, n, limit)
+    def feed_after(
+        self, position: int, n: int, limit: int, store: Store | None = None
+    ) -> list[FeedEntry]:
+        """Read the feed after a place in it, in commit order; `store`: of another one than ours."""
+        return self._feed.after(store or self.store, position, n, limit)

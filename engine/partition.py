@@ -7,7 +7,16 @@ is decided is in `engine.unit`.
 
 from __future__ import annotations
 
-__all__ = ("Partition",)
+__all__ = (
+    "Arrival",
+    "EntityCache",
+    "Machines",
+    "Partition",
+    "PartitionSettings",
+    "TellOut",
+    "Used",
+    "Verdict",
+)
 
 from collections.abc import Callable, Sequence
 from typing import Any
