@@ -28,6 +28,7 @@ __all__ = (
     "Inbound",
     "Limits",
     "Log",
+    "Measures",
     "Relay",
     "RetryCurve",
     "Store",
@@ -556,6 +557,33 @@ class Suppression(_Section, frozen=True, kw_only=True):
     ] = 90
 
 
+class Measures(_Section, frozen=True, kw_only=True):
+    """When complaints and bounces hold a bulk stream back by themselves. Rates are of a day, by provider and in all."""
+
+    act: Annotated[
+        bool,
+        Meta(description="hold streams whose rates are over `…_pause_percent`; else only tell"),
+    ] = True
+    complaints_slow_percent: Annotated[
+        float, Meta(gt=0, le=100, description="of what was accepted: told as a warning")
+    ] = 0.1
+    complaints_pause_percent: Annotated[
+        float, Meta(gt=0, le=100, description="holds the stream at that provider; Google's ceiling")
+    ] = 0.3
+    bounces_slow_percent: Annotated[
+        float, Meta(gt=0, le=100, description="of what was decided: told as a warning")
+    ] = 2.0
+    bounces_pause_percent: Annotated[float, Meta(gt=0, le=100, description="holds the stream")] = (
+        5.0
+    )
+    messages_min: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="rates of fewer messages are chance")
+    ] = 1000
+    hold_hours: Annotated[
+        int, Meta(ge=1, le=720, description="at least; then until the rate is good again")
+    ] = 24
+
+
 class Inbound(_Section, frozen=True, kw_only=True):
     """The listener for bounces, feedback loops and unsubscribe mail. `port` 0: none.
 
@@ -626,6 +654,7 @@ class Config(_Section, frozen=True, kw_only=True):
     streams: Annotated[dict[_Name, Stream], Meta(description="per stream")] = {}
     suppression: Suppression = Suppression()
     pacing: Pacing = Pacing()
+    measures: Measures = Measures()
     inbound: Inbound = Inbound()
     log: Log = Log()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FeedbackLoop", "FeedbackView", "feedback_loop")
+__all__ = ("FeedbackLoop", "FeedbackView", "acting_of", "feedback_loop")
 
 import contextlib
 import secrets
@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from actors.backend import Backend
+from actors.feedback.acting import Acting, ActingParts
 from actors.feedback.listener import Listener, listen
 from actors.feedback.reception import (
     Reception,
@@ -23,15 +24,21 @@ from actors.feedback.reception import (
 )
 from actors.feedback.signers import KeyOf
 from actors.feedback.watching import Feed, Watcher, WatcherParts, policy_of
+from actors.queues import Queues
 from actors.suppression.desk import Desk
 from actors.suppression.service import ServiceSettings, Suppressions
 from deliverability.dns.asking import Question, RecordType
-from deliverability.feedback.findings import Finding
+from deliverability.feedback.findings import Finding, Thresholds
 from deliverability.feedback.rates import LaneRates, Window
 from deliverability.tokens import KeyRing
 from deliverability.transport.dns import DnsResolver
-from engine.config import Config
+from engine.config import DEFAULT_STREAMS, Config
 from engine.errors import TransportError
+
+BULK = 2
+"""The class of mail that may be held back (`engine.vocabulary.MessageClass`)."""
+
+HOUR_MS = 3_600_000
 
 
 class FeedbackView(msgspec.Struct, frozen=True):
@@ -114,6 +121,44 @@ def key_of_dns(now: Callable[[], int]) -> KeyOf:
     return key_of
 
 
+def thresholds_of(config: Config) -> Thresholds:
+    """Make the thresholds that a configuration asks for."""
+    asked = config.measures
+    return Thresholds(
+        complaints_slow=asked.complaints_slow_percent / 100,
+        complaints_pause=asked.complaints_pause_percent / 100,
+        bounces_slow=asked.bounces_slow_percent / 100,
+        bounces_pause=asked.bounces_pause_percent / 100,
+        messages_min=asked.messages_min,
+    )
+
+
+def acting_of(
+    config: Config, queues: Queues, watcher: Watcher, now: Callable[[], int]
+) -> Acting | None:
+    """Make what carries out findings; None: it is switched off. Raises: StoreError."""
+    if not config.measures.act:
+        return None
+    streams = {**DEFAULT_STREAMS, **config.streams}
+    bulk = {
+        (tenant.name, name)
+        for tenant in config.tenant
+        for name, stream in streams.items()
+        if stream.message_class == BULK
+    }
+    return Acting(
+        ActingParts(
+            queues,
+            watcher.findings,
+            watcher.domains_of,
+            lambda: bulk,
+            Path(config.data_dir) / "feedback" / "measures.json",
+            now,
+            config.measures.hold_hours * HOUR_MS,
+        )
+    )
+
+
 @contextlib.asynccontextmanager
 async def feedback_loop(
     config: Config,
@@ -153,6 +198,7 @@ async def feedback_loop(
         address_of,
         addresses_of,
         own,
+        thresholds_of(config),
     )
     watcher = Watcher(feeds, parts)
     tenants = tenant_keys(config, rings)

@@ -17,8 +17,8 @@ import structlog
 
 from actors.cluster import WorkerLostError
 from actors.suppression.desk import Desk, Request
-from deliverability.feedback.findings import Finding, findings_of
-from deliverability.feedback.providers import provider_of
+from deliverability.feedback.findings import Finding, Thresholds, findings_of
+from deliverability.feedback.providers import names_of, provider_of
 from deliverability.feedback.rates import Lane, Rates
 from deliverability.feedback.reports import ReportBook
 from deliverability.message import OutcomeRecord
@@ -35,6 +35,7 @@ log = structlog.get_logger()
 PAGE = 2000
 POLL_S = 0.1
 KEEP_S = 10.0
+DOMAINS_MAX = 100
 _AGAIN = msgspec.msgpack.Decoder(ConsentAgain)
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
 
@@ -61,6 +62,7 @@ class WatcherParts(msgspec.Struct, frozen=True):
     address_of: Callable[[str, str, bytes], Awaitable[str]]
     addresses_of: Callable[[str, str], Awaitable[list[str]]]  # of a contact
     own_sources: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
 
 
 class Watcher:
@@ -81,6 +83,7 @@ class Watcher:
         self.counts: dict[str, int] = kept.counts if kept is not None else {}
         """`tenant kind` -> how many came back, `tenant suppressed reason` -> how many were put on the list."""
         self._dirty = False
+        self._domains: dict[str, set[str]] = {}  # that mail went to, by provider
 
     async def run(self) -> None:
         """Read on until cancelled; writes down where it is from time to time."""
@@ -176,7 +179,11 @@ class Watcher:
             desk.change(self._parts.now(), requests)
 
     def _note(self, tenant: str, record: OutcomeRecord) -> None:
-        lane = Lane(tenant, record.stream, record.source, provider_of(record.domain))
+        provider = provider_of(record.domain)
+        seen = self._domains.setdefault(provider, set())
+        if record.domain and len(seen) < DOMAINS_MAX:
+            seen.add(record.domain)
+        lane = Lane(tenant, record.stream, record.source, provider)
         kind = record.kind if record.kind != "expired" else "bounced"
         if kind in ("delivered", "deferred", "bounced", "returned", "complained", "unsubscribed"):
             self.rates.note(lane, kind, "" if kind == "delivered" else record.cause, record.at)
@@ -188,7 +195,12 @@ class Watcher:
 
     def findings(self) -> list[Finding]:
         """Tell what is found now."""
-        return findings_of(self.rates, self.book, self._parts.now(), self._parts.own_sources)
+        parts = self._parts
+        return findings_of(self.rates, self.book, parts.now(), parts.own_sources, parts.thresholds)
+
+    def domains_of(self, provider: str) -> list[str]:
+        """Give the domains that a provider serves: those known by name, and those that mail went to lately."""
+        return sorted({*names_of(provider), *self._domains.get(provider, ())})
 
     # ---- on disk
 

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.cluster import Cluster
 from actors.clusters import ClusterDesk
-from actors.feedback.loop import feedback_loop
+from actors.feedback.loop import acting_of, feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
 from actors.instance.leaving import announced, verify_senders
@@ -122,6 +122,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 publishing = tasks.create_task(_bring_catalogs(config, cluster))
                 planning = tasks.create_task(keeper.serve())
                 watching = tasks.create_task(feedback.watcher.run())
+                acting = acting_of(config, queues, feedback.watcher, _wall_ms)
+                measuring = tasks.create_task(acting.run()) if acting is not None else None
                 telling = tasks.create_task(webhooks.run())
                 reporting = tasks.create_task(_report_tls(config, injector, backend))
                 await ready.wait()
@@ -142,6 +144,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 publishing.cancel()
                 planning.cancel()
                 watching.cancel()
+                if measuring is not None:
+                    measuring.cancel()
                 telling.cancel()
                 reporting.cancel()
                 await webhooks.close()

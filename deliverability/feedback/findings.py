@@ -1,5 +1,8 @@
 """From rates and reports to what somebody should do: slow, pause, or look. Pure; thresholds are data.
 
+Rates of a day ask for a pause or a slower pace, those of a week alert: by lane (stream, source, provider), and of a
+whole stream, so that a list that is bad everywhere is seen though no provider got a thousand of it.
+
 complaints           0.1 % is Google's target, 0.3 % its ceiling (sender guidelines); Yahoo names 0.3 % too
 bounces              2 % is a list that wants cleaning, 5 % one that should not be sent to
 alignment            a source that fails DMARC at a provider: ours is to be mended, a stranger's is forgery or a
@@ -11,12 +14,13 @@ from __future__ import annotations
 
 __all__ = ("Finding", "Thresholds", "findings_of")
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Literal
 
 import msgspec
 
-from deliverability.feedback.rates import LaneRates, Rates, Window
+from deliverability.feedback.rates import Lane, LaneRates, Rates, Window
 from deliverability.feedback.reports import ReportBook, SourceLine, TlsLine
 
 DAY_MS = 86_400_000
@@ -75,9 +79,34 @@ def findings_of(
 
 def _of_rates(rates: Rates, now: int, limits: Thresholds) -> Iterator[Finding]:
     for window in ("day", "week"):
-        for one in rates.all(window, now):
-            yield from _complaints(one, window, limits)
-            yield from _bounces(one, window, limits)
+        lanes = list(rates.all(window, now))
+        wholes = [one for one in _streams(lanes, window) if one.lane not in {o.lane for o in lanes}]
+        for one in (*lanes, *wholes):
+            for found in (*_complaints(one, window, limits), *_bounces(one, window, limits)):
+                yield found if window == "day" else msgspec.structs.replace(found, do="alert")
+
+
+def _streams(lanes: Collection[LaneRates], window: Window) -> Iterator[LaneRates]:
+    """Sum up the lanes of each stream that has several."""
+    of: dict[tuple[str, str], list[LaneRates]] = {}
+    for one in lanes:
+        of.setdefault((one.lane.tenant, one.lane.stream), []).append(one)
+    for (tenant, stream), members in of.items():
+        if len(members) > 1:
+            causes: Counter[str] = Counter()
+            for one in members:
+                causes.update(one.causes)
+            yield LaneRates(
+                Lane(tenant, stream, "", ""),
+                window,
+                sum(one.delivered for one in members),
+                sum(one.deferred for one in members),
+                sum(one.bounced for one in members),
+                sum(one.returned for one in members),
+                sum(one.complained for one in members),
+                sum(one.unsubscribed for one in members),
+                dict(causes.most_common()),
+            )
 
 
 def _complaints(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[Finding]:
@@ -91,7 +120,7 @@ def _complaints(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[
         id=f"complaints/{window}/{_name(one)}",
         gravity="critical" if pause else "warning",
         do="pause" if pause else "slow",
-        says=f"{rate:.2%} of the {one.delivered:,} messages of a {window} were complained of at {one.lane.provider}",
+        says=f"{rate:.2%} of the {one.delivered:,} messages of a {window} were complained of{_where(one)}",
         mend="send less often, to those who react, and make leaving easy; look at what was sent last",
         tenant=one.lane.tenant,
         stream=one.lane.stream,
@@ -115,7 +144,7 @@ def _bounces(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[Fin
         id=f"bounces/{window}/{_name(one)}",
         gravity="critical" if pause else "warning",
         do="pause" if pause else "slow",
-        says=f"{rate:.1%} of the {decided:,} messages of a {window} bounced at {one.lane.provider}{cause}",
+        says=f"{rate:.1%} of the {decided:,} messages of a {window} bounced{_where(one)}{cause}",
         mend="where do these addresses come from? Confirm new ones, and leave out those who never react",
         tenant=one.lane.tenant,
         stream=one.lane.stream,
@@ -126,9 +155,13 @@ def _bounces(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[Fin
     )
 
 
+def _where(one: LaneRates) -> str:
+    return f" at {one.lane.provider}" if one.lane.provider else ""
+
+
 def _name(one: LaneRates) -> str:
     lane = one.lane
-    return "/".join((lane.tenant, lane.stream, lane.source or "-", lane.provider))
+    return "/".join((lane.tenant, lane.stream, lane.source or "-", lane.provider or "-"))
 
 
 # ---- reports

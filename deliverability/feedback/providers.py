@@ -5,7 +5,7 @@ Delivery knows better (the MX site); a rate by domain alone would spread one pro
 
 from __future__ import annotations
 
-__all__ = ("provider_of",)
+__all__ = ("names_of", "provider_of")
 
 _PROVIDERS: dict[str, tuple[str, ...]] = {
     "google": ("gmail.com", "googlemail.com"),
@@ -44,6 +44,13 @@ _BRANDS = {
     for name in names
     if name.endswith(".*")
 }
+
+
+def names_of(provider: str) -> tuple[str, ...]:
+    """Give the domains of a provider that are known by name; a provider that isn't in the table is a domain itself."""
+    if provider not in _PROVIDERS:
+        return (provider,)
+    return tuple(name for name in _PROVIDERS[provider] if not name.endswith(".*"))
 
 
 def provider_of(domain: str) -> str:
