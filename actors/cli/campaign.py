@@ -80,6 +80,42 @@ def send_test(
     print_table("", ("to, variant", "message"), [*rows, *told.refused.items()])
 
 
+def _steer(
+    name: str,
+    action: str,
+    asked: dict[str, str],
+    tenant: str,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    from actors.planning.campaigns import CampaignReport
+
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        path = f"/v1/campaigns/{quoted(name)}/{action}"
+        steered = client.give("POST", path, msgspec.json.encode(asked), CampaignReport)
+    if as_json:
+        print_json(steered)
+    else:
+        print_line(_line(steered))
+
+
+@app.command()
+def start(
+    name: _Name,
+    reason: _Reason = "",
+    override: Annotated[
+        str,
+        typer.Option(metavar="WHY", help="Start it though preflight blocks it; goes on record."),
+    ] = "",
+    tenant: Tenant = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a campaign: now, or at the time in its file. Its templates must pass preflight (but to a twin)."""
+    asked = {"reason": reason} | ({"override": override} if override else {})
+    _steer(name, "start", asked, tenant, data, as_json)
+
+
 def _add(action: str, told: str) -> None:
     """Add a command that steers a campaign."""
 
@@ -90,21 +126,11 @@ def _add(action: str, told: str) -> None:
         data: Data = None,
         as_json: AsJson = False,
     ) -> None:
-        from actors.planning.campaigns import CampaignReport
-
-        with Client(find_data_dir(data, os.environ), tenant) as client:
-            path = f"/v1/campaigns/{quoted(name)}/{action}"
-            body = msgspec.json.encode({"reason": reason})
-            steered = client.give("POST", path, body, CampaignReport)
-        if as_json:
-            print_json(steered)
-        else:
-            print_line(_line(steered))
+        _steer(name, action, {"reason": reason}, tenant, data, as_json)
 
     app.command(action, help=told)(steer)
 
 
-_add("start", "Start a campaign: now, or at the time in its file.")
 _add("pause", "Hold a campaign: its fan-out, its waits, and its mail that isn't begun.")
 _add("resume", "Let a paused campaign go on; mail that was held asks again within four minutes.")
 _add("cancel", "End a campaign: what isn't begun is cancelled, what is under way goes its way.")

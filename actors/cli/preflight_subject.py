@@ -15,15 +15,12 @@ from pathlib import Path
 import msgspec
 
 from actors.config_file import DEFAULT_FILE, load
+from actors.preflighting import sample
 from actors.publishing import read_template
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import Letterhead, letterheads
 from deliverability.compose.addresses import parse_domain
-from deliverability.compose.composer import compile_template
-from deliverability.compose.source import environment
-from deliverability.compose.template import Letter, Template
 from deliverability.dkim.foreign import sign_foreign
-from deliverability.dkim.signer import sign
 from deliverability.preflight.message import author_of, read_mail, wire_form
 from deliverability.preflight.subject import Facts, Source, Stream, Subject
 from engine.config import DEFAULT_STREAMS, Config, Tenant
@@ -102,27 +99,17 @@ def _of_template(told: Told, path: Path, now: int) -> Subject:
         raise InputError("a template needs a configuration", Place(file=str(path)), mend)
     template = read_template(path, sender.tenant)
     given = _variables(told.variables)
-    made_up = {name: name for name in _undeclared(template) if name not in given}
-    letter = Letter(
-        message_id_hex=_SAMPLE_ID,
-        tenant=sender.tenant.name,
-        recipient=_SAMPLE_READER,
-        date_ms=now,
-        variables={**made_up, **given},
-        stream=_stream(told, sender),
-        campaign="preflight",
-        scenario=template.name,
-    )
     try:
-        composed = compile_template(template, sender.head.profile).compose(letter)
+        made = sample(template, sender.tenant, sender.head, _stream(told, sender), given, now)
     except InputError as error:
         if told.variables is None:
             mend = f"{error.mend}; " if error.mend else ""
             error.mend = f"{mend}give real values with --variables FILE.json"
         raise
-    signatures = sign(composed, sender.head.keys, now)
-    raw = b"".join((signatures, composed.headers, b"\r\n", composed.body))
-    notes = (f"Rendered with made-up values for {', '.join(sorted(made_up))}.",) if made_up else ()
+    raw = made.message
+    notes = (
+        (f"Rendered with made-up values for {', '.join(made.made_up)}.",) if made.made_up else ()
+    )
     return _finish(
         told,
         sender,
@@ -222,20 +209,6 @@ def _variables(path: Path | None) -> dict[str, object]:
         return msgspec.json.decode(_read(path), type=dict[str, object])
     except msgspec.MsgspecError as error:
         raise InputError(str(error), Place(file=str(path)), "one JSON object") from error
-
-
-def _undeclared(template: Template) -> set[str]:
-    """Names that a template uses and nobody gives; what can't be parsed is told when it is compiled."""
-    import minijinja
-
-    env = environment()
-    names: set[str] = set()
-    for source in (template.subject, template.html, template.text or ""):
-        try:
-            names |= set(env.undeclared_variables_in_str(source))
-        except minijinja.TemplateError:
-            continue
-    return names - {"unsubscribe_url", "message_id"} - set(env.globals)
 
 
 def _read(path: Path) -> bytes:

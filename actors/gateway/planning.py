@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("PLANNING_HANDLERS",)
+__all__ = ("PLANNING_HANDLERS", "let_through")
 
 import secrets
 import time
@@ -47,6 +47,7 @@ from actors.planning.keeper import Keeper
 from actors.planning.recount import Done
 from actors.planning.runs import Run
 from actors.planning.versions import Author, Migrating, Published, proposed_places
+from actors.preflighting import SHOWN_MAX, blocking, override_words
 from engine.errors import InputError, RefusedError
 from engine.ids import derive
 from engine.keyspace import contact_key
@@ -454,18 +455,19 @@ def _test_request(
     "/v1/campaigns/{name:str}/{action:str}",
     status_code=200,
     guards=[operator_only],
-    opt={"body": wire.ByCommand, "optional": True},
+    opt={"body": wire.StartIn, "optional": True},
 )
 async def steer_campaign(
     request: _Request,
     name: FromPath[str],
     action: FromPath[Literal["start", "pause", "resume", "cancel"]],
 ) -> CampaignReport:
-    """Start, pause, resume or cancel a campaign."""
-    _, author = await _asked(request, wire.ByCommand)
+    """Start, pause, resume or cancel a campaign. One that preflight blocks starts only with `override`."""
+    asked, author = await _asked(request, wire.StartIn)
     desk, tenant = _keeper(request).campaigns, tenant_of(request)
     match action:
         case "start":
+            author = await let_through(_keeper(request), tenant, name, asked.override, author)
             desk.start(tenant, name, author)
         case "pause":
             desk.pause(tenant, name, author)
@@ -474,6 +476,32 @@ async def steer_campaign(
         case "cancel":
             desk.cancel(tenant, name, author)
     return desk.report(tenant, name)
+
+
+async def let_through(
+    keeper: Keeper, tenant: str, name: str, override: str, author: Author
+) -> Author:
+    """Examine a campaign. Raises: RefusedError: something blocks it, and nobody overrides that."""
+    if keeper.preflight is None:
+        return author
+    campaign = keeper.campaigns.get(tenant, name).campaign
+    try:
+        reports = await keeper.preflight.reports(tenant, campaign)
+    except RefusedError:
+        if override:
+            return msgspec.structs.replace(author, reason=override_words([], override))
+        raise
+    blocks = blocking(reports)
+    if not blocks:
+        return author
+    if not override:
+        more = len(blocks) - SHOWN_MAX
+        said = " | ".join(blocks[:SHOWN_MAX]) + (f" | and {more} more" if more > 0 else "")
+        raise RefusedError(
+            f"preflight blocks campaign {name}: {said}",
+            mend="mend it (`veredus preflight` shows all), or start it with an override and its reason",
+        )
+    return msgspec.structs.replace(author, reason=override_words(reports, override))
 
 
 PLANNING_HANDLERS = (

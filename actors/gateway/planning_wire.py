@@ -36,6 +36,12 @@ class ByCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reason: _Reason = ""
 
 
+class StartIn(ByCommand, frozen=True, kw_only=True):
+    """`override`: why a campaign starts though preflight blocks it; goes on record."""
+
+    override: _Reason = ""
+
+
 class _Moving(ByCommand, frozen=True, kw_only=True):
     """What becomes of contacts under way."""
 

@@ -32,6 +32,7 @@ from actors.instance.tls_reports import TlsReporter
 from actors.log import configure
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
+from actors.preflighting import CampaignPreflight
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.resolver import resolver_of
@@ -48,6 +49,9 @@ from actors.worker.assembly import secret_of
 from actors.worker.injected import Blobs
 from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
+from deliverability.dns.asking import Asking
+from deliverability.preflight.findings import Report
+from deliverability.transport.dns import DnsResolver
 from deliverability.twin.presets import twin_of
 from engine.config import Config
 from engine.errors import VeredusError
@@ -107,6 +111,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             config.store.partitions,
             _wall_ms,
         )
+        keeper.preflight = CampaignPreflight(config, heads, _answered, _wall_ms)
         webhooks = WebhookDesk(config, backend, registry, _wall_ms)
         queues = ClusterQueues(config, cluster, backend)
         feeds = [backend.feed_of(index) for index in range(config.workers.count)]
@@ -150,6 +155,11 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 reporting.cancel()
                 await webhooks.close()
         say("draining")
+
+
+async def _answered(asking: Asking[Report]) -> Report:
+    """Ask DNS what an examination asks. Raises: TransportError: there is no resolver."""
+    return await DnsResolver(_wall_ms).run(asking)
 
 
 def _wall_ms() -> int:
