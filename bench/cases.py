@@ -29,6 +29,7 @@ CASES = {
     "journeys": "ten million waiting journeys: memory, disk, start",
     "wake": "many contacts at once, while intake goes on",
     "feedback": "reading what comes back",
+    "tracking": "opens and clicks over HTTP",
     "suppression": "asking who is suppressed, among ten million",
     "simulate": "a scenario over a whole audience in virtual time",
 }
