@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.inputs import PartitionSettings
 from engine.keyspace import Keyspace
 from engine.machine import Retired
-from engine.rows import ENTITY, SEEN
+from engine.rows import ENTITY, META, SEEN
 from engine.seen import (
     KEPT_MAX,
     NOTHING,
@@ -123,10 +124,14 @@ def test_records_of_the_former_format_are_read_and_their_rows_looked_at() -> Non
     record = store.dump()[prefix + ENTITY + A]
     ids = record[5:29]
     former = b"\1" + record[1:4] + record[29:]
-    batch.puts = [(prefix + ENTITY + A, former), (prefix + SEEN + ids[4:], b"")]
+    gone = ids[4:8] + digest_of(B, (1).to_bytes(8))  # of an entity that left nothing else
+    meta = msgspec.msgpack.encode(msgspec.msgpack.decode(store.dump()[prefix + META])[:9])
+    batch.puts = [(prefix + ENTITY + A, former), (prefix + META, meta)]
+    batch.puts += [(prefix + SEEN + row, b"") for row in (ids[4:], gone)]
     assert store.commit([batch]) == []
     upgraded = host_on(store)
     assert total(upgraded, A) == 1
+    assert tick(upgraded, NOW + 1, arrival(B, Do(add=1), 1)).verdicts == ["duplicate"]
     assert tick(upgraded, NOW + 1, arrival(A, Do(add=1), 1)).verdicts == ["duplicate"]
     assert tick(upgraded, NOW + 1, arrival(A, Do(add=1), 2)).verdicts == ["accepted"]
     found = tick(upgraded, NOW + 2, arrival(A, Do(add=1), 1), arrival(A, Do(add=1), 2))
