@@ -48,16 +48,27 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from engine import settings_checks, settings_text
+from engine import settings_checks, settings_rules, settings_text
 from engine.errors import ConfigError, Place
 from engine.redis_config import Redis
+from engine.settings_delivery import (
+    DEFAULT_LIMITS,
+    DEFAULT_RETRY,
+    DEFAULT_STREAMS,
+    Delivery,
+    DkimKey,
+    Limits,
+    RetryCurve,
+    Stream,
+    Timeouts,
+)
+from engine.settings_doors import Http, Submission
 from engine.settings_pacing import Pacing
-from engine.settings_routes import Breaker, Destination, Dns, Pool, Relay, Source, Tls
+from engine.settings_routes import Pool, Relay, Source
 from engine.settings_types import Domain as _Domain
 from engine.settings_types import File as _File
 from engine.settings_types import KeyHash as _KeyHash
 from engine.settings_types import Name as _Name
-from engine.settings_types import Network as _Network
 from engine.settings_types import Recipient as _Recipient
 
 CONFIG_BYTES_MAX = 1 << 20
@@ -156,132 +167,6 @@ class Workers(_Section, frozen=True, kw_only=True):
     ] = 64
 
 
-class Http(_Section, frozen=True, kw_only=True):
-    """The door for other programs. Without API keys it may be bound to loopback only."""
-
-    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="0: any free one")] = 8025
-    tls_cert_file: Annotated[
-        _File, Meta(description="PEM, the whole chain; with `tls_key_file` turns HTTPS on")
-    ] = ""
-    tls_key_file: Annotated[_File, Meta(description="PEM, not encrypted")] = ""
-    require_key: Annotated[
-        Literal["auto", "always"],
-        Meta(
-            description="`auto`: not on loopback; `always`: use it behind a proxy on the same machine"
-        ),
-    ] = "auto"
-    operator_key_hashes: Annotated[
-        tuple[_KeyHash, ...],
-        Meta(
-            description="hashes of keys that may read status, audit log and metrics of all tenants"
-        ),
-    ] = ()
-    body_bytes_max: Annotated[
-        int, Meta(ge=1024, le=1 << 30, description="a larger request is answered with 413")
-    ] = 8 << 20
-    batch_max: Annotated[
-        int, Meta(ge=1, le=100_000, description="items in one request; more is answered with 413")
-    ] = 1000
-    in_flight_bytes_max: Annotated[
-        int,
-        Meta(
-            ge=1024, le=1 << 36, description="bodies held at one time; beyond it requests get 503"
-        ),
-    ] = 64 << 20
-    connections_max: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="requests over more connections get 503")
-    ] = 5000
-    requests_in_flight_max: Annotated[
-        int, Meta(ge=1, le=100_000, description="requests at one time; beyond it they get 503")
-    ] = 1000
-    body_timeout_s: Annotated[
-        int, Meta(ge=1, le=3600, description="time to send the body of a request")
-    ] = 30
-    answer_timeout_s: Annotated[
-        int,
-        Meta(ge=1, le=3600, description="time for the engine to answer; then the request gets 503"),
-    ] = 30
-    keep_alive_s: Annotated[
-        int, Meta(ge=1, le=3600, description="an idle connection is closed after this")
-    ] = 65
-    drain_timeout_s: Annotated[
-        int, Meta(ge=1, le=600, description="time for requests under way when the instance ends")
-    ] = 10
-    outcomes_wait_ms_max: Annotated[
-        int,
-        Meta(ge=0, le=300_000, description="longest wait of `GET /v1/outcomes` for something new"),
-    ] = 30_000
-
-
-class Submission(_Section, frozen=True, kw_only=True):
-    """The SMTP door for applications (RFC 6409). With neither port there is none; see docs/submission.md."""
-
-    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
-    port: Annotated[
-        int, Meta(ge=0, le=65535, description="STARTTLS where there is a certificate; 0: none")
-    ] = 0
-    tls_port: Annotated[
-        int, Meta(ge=0, le=65535, description="TLS from the first octet (RFC 8314); 0: none")
-    ] = 0
-    tls_cert_file: Annotated[
-        _File, Meta(description="PEM, the whole chain; AUTH is offered over TLS alone")
-    ] = ""
-    tls_key_file: Annotated[_File, Meta(description="PEM, not encrypted")] = ""
-    require_auth: Annotated[
-        Literal["auto", "always"], Meta(description="`auto`: not from this machine on loopback")
-    ] = "auto"
-    size_bytes_max: Annotated[
-        int, Meta(ge=1024, le=1 << 30, description="a larger message is refused (RFC 1870)")
-    ] = 25 << 20
-    recipients_max: Annotated[
-        int, Meta(ge=100, le=10_000, description="of one transaction; RFC 5321 wants 100 or more")
-    ] = 1000
-    connections_max: Annotated[int, Meta(ge=1, le=100_000, description="at one time")] = 1000
-    connections_per_address_max: Annotated[
-        int, Meta(ge=1, le=100_000, description="at one time, from one address")
-    ] = 200
-    held_bytes_max: Annotated[
-        int,
-        Meta(ge=1 << 20, le=1 << 36, description="content held at one time; beyond it: 452"),
-    ] = 256 << 20
-    idle_s: Annotated[int, Meta(ge=1, le=3600, description="a silent client is sent away")] = 300
-    session_s_max: Annotated[
-        int, Meta(ge=1, le=86_400, description="the longest session, however busy")
-    ] = 3600
-    stream: Annotated[_Name, Meta(description="of mail that names none")] = "transactional"
-    pool: Annotated[str, Meta(max_length=63, description="of mail that names none")] = ""
-    reverse_path: Annotated[
-        Literal["signed", "caller"],
-        Meta(
-            description="`signed`: ours, so that bounces are understood; `caller`: as the client gave it"
-        ),
-    ] = "signed"
-    repeat_s: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=604_800,
-            description="how long an equal message without Message-ID is taken for a repetition",
-        ),
-    ] = 600
-
-
-class DkimKey(_Section, frozen=True, kw_only=True):
-    """One DKIM key of a tenant. Several for one domain sign a message several times. RFC 6376 §3.6."""
-
-    domain: Annotated[_Domain, Meta(description="the d= of the signature")]
-    selector: Annotated[_Domain, Meta(description="the s= of the signature")]
-    key_file: Annotated[_File, Meta(description="PEM, RSA or Ed25519")] = ""
-    key_env: Annotated[
-        str,
-        Meta(
-            pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$(?!\n)",
-            description="in place of `key_file`: the environment variable that holds the PEM",
-        ),
-    ] = ""
-
-
 class Webhook(_Section, frozen=True, kw_only=True):
     """Where outcomes of a tenant's mail are posted, signed (Standard Webhooks). Without `url`: nowhere."""
 
@@ -359,179 +244,6 @@ class Tenant(_Section, frozen=True, kw_only=True):
     secret_file: Annotated[
         _File, Meta(description="32 random bytes or more, which sign reverse-paths and links")
     ] = ""
-
-
-class RetryCurve(_Section, frozen=True, kw_only=True):
-    """When a deferred message is tried again: first_s times factor^n, never above max_s, spread by jitter."""
-
-    first_s: Annotated[int, Meta(ge=1, le=86_400, description="before the second attempt")] = 300
-    factor: Annotated[float, Meta(ge=1.0, le=10.0, description="growth from wait to wait")] = 2.0
-    max_s: Annotated[int, Meta(ge=1, le=604_800, description="the longest wait")] = 14_400
-    jitter_percent: Annotated[
-        int, Meta(ge=0, le=50, description="each wait is made longer or shorter by up to this")
-    ] = 20
-
-
-class Timeouts(_Section, frozen=True, kw_only=True):
-    """How long a sending session waits. The defaults of the replies are those of RFC 5321 §4.5.3.2."""
-
-    connect_s: Annotated[int, Meta(ge=1, le=600, description="for the TCP connection")] = 30
-    greeting_s: Annotated[int, Meta(ge=1, le=3600, description="for the 220")] = 300
-    tls_s: Annotated[int, Meta(ge=1, le=600, description="for the TLS handshake")] = 30
-    mail_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to MAIL")] = 300
-    rcpt_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to RCPT")] = 300
-    data_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to DATA")] = 120
-    content_s: Annotated[int, Meta(ge=1, le=3600, description="for each piece of the content")] = (
-        180
-    )
-    dot_s: Annotated[int, Meta(ge=1, le=3600, description="for the reply to the final dot")] = 600
-    idle_s: Annotated[
-        int, Meta(ge=1, le=600, description="a warm connection is closed after this")
-    ] = 20
-
-
-DEFAULT_RETRY: Mapping[str, RetryCurve] = {
-    "default": RetryCurve(first_s=600),
-    "greylisted": RetryCurve(first_s=360, factor=1.5, max_s=3600),
-    "mailbox-full": RetryCurve(first_s=14_400, factor=2.0, max_s=86_400),
-    "sending-too-fast": RetryCurve(first_s=300, factor=2.0, max_s=7200),
-    "too-many-connections": RetryCurve(first_s=300, factor=2.0, max_s=7200),
-    "connection": RetryCurve(first_s=120, factor=2.0, max_s=7200),
-}
-"""The curve of a cause that the file doesn't name."""
-
-
-PROHIBITED = ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128", "::ffff:0:0/96")
-"""Where no MX leads by default: this machine."""
-
-
-class Delivery(_Section, frozen=True, kw_only=True):
-    """Where mail goes. Nothing leaves this machine unless mode, From domain and `allow` say so."""
-
-    mode: Annotated[
-        Literal["twin", "relay", "live"],
-        Meta(
-            description="`twin`: models of providers on loopback; `relay`: one server; `live`: MX hosts"
-        ),
-    ] = "twin"
-    allow: Annotated[
-        tuple[_Recipient, ...] | Literal["any"],
-        Meta(description='recipients outside mode `twin`: mailboxes, @domains, or "any"'),
-    ] = ()
-    ehlo_name: Annotated[_Domain, Meta(description="the name given in EHLO")] = "localhost"
-    dkim: Annotated[
-        tuple[DkimKey, ...],
-        Meta(description="the platform's keys: they sign all mail, beside the tenant's"),
-    ] = ()
-    relay: Relay = Relay()
-    backup: Annotated[
-        tuple[Relay, ...],
-        Meta(description="relays that take over, in this order, while those before are down"),
-    ] = ()
-    breaker: Breaker = Breaker()
-    port: Annotated[
-        int, Meta(ge=1, le=65535, description="of MX hosts; another one is for tests")
-    ] = 25
-    address_policy: Annotated[
-        Literal["ipv4_only", "ipv6_only", "ipv4_first", "ipv6_first"],
-        Meta(description="which addresses of MX hosts are used, and which first"),
-    ] = "ipv4_first"
-    prohibited_networks: Annotated[
-        tuple[_Network, ...],
-        Meta(description="addresses that no domain can make us connect to by its DNS"),
-    ] = PROHIBITED
-    tls: Tls = Tls()
-    dns: Dns = Dns()
-    destinations: Annotated[
-        dict[_Domain, Destination], Meta(description="what you know better than DNS, by domain")
-    ] = {}
-    attempt_log: Annotated[
-        Literal["auto", "on", "off"],
-        Meta(
-            description="a line for each attempt in `attempts/` of the data directory; `auto`: not in mode `twin`"
-        ),
-    ] = "auto"
-    timeouts: Timeouts = Timeouts()
-    retry: Annotated[
-        dict[_Name, RetryCurve],
-        Meta(description="a curve per cause; `default` for all others"),
-    ] = {}
-    expires_s: Annotated[
-        int, Meta(ge=60, le=2_592_000, description="age at which a message is given up")
-    ] = 259_200
-    connections_per_site_max: Annotated[
-        int, Meta(ge=1, le=10_000, description="to one site, over all workers")
-    ] = 20
-    messages_per_connection_max: Annotated[
-        int,
-        Meta(ge=1, le=1_000_000, description="then the connection is closed and another opened"),
-    ] = 500
-    in_doubt_max: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=4096,
-            description="messages in flight on a connection, with CHUNKING: what its loss leaves in doubt",
-        ),
-    ] = 16
-    ledger_sync: Annotated[
-        Literal["buffered", "power_loss"],
-        Meta(description="`power_loss` syncs the begin mark of each message: safer, slower"),
-    ] = "buffered"
-
-    def curve(self, cause: str) -> RetryCurve:
-        """Give the retry curve of a cause: the file's, then the built-in one, then the default."""
-        for curves in (self.retry, DEFAULT_RETRY):
-            if cause in curves:
-                return curves[cause]
-        return self.retry.get("default", DEFAULT_RETRY["default"])
-
-
-class Limits(_Section, frozen=True, kw_only=True):
-    """What may be sent to one domain, over all workers."""
-
-    messages_per_s: Annotated[float, Meta(ge=0.001, le=1_000_000.0, description="steady rate")] = (
-        1000.0
-    )
-    burst: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="messages at once after a pause")
-    ] = 1000
-    connections_max: Annotated[int, Meta(ge=1, le=10_000, description="at one time")] = 20
-
-
-DEFAULT_LIMITS = Limits()
-"""The limits of a domain when the file has no `[limits.default]`."""
-
-
-class Stream(_Section, frozen=True, kw_only=True):
-    """A kind of mail with its own policy."""
-
-    in_doubt: Annotated[
-        Literal["resend", "hold"],
-        Meta(
-            description="a message whose fate is unknown: `resend` risks a duplicate, `hold` a loss"
-        ),
-    ] = "resend"
-    expires_s: Annotated[
-        int, Meta(ge=0, le=2_592_000, description="0: as `delivery.expires_s`")
-    ] = 0
-    consent_topic: Annotated[
-        str,
-        Meta(
-            max_length=100,
-            description="the contact must have granted this; empty: no consent needed",
-        ),
-    ] = ""
-    message_class: Annotated[
-        Literal[0, 1, 2], Meta(description="0 urgent, 1 transactional, 2 bulk")
-    ] = 2
-
-
-DEFAULT_STREAMS: Mapping[str, Stream] = {
-    "transactional": Stream(expires_s=86_400, message_class=1),
-    "marketing": Stream(consent_topic="marketing"),
-}
-"""Streams that exist without being named in the file."""
 
 
 class Suppression(_Section, frozen=True, kw_only=True):
@@ -691,150 +403,11 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     settings_text.resolve_files(tree, Config, file)
     source.overridden = settings_text.override(tree, Config, environ or {})
     config = settings_text.decode(tree, Config, source)
-    _check_store(config, source)
-    _check_tenants(config, source)
-    _check_http(config, source)
-    _check_submission(config, source)
-    _check_delivery(config, source)
+    settings_rules.check_store(config, source)
+    settings_rules.check_tenants(config, source)
+    settings_rules.check_http(config, source)
+    settings_rules.check_submission(config, source)
+    settings_rules.check_delivery(config, source)
     settings_checks.check_pools(config, source)
     settings_checks.check_pacing(config, source)
     return config
-
-
-def _check_store(config: Config, source: settings_text.Source) -> None:
-    partitions = config.store.partitions
-    if partitions & (partitions - 1):
-        raise source.error("store.partitions", f"must be a power of two, not {partitions}")
-    redis = config.store.redis
-    if redis.topology == "cluster" and redis.database:
-        raise source.error("store.redis.database", "a Redis Cluster has only database 0")
-    if bool(redis.cert_file) != bool(redis.key_file):
-        present, absent = ("cert", "key") if redis.cert_file else ("key", "cert")
-        raise source.error(
-            f"store.redis.{present}_file", f"without store.redis.{absent}_file it can't be used"
-        )
-
-
-def _check_tenants(config: Config, source: settings_text.Source) -> None:
-    _check_keys(config.delivery.dkim, "delivery.dkim", source)
-    names: dict[str, int] = {}
-    hashes: dict[str, str] = dict.fromkeys(config.http.operator_key_hashes, "the operator")
-    for index, tenant in enumerate(config.tenant):
-        path = f"tenant[{index}]"
-        if tenant.name in names:
-            raise source.error(f"{path}.name", f"two tenants are named {tenant.name!r}")
-        names[tenant.name] = index
-        for key in tenant.api_key_hashes:
-            if key in hashes:
-                raise source.error(
-                    f"{path}.api_key_hashes", f"this API key belongs to {hashes[key]} already"
-                )
-            hashes[key] = f"tenant {tenant.name!r}"
-        _check_from(tenant, path, source)
-        _check_webhook(tenant.webhook, path, source)
-        if config.stream(tenant.stream) is None:
-            known = [*config.streams, *DEFAULT_STREAMS]
-            mend = settings_text.did_you_mean(tenant.stream, known) or "add [streams.<name>]"
-            raise source.error(f"{path}.stream", f"there is no stream {tenant.stream!r}", mend)
-
-
-def _check_from(tenant: Tenant, path: str, source: settings_text.Source) -> None:
-    domain = tenant.from_address.rpartition("@")[2].lower()
-    if domain and domain not in tenant.from_domains:
-        raise source.error(
-            f"{path}.from_address",
-            f"its domain {domain!r} isn't among from_domains",
-            "add it there",
-        )
-    _check_keys(tenant.dkim, f"{path}.dkim", source)
-    for number, key in enumerate(tenant.dkim):
-        covers = any(d == key.domain or d.endswith(f".{key.domain}") for d in tenant.from_domains)
-        if not covers:
-            raise source.error(
-                f"{path}.dkim[{number}].domain",
-                f"{key.domain!r} signs for none of from_domains",
-                "DKIM aligns with the From domain or a parent of it",
-            )
-
-
-def _check_keys(keys: tuple[DkimKey, ...], path: str, source: settings_text.Source) -> None:
-    for number, key in enumerate(keys):
-        if bool(key.key_file) == bool(key.key_env):
-            raise source.error(
-                f"{path}[{number}].key_file",
-                "a key comes from a file or from the environment",
-                "give key_file or key_env",
-            )
-
-
-def _check_webhook(webhook: Webhook, path: str, source: settings_text.Source) -> None:
-    if not webhook.url:
-        return
-    if not webhook.secret_file:
-        raise source.error(
-            f"{path}.webhook.secret_file",
-            "a webhook needs a secret to sign with",
-            "`veredus webhook secret --out FILE` makes one",
-        )
-    host = webhook.url.partition("://")[2].partition("/")[0]
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if webhook.url.startswith("http://") and not settings_text.is_loopback(name):
-        raise source.error(f"{path}.webhook.url", "outside this machine it must be https")
-
-
-def _check_http(config: Config, source: settings_text.Source) -> None:
-    http = config.http
-    if bool(http.tls_cert_file) != bool(http.tls_key_file):
-        present, absent = ("cert", "key") if http.tls_cert_file else ("key", "cert")
-        raise source.error(
-            f"http.tls_{present}_file",
-            f"without http.tls_{absent}_file it can't be used",
-            "set both",
-        )
-    keyed = http.operator_key_hashes or any(tenant.api_key_hashes for tenant in config.tenant)
-    if not settings_text.is_loopback(http.host) and not keyed:
-        raise source.error(
-            "http.host",
-            f"listening on {http.host!r} needs an API key",
-            "`veredus init` makes one; or listen on 127.0.0.1",
-        )
-    if http.in_flight_bytes_max < http.body_bytes_max:
-        raise source.error("http.in_flight_bytes_max", "is smaller than http.body_bytes_max")
-
-
-def _check_submission(config: Config, source: settings_text.Source) -> None:
-    door = config.submission
-    if bool(door.tls_cert_file) != bool(door.tls_key_file):
-        present, absent = ("cert", "key") if door.tls_cert_file else ("key", "cert")
-        raise source.error(
-            f"submission.tls_{present}_file",
-            f"without submission.tls_{absent}_file it can't be used",
-            "set both",
-        )
-    if door.tls_port and not door.tls_cert_file:
-        raise source.error("submission.tls_port", "needs a certificate", "set tls_cert_file")
-    keyed = any(tenant.api_key_hashes for tenant in config.tenant)
-    opened = door.port or door.tls_port
-    must = not settings_text.is_loopback(door.host) or door.require_auth == "always"
-    if opened and must and not (keyed and door.tls_cert_file):
-        raise source.error(
-            "submission.host",
-            "AUTH is needed here, so an API key and a certificate are",
-            "`veredus init` makes a key; set tls_cert_file and tls_key_file; or listen on 127.0.0.1",
-        )
-    if config.stream(door.stream) is None:
-        known = [*config.streams, *DEFAULT_STREAMS]
-        mend = settings_text.did_you_mean(door.stream, known) or "add [streams.<name>]"
-        raise source.error("submission.stream", f"there is no stream {door.stream!r}", mend)
-
-
-def _check_delivery(config: Config, source: settings_text.Source) -> None:
-    settings_checks.check_tls_reports(config, source)
-    match config.delivery.mode:
-        case "twin":
-            return
-        case "live":
-            settings_checks.check_live(config, source)
-        case "relay":
-            settings_checks.check_relays(config, source)
-    settings_checks.check_guards(config, source)
