@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ("acts_of",)
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, assert_never
@@ -32,6 +33,7 @@ from scenarios.program import (
 )
 from scenarios.sending import send_message
 from scenarios.state import Journey, Loop
+from scenarios.trials import assign
 from scenarios.waits import due_of, earlier_event, stand
 from scenarios.walk import OVER, Act, Walk
 
@@ -199,20 +201,23 @@ def _branching(step: Branching) -> Act:
 
 def _splitting(step: Splitting) -> Act:
     """Draw by a hash of contact and salt, so that retries, replays and other runs agree."""
-    key, total = blake2b(step.salt).digest(), step.bounds[-1]
+    key, total, is_experiment = step.hash_key, step.bounds[-1], bool(step.key)
 
     def split(walk: Walk) -> int:
         draft = walk.draft
-        digest = blake2b(draft.context.key, key=key, digest_size=8).digest()
-        draw = int.from_bytes(digest) % total
-        at = next(at for at, bound in enumerate(step.bounds) if draw < bound)
+        if is_experiment:
+            at, draw = assign(draft, step)
+        else:
+            digest = blake2b(draft.context.key, key=key, digest_size=8).digest()
+            draw = int.from_bytes(digest) % total
+            at = bisect_right(step.bounds, draw)
         draft.record(
             "variant_drawn",
             journey=walk.journey.id,
             step=step.id,
             variant=step.names[at],
             draw=draw,
-            experiment=step.experiment,
+            experiment=is_experiment,
         )
         return step.targets[at]
 

@@ -16,10 +16,12 @@ from engine.keyspace import HASH_BYTES, tenant_of
 from engine.machine import CatalogView
 from scenarios.settings import ContactSettings, Pause
 from scenarios.state import Journey
+from scenarios.trials import Measured, measured_by
 from scenarios.zones import UTC, zone_of
 
 if TYPE_CHECKING:  # a compiled scenario contains acts, and acts change drafts, which look here
     from scenarios.compiling import CompiledScenario, Opening
+    from scenarios.experiments import Ruling
     from scenarios.migration import Migration
     from scenarios.segments import CompiledSegment
 
@@ -31,7 +33,8 @@ class TenantView:
 
     `by_event` has who may open a journey, the highest priority first, then by name; `by_segment` the same for a segment
     and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
-    `paused` the scenarios that stand still; `versions` those that journeys were found on, by version (a hash over the
+    `paused` the scenarios that stand still; `measured` the experiments that an event counts for, and `rulings` what was
+    decided of them, by their key; `versions` those that journeys were found on, by version (a hash over the
     scenario's name too). Campaigns are scenarios of their own section.
     """
 
@@ -42,7 +45,9 @@ class TenantView:
         "current",
         "dated",
         "looks_back",
+        "measured",
         "paused",
+        "rulings",
         "segments",
         "settings",
         "tenant",
@@ -85,6 +90,14 @@ class TenantView:
             for event, window_ms in segment.windows.items():
                 windows[event] = max(windows.get(event, 0), window_ms)
         self.windows: Mapping[str, int] = windows
+        self.rulings: Mapping[str, Ruling] = catalog.all("experiment", tenant)
+        measured: dict[str, tuple[Measured, ...]] = {}
+        for compiled in ranked:
+            for test in compiled.experiments:
+                events = measured_by(test.key, test.scenario, test.metric, test.within_ms)
+                for event, what in events.items():
+                    measured[event] = (*measured.get(event, ()), what)
+        self.measured: Mapping[str, tuple[Measured, ...]] = measured
 
     def _index_entries(self, ranked: list[CompiledScenario]) -> None:
         by_segment: dict[tuple[str, bool], tuple[tuple[CompiledScenario, Opening], ...]] = {}

@@ -19,6 +19,7 @@ __all__ = (
 )
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final, assert_never
 
@@ -29,6 +30,7 @@ from scenarios.cel.closures import Closure, compile_tree
 from scenarios.cel.syntax import parse
 from scenarios.cel.tree import Has, Literal, Method, Name, Select
 from scenarios.duration import parse_duration
+from scenarios.experiments import Experiment, experiments_of, key_of
 from scenarios.model import (
     Calendar,
     End,
@@ -121,6 +123,7 @@ class CompiledScenario(msgspec.Struct, frozen=True):
     windows: Mapping[str, int]
     acts: Sequence[Act]
     reactions: Mapping[str, Reaction]  # by event
+    experiments: tuple[Experiment, ...] = ()
 
 
 def compile_scenario(scenario: Scenario) -> CompiledScenario:
@@ -155,6 +158,7 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         windows=windows,
         acts=acts_of(layout.program, looped),
         reactions=_reactions(watches, layout.program),
+        experiments=tuple(experiments_of(scenario)),
     )
 
 
@@ -366,11 +370,12 @@ class _Layout:
         targets = tuple(self.lay(variant.then, after) for variant in step.variants)
         return Splitting(
             step.id,
-            (step.salt or f"{self._scenario}/{step.id}").encode(),
+            blake2b((step.salt or f"{self._scenario}/{step.id}").encode()).digest(),
             tuple(variant.name for variant in step.variants),
             tuple(accumulate(variant.weight for variant in step.variants)),
             targets,
-            step.experiment,
+            key_of(self._scenario, step) if step.experiment else "",
+            step.holdout,
         )
 
 

@@ -57,6 +57,7 @@ class Draft(Scope):
         "starting",
         "suppressions",
         "tenant",
+        "trials",
         "view",
     )
 
@@ -97,6 +98,7 @@ class Draft(Scope):
         self.segments = contact.segments
         self.dates = contact.dates
         self.arms = contact.arms
+        self.trials = contact.trials
 
     # ---- writing
 
@@ -271,6 +273,7 @@ class Draft(Scope):
             self.segments,
             self.dates,
             self.arms,
+            self.trials,
         )
         due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:

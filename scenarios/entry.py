@@ -19,6 +19,7 @@ from scenarios.opening import open_journey
 from scenarios.program import Listener, Listening, Waiting
 from scenarios.runs import CAMPAIGN_PREFIX
 from scenarios.state import Journey, Seen
+from scenarios.trials import measure
 from scenarios.variables import send_fields
 from scenarios.waits import caught, due_of, fits
 
@@ -37,6 +38,8 @@ def take_event(draft: Draft, event: Event) -> None:
         return
     if event.name.startswith(_OF_MAIL):
         _tell_reader(draft, event)
+    if draft.trials and event.name in draft.view.measured:
+        measure(draft, event, draft.view.measured[event.name])
     if event.name in draft.view.looks_back:
         seen = Seen(draft.ordinal, draft.now, event.data)
         kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]

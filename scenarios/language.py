@@ -8,72 +8,14 @@ from __future__ import annotations
 
 __all__ = ("CLASSES", "DOCUMENT", "FORMS", "PARTS", "STEP_KINDS", "Field", "Form", "Kind")
 
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
-Kind = Literal[
-    "name",  # an id, a topic, a stream: lower case, digits, - and _
-    "names",
-    "template",
-    "text",
-    "event",
-    "duration",
-    "minute",
-    "days",
-    "zone",
-    "integer",
-    "condition",
-    "expression",
-    "choice",
-    "steps",
-    "attributes",
-    "entry",
-    "reentry",
-    "watches",
-    "wait",
-    "waiters",
-    "look_back",
-    "cases",
-    "variants",
-    "send",
-    "score",
-    "tag",
-    "notify",
-]
-
-
-class Field(msgspec.Struct, frozen=True):
-    """One key of a form. `least` and `most` bound an integer."""
-
-    key: str
-    kind: Kind
-    says: str
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    default: str = ""
-    least: int = 0
-    most: int = 1_000_000
-
-
-class Form(msgspec.Struct, frozen=True):
-    """A mapping: its keys, and what it is for."""
-
-    name: str
-    says: str
-    fields: tuple[Field, ...]
-
-    def field(self, key: str) -> Field:
-        """Give the field of a key, which must be there."""
-        return next(field for field in self.fields if field.key == key)
-
+from scenarios.forms import ID, Field, Form, Kind
+from scenarios.language_experiments import DECIDING, EXPERIMENT, GUARDING
 
 CLASSES: Final = {"urgent": 0, "transactional": 1, "bulk": 2}
 """Classes of messages by name, as `engine.vocabulary.MessageClass` has them by number."""
 
-_ID: Final = Field(
-    "id", "name", "the step's id; never change it while journeys are under way", required=True
-)
 _CONDITION: Final = "a condition over contact, event and journey"
 
 DOCUMENT: Final = Form(
@@ -179,7 +121,7 @@ REENTRY: Final = Form(
 WAIT: Final = Form(
     "wait",
     "Wait an elapsed time, `7d`, `36h`, `1h30m` (a day is 24 hours), or by the calendar.",
-    (_ID, Field("wait", "wait", "how long, or the form below", required=True)),
+    (ID, Field("wait", "wait", "how long, or the form below", required=True)),
 )
 CALENDAR: Final = Form(
     "calendar",
@@ -212,7 +154,7 @@ WAIT_FOR: Final = Form(
     "wait_for",
     "Wait for one of several events; the first that fits decides.",
     (
-        _ID,
+        ID,
         Field("wait_for", "waiters", "an event's name, or one or more forms below", required=True),
         Field("timeout", "duration", "how long at most; without it until an event comes"),
         Field("else", "steps", "the steps to take when the time is out"),
@@ -244,7 +186,7 @@ IF: Final = Form(
     "if",
     "Go one of two ways, and on with the next step after either.",
     (
-        _ID,
+        ID,
         Field("if", "condition", f"{_CONDITION}; without a value it doesn't hold", required=True),
         Field("then", "steps", "the steps where it holds"),
         Field("else", "steps", "the steps where it doesn't"),
@@ -254,7 +196,7 @@ SWITCH: Final = Form(
     "switch",
     "Go the way of the first case that holds.",
     (
-        _ID,
+        ID,
         Field("switch", "cases", "the cases, in order", required=True),
         Field("else", "steps", "the steps where none holds"),
     ),
@@ -271,19 +213,9 @@ SPLIT: Final = Form(
     "split",
     "Go one of several ways by weights; a contact always goes the same way.",
     (
-        _ID,
+        ID,
         Field("split", "variants", "the ways", required=True),
         Field("salt", "name", "splits with the same salt agree", default="scenario and id"),
-    ),
-)
-EXPERIMENT: Final = Form(
-    "experiment",
-    "A `split` whose assignment is recorded, to be measured. A holdout is a variant without steps.",
-    (
-        _ID,
-        Field("experiment", "variants", "the variants", required=True),
-        Field("metric", "event", "the event that measures success"),
-        Field("salt", "name", "experiments with the same salt agree", default="scenario and id"),
     ),
 )
 VARIANT: Final = Form(
@@ -299,7 +231,7 @@ FOR_EACH: Final = Form(
     "for_each",
     "Take the steps once for each item of a list.",
     (
-        _ID,
+        ID,
         Field("for_each", "expression", "a list, such as `event.products`", required=True),
         Field("as", "name", "the item's name under `journey`", default="item"),
         Field("limit", "integer", "how many items at most", default="20", least=1, most=100),
@@ -310,7 +242,7 @@ REPEAT: Final = Form(
     "repeat",
     "Take the steps several times.",
     (
-        _ID,
+        ID,
         Field("repeat", "integer", "how many times at most", required=True, least=1, most=1000),
         Field("while", "condition", f"{_CONDITION}; looked at before each time"),
         Field("steps", "steps", "the steps", required=True),
@@ -319,7 +251,7 @@ REPEAT: Final = Form(
 SEND: Final = Form(
     "send",
     "Send a message; the journey goes on at once, also while the mail is still deferred.",
-    (_ID, Field("send", "send", "a template's name, or the form below", required=True)),
+    (ID, Field("send", "send", "a template's name, or the form below", required=True)),
 )
 SENDING: Final = Form(
     "sending",
@@ -362,12 +294,12 @@ SENDING: Final = Form(
 UPDATE: Final = Form(
     "update",
     "Set attributes of the contact. A text that begins with `=` is an expression; null removes.",
-    (_ID, Field("update", "attributes", "attribute names with their values", required=True)),
+    (ID, Field("update", "attributes", "attribute names with their values", required=True)),
 )
 SCORE: Final = Form(
     "score",
     "Add to a score of the contact.",
-    (_ID, Field("score", "score", "the form below", required=True)),
+    (ID, Field("score", "score", "the form below", required=True)),
 )
 SCORING: Final = Form(
     "scoring",
@@ -381,7 +313,7 @@ SCORING: Final = Form(
 TAG: Final = Form(
     "tag",
     "Put tags on the contact. `contact.tagged('name')` tells whether it has one.",
-    (_ID, Field("tag", "tag", "a name, a list of names, or the form below", required=True)),
+    (ID, Field("tag", "tag", "a name, a list of names, or the form below", required=True)),
 )
 TAGGING: Final = Form(
     "tagging",
@@ -394,17 +326,17 @@ TAGGING: Final = Form(
 START: Final = Form(
     "start",
     "Open a journey in another scenario, by its re-entry rule, with this journey's opening event.",
-    (_ID, Field("start", "name", "the scenario's name", required=True)),
+    (ID, Field("start", "name", "the scenario's name", required=True)),
 )
 STOP: Final = Form(
     "stop",
     "End the contact's journeys in another scenario.",
-    (_ID, Field("stop", "name", "the scenario's name", required=True)),
+    (ID, Field("stop", "name", "the scenario's name", required=True)),
 )
 NOTIFY: Final = Form(
     "notify",
     "Put an entry on a feed, for other systems to read.",
-    (_ID, Field("notify", "notify", "a channel, or the form below", required=True)),
+    (ID, Field("notify", "notify", "a channel, or the form below", required=True)),
 )
 NOTIFYING: Final = Form(
     "notifying",
@@ -456,6 +388,8 @@ PARTS: Final = {
         WAITER,
         CASE,
         VARIANT,
+        DECIDING,
+        GUARDING,
         SENDING,
         SCORING,
         TAGGING,

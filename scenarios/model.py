@@ -8,8 +8,10 @@ contains it.
 from __future__ import annotations
 
 __all__ = (
+    "WITHIN_MS",
     "Calendar",
     "Case",
+    "Deciding",
     "End",
     "Entry",
     "ForEach",
@@ -38,7 +40,7 @@ __all__ = (
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -159,10 +161,33 @@ class Variant(_Part, frozen=True):
     then: tuple[Step, ...] = ()
 
 
+class Deciding(_Part, frozen=True):
+    """How an experiment is decided, and its guard rails. Shares are percent; 0: no such rail.
+
+    `fixed`: once, when each variant has the contacts that finding `effect` over `baseline` takes, with this power
+    and confidence. `thompson`: the better get more, until one is best with this confidence; each has `least` first.
+    """
+
+    method: Literal["fixed", "thompson"] = "fixed"
+    baseline: float = 0.0
+    effect: float = 0.0
+    power: float = 80.0
+    confidence: float = 95.0
+    least: int = 100
+    complaints: float = 0.0
+    unsubscribes: float = 0.0
+    guard_after: int = 200
+
+
+WITHIN_MS: Final = 14 * 86_400_000
+"""How long after its assignment what a contact does counts for an experiment, unless it says."""
+
+
 class Split(_Part, frozen=True, tag="split"):
     """Go a way by weights; the same contact goes the same way whenever the salt is the same.
 
-    `salt` "" is the scenario's name and the step's id. `experiment` names what is measured.
+    `salt` "" is the scenario's name and the step's id. An experiment is measured by the event `metric`, within a time
+    of the assignment; `holdout` names the variant that stays what it is when there is a winner.
     """
 
     id: str
@@ -170,6 +195,9 @@ class Split(_Part, frozen=True, tag="split"):
     salt: str = ""
     experiment: bool = False
     metric: str = ""
+    within_ms: int = WITHIN_MS
+    holdout: str = ""
+    deciding: Deciding | None = None
 
 
 class ForEach(_Part, frozen=True, tag="for_each"):

@@ -79,14 +79,18 @@ class Branching(msgspec.Struct, frozen=True):
 
 
 class Splitting(msgspec.Struct, frozen=True):
-    """Go a way by weights, `bounds` being their running sum."""
+    """Go a way by weights, `bounds` being their running sum.
+
+    `hash_key` is the hash of the salt; `key` names an experiment.
+    """
 
     id: str
-    salt: bytes
+    hash_key: bytes
     names: tuple[str, ...]
     bounds: tuple[int, ...]
     targets: tuple[int, ...]
-    experiment: bool
+    key: str = ""
+    holdout: str = ""
 
 
 class Looping(msgspec.Struct, frozen=True):

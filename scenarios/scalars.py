@@ -150,6 +150,18 @@ class ScalarReader:
         self.mistake(node, join(path, key), message, "write digits without quotes")
         return default
 
+    def percent(self, items: dict[str, Node], key: str, path: str, default: float = 0.0) -> float:
+        """Read a share in percent, above 0 and at most 100."""
+        node = items.get(key)
+        if node is None:
+            return default
+        value = node.value if isinstance(node, ScalarNode) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
+            return float(value)
+        message = f"`{key}` is a number of percent, above 0 and at most 100"
+        self.mistake(node, join(path, key), message, "write `5`, for instance")
+        return default
+
     def minute(self, items: dict[str, Node], key: str, path: str) -> int:
         """Read a time of day as minutes after midnight; -1 where it is missing or wrong."""
         node = items.get(key)

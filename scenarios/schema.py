@@ -110,6 +110,10 @@ def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each
             return _list(_reference("case"))
         case "variants":
             return _list(_reference("variant"))
+        case "deciding" | "guarding":
+            return _reference(field.kind)
+        case "percent":
+            return {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
         case "send":
             return _or({"type": "string", "pattern": _TEMPLATE}, _reference("sending"))
         case "score":

@@ -21,6 +21,7 @@ __all__ = (
     "Points",
     "Seen",
     "Suppression",
+    "Trial",
 )
 
 from typing import Annotated, Any, Final
@@ -155,6 +156,14 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     data: Annotated[Data, Personal]
 
 
+class Trial(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A contact's part in an experiment: its variant, since when (ms), marks of what it did (`scenarios.trials`)."""
+
+    variant: str
+    at: int
+    marks: int = 0
+
+
 class Contact(msgspec.Struct, frozen=True, array_like=True):
     """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts."""
 
@@ -182,3 +191,4 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     arms: dict[
         str, str
     ] = {}  # what this contact did with mail of a campaign, by scenario NUL event
+    trials: dict[str, Trial] = {}  # by the experiment's key

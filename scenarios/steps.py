@@ -7,9 +7,11 @@ __all__ = ("StepReader",)
 from typing import Any, Final, assert_never
 
 from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode
+from scenarios.experiment_reader import ExperimentReader
 from scenarios.language import CLASSES, PARTS, STEP_KINDS, Form
 from scenarios.mistakes import did_you_mean
 from scenarios.model import (
+    WITHIN_MS,
     Calendar,
     Case,
     End,
@@ -31,13 +33,13 @@ from scenarios.model import (
     Waiter,
     WaitFor,
 )
-from scenarios.scalars import ScalarReader, Written, join
+from scenarios.scalars import Written, join
 
 _Items = dict[str, Node]
 _TRANSACTIONAL: Final = "transactional"
 
 
-class StepReader(ScalarReader):
+class StepReader(ExperimentReader):
     """Reads steps. `places` has line, column and path of each, by the identity of its object."""
 
     def __init__(self, file: str) -> None:
@@ -219,12 +221,28 @@ class StepReader(ScalarReader):
 
     def _experiment(self, items: _Items, identity: str, path: str) -> Step:
         form = STEP_KINDS["experiment"]
+        variants = self._variants(items["experiment"], join(path, "experiment"))
+        holdout = self.scalar(form, items, "holdout", path)
+        names = [variant.name for variant in variants]
+        if holdout and holdout not in names:
+            mend = did_you_mean(holdout, names) or f"there are {', '.join(names)}"
+            self.mistake(items["holdout"], join(path, "holdout"), "no such variant", mend)
+        metric = self.scalar(form, items, "metric", path)
+        if "guard" in items and "decide" not in items:
+            mend = "add `decide:`, or take `guard` away"
+            self.mistake(items["guard"], join(path, "guard"), "nothing is decided here", mend)
+        deciding = None
+        if "decide" in items:
+            deciding = self.deciding(items, path, metric, len(set(names) - {holdout}))
         return Split(
             identity,
-            self._variants(items["experiment"], join(path, "experiment")),
+            variants,
             self.scalar(form, items, "salt", path),
             experiment=True,
-            metric=self.scalar(form, items, "metric", path),
+            metric=metric,
+            within_ms=self.duration(items.get("within"), join(path, "within")) or WITHIN_MS,
+            holdout=holdout,
+            deciding=deciding,
         )
 
     def _variants(self, node: Node, path: str) -> tuple[Variant, ...]:

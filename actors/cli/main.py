@@ -55,6 +55,7 @@ COMMANDS = {
     "scenario": Command("actors.cli.scenario", "Check, test, publish and move scenarios."),
     "segment": Command("actors.cli.segment", "Publish and count segments."),
     "campaign": Command("actors.cli.campaign", "Send once to a segment, from test to report."),
+    "experiment": Command("actors.cli.experiment", "Plan experiments, report on them, decide."),
     "twin": Command("actors.cli.twin", "Run a model of a provider; read the mail it caught."),
     "feedback": Command("actors.cli.feedback", "Read bounces, complaints and reports."),
     "suppression": Command("actors.cli.suppression", "To whom no mail may go, and why."),

@@ -6,7 +6,7 @@ __all__ = ("PLANNING_HANDLERS", "let_through")
 
 import secrets
 import time
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, get, post
@@ -14,16 +14,16 @@ from litestar.params import FromPath, QueryParameter
 
 from actors.backend import Addressee, Arrival, SendRequest
 from actors.gateway import planning_wire as wire
-from actors.gateway.bodies import decode_items, decode_one
+from actors.gateway.bodies import decode_items
 from actors.gateway.handling import (
     ProblemError,
-    actor_of,
     contact_of,
     edge_of,
     operator_only,
     tenant_of,
 )
 from actors.gateway.intake import ItemOutcome, Results
+from actors.gateway.planning_asking import asked_of, author_of, keeper_of, read_body
 from actors.gateway.problems import problem
 from actors.planning.aims import CountJourneys, CountMembers, RehearseMove
 from actors.planning.campaigns import CampaignRecord, CampaignReport
@@ -57,27 +57,8 @@ from scenarios.difference import differences
 from scenarios.runs import EnterJourney
 from scenarios.segments import load_segment
 
-_T = TypeVar("_T")
 _Request = Request[Any, Any, Any]
 _NameQuery = Annotated[str, QueryParameter(max_length=100, description="Of this one alone.")]
-
-
-def _keeper(request: _Request) -> Keeper:
-    keeper = edge_of(request).planning
-    if keeper is None:
-        detail = "This instance plans nothing: it is a replay, or a gateway alone."
-        raise ProblemError(problem(409, "refused", detail))
-    return keeper
-
-
-async def _read(request: _Request, kind: type[_T]) -> _T:
-    body = await request.body()
-    media_type = request.headers.get("content-type", "")
-    return decode_one(body, media_type, msgspec.json.Decoder(kind))
-
-
-def _author(request: _Request, reason: str) -> Author:
-    return Author(actor_of(request), reason, time.time_ns() // 1_000_000)
 
 
 # ---- scenarios
@@ -87,13 +68,13 @@ def _author(request: _Request, reason: str) -> Author:
 async def post_scenario(request: _Request) -> Published | Preview:
     """Publish a scenario, or with `preview` tell what that would do; `policy` is for contacts under way."""
     asked, keeper, tenant = (
-        await _read(request, wire.PublishIn),
-        _keeper(request),
+        await read_body(request, wire.PublishIn),
+        keeper_of(request),
         tenant_of(request),
     )
     if asked.preview:
         return await _preview(keeper, tenant, asked.text, asked.file, asked.migrating())
-    author = _author(request, asked.reason)
+    author = author_of(request, asked.reason)
     return keeper.versions.publish(tenant, asked.text, asked.file, asked.migrating(), author)
 
 
@@ -122,7 +103,7 @@ async def _preview(
 @get("/v1/scenarios", guards=[operator_only])
 async def get_scenarios(request: _Request, name: _NameQuery = "") -> Versions:
     """List versions of scenarios, with who published them and why."""
-    desk, tenant = _keeper(request).versions, tenant_of(request)
+    desk, tenant = keeper_of(request).versions, tenant_of(request)
     return Versions(desk.versions(tenant, name), desk.paused(tenant))
 
 
@@ -135,7 +116,7 @@ async def get_scenario(
     ] = "",
 ) -> ScenarioView:
     """Give the text of a published scenario."""
-    desk, tenant = _keeper(request).versions, tenant_of(request)
+    desk, tenant = keeper_of(request).versions, tenant_of(request)
     text = desk.text(tenant, name, version)
     if text is None:
         raise ProblemError(problem(404, "not-found", "There is no such version."))
@@ -145,7 +126,7 @@ async def get_scenario(
 @get("/v1/scenarios/{name:str}/journeys", guards=[operator_only])
 async def get_journeys(request: _Request, name: FromPath[str]) -> Journeys:
     """Count the journeys of a scenario by version and step. Looks at every contact."""
-    counts = await _keeper(request).ask(tenant_of(request), CountJourneys(name))
+    counts = await keeper_of(request).ask(tenant_of(request), CountJourneys(name))
     steps = []
     for label, number in sorted(counts.items()):
         version, _, step = label.partition("\0")
@@ -192,17 +173,9 @@ async def post_journeys(request: _Request, name: FromPath[str]) -> Results:
 )
 async def rollback_scenario(request: _Request, name: FromPath[str]) -> Published:
     """Make an older version current again."""
-    asked, author = await _asked(request, wire.RollbackIn)
-    desk = _keeper(request).versions
+    asked, author = await asked_of(request, wire.RollbackIn)
+    desk = keeper_of(request).versions
     return desk.rollback(tenant_of(request), name, asked.version, asked.migrating(), author)
-
-
-_Command = TypeVar("_Command", bound=wire.ByCommand)
-
-
-async def _asked(request: _Request, kind: type[_Command]) -> tuple[_Command, Author]:
-    asked = await _read(request, kind)
-    return asked, _author(request, asked.reason)
 
 
 @post(
@@ -213,8 +186,8 @@ async def _asked(request: _Request, kind: type[_Command]) -> tuple[_Command, Aut
 )
 async def migrate_scenario(request: _Request, name: FromPath[str]) -> RunList | Preview:
     """Choose what becomes of contacts under way of other versions; `preview` counts, and changes nothing."""
-    asked, author = await _asked(request, wire.MigrateIn)
-    keeper, tenant = _keeper(request), tenant_of(request)
+    asked, author = await asked_of(request, wire.MigrateIn)
+    keeper, tenant = keeper_of(request), tenant_of(request)
     if asked.preview:
         target = keeper.versions.scenario(tenant, name, asked.version)
         text = keeper.versions.text(tenant, name, target.version) or ""
@@ -233,8 +206,8 @@ async def migrate_scenario(request: _Request, name: FromPath[str]) -> RunList | 
 )
 async def pause_scenario(request: _Request, name: FromPath[str]) -> Versions:
     """Let a scenario stand still: no entries, no waits that end, no mail."""
-    _, author = await _asked(request, wire.ByCommand)
-    desk, tenant = _keeper(request).versions, tenant_of(request)
+    _, author = await asked_of(request, wire.ByCommand)
+    desk, tenant = keeper_of(request).versions, tenant_of(request)
     desk.pause(tenant, name, author)
     return Versions([], desk.paused(tenant))
 
@@ -247,8 +220,8 @@ async def pause_scenario(request: _Request, name: FromPath[str]) -> Versions:
 )
 async def resume_scenario(request: _Request, name: FromPath[str]) -> Run:
     """End a pause; what came due in it is due now, spread over a time."""
-    asked, author = await _asked(request, wire.ResumeIn)
-    desk = _keeper(request).versions
+    asked, author = await asked_of(request, wire.ResumeIn)
+    desk = keeper_of(request).versions
     return desk.resume(tenant_of(request), name, asked.spread_ms, author)
 
 
@@ -270,7 +243,7 @@ async def get_decisions(
     except ValueError:
         raise InputError(f"`{journey}` is no journey's id") from None
     key = contact_key(tenant_of(request), contact_of(request, contact))
-    return Decisions(contact, await _keeper(request).decisions(key, since, related))
+    return Decisions(contact, await keeper_of(request).decisions(key, since, related))
 
 
 # ---- runs
@@ -280,7 +253,7 @@ async def get_decisions(
 async def get_runs(request: _Request) -> RunList:
     """List runs over many contacts, oldest first."""
     tenant = tenant_of(request)
-    runs = _keeper(request).versions.runs.all()
+    runs = keeper_of(request).versions.runs.all()
     return RunList([run for run in runs if run.tenant == tenant])
 
 
@@ -291,7 +264,7 @@ async def get_run(request: _Request, run: FromPath[str]) -> Run:
 
 
 def _run_of(request: _Request, identity: str) -> Run:
-    run = _keeper(request).versions.runs.get(identity)
+    run = keeper_of(request).versions.runs.get(identity)
     if run.tenant != tenant_of(request):
         raise InputError(f"there is no run {identity!r}")
     return run
@@ -305,8 +278,8 @@ def _run_of(request: _Request, identity: str) -> Run:
 )
 async def revert_run(request: _Request, run: FromPath[str]) -> Run:
     """Move back the journeys that a run has moved, but for those that have gone on since."""
-    _, author = await _asked(request, wire.ByCommand)
-    return _keeper(request).versions.revert(tenant_of(request), run, author)
+    _, author = await asked_of(request, wire.ByCommand)
+    return keeper_of(request).versions.revert(tenant_of(request), run, author)
 
 
 @post(
@@ -319,9 +292,9 @@ async def steer_run(
     request: _Request, run: FromPath[str], action: FromPath[Literal["pause", "resume", "cancel"]]
 ) -> Run:
     """Pause, resume or cancel a run."""
-    _, author = await _asked(request, wire.ByCommand)
+    _, author = await asked_of(request, wire.ByCommand)
     known = _run_of(request, run)
-    return _keeper(request).versions.steer(known, action, author)
+    return keeper_of(request).versions.steer(known, action, author)
 
 
 # ---- segments
@@ -330,7 +303,7 @@ async def steer_run(
 @get("/v1/segments", guards=[operator_only])
 async def get_segments(request: _Request) -> Segments:
     """List segments, with how many contacts are in each."""
-    keeper, tenant = _keeper(request), tenant_of(request)
+    keeper, tenant = keeper_of(request), tenant_of(request)
     return Segments(
         [
             SegmentView(
@@ -348,8 +321,8 @@ async def get_segments(request: _Request) -> Segments:
 @post("/v1/segments", status_code=200, guards=[operator_only], opt={"body": wire.SegmentIn})
 async def post_segment(request: _Request) -> RunList:
     """Publish a segment; the run looks at every contact. None: it was current already."""
-    asked, author = await _asked(request, wire.SegmentIn)
-    desk = _keeper(request).versions
+    asked, author = await asked_of(request, wire.SegmentIn)
+    desk = keeper_of(request).versions
     run = desk.publish_segment(tenant_of(request), asked.text, asked.file, author)
     return RunList([run] if run is not None else [])
 
@@ -362,22 +335,22 @@ async def post_segment(request: _Request) -> RunList:
 )
 async def refresh_segments(request: _Request) -> Run:
     """Look at every contact anew: what the passing of time alone has changed shows then."""
-    _, author = await _asked(request, wire.ByCommand)
-    return _keeper(request).versions.refresh_segments(tenant_of(request), author)
+    _, author = await asked_of(request, wire.ByCommand)
+    return keeper_of(request).versions.refresh_segments(tenant_of(request), author)
 
 
 @post("/v1/segments/recount", status_code=200, guards=[operator_only])
 async def recount_segments(request: _Request) -> Done:
     """Count all segments anew over snapshots of the stores, in a process of its own; takes a while."""
-    return await _keeper(request).recount(tenant_of(request))
+    return await keeper_of(request).recount(tenant_of(request))
 
 
 @post("/v1/segments/count", status_code=200, guards=[operator_only], opt={"body": wire.CountIn})
 async def count_members(request: _Request) -> Members:
     """Count the contacts for whom a condition holds. Looks at every contact."""
-    asked = await _read(request, wire.CountIn)
+    asked = await read_body(request, wire.CountIn)
     load_segment(f"segment: asked\nwhen: {msgspec.json.encode(asked.when).decode()}\n", "when")
-    counts = await _keeper(request).ask(tenant_of(request), CountMembers(asked.when))
+    counts = await keeper_of(request).ask(tenant_of(request), CountMembers(asked.when))
     inside = counts.get("in", 0)
     return Members(inside, inside + counts.get("out", 0))
 
@@ -388,7 +361,7 @@ async def count_members(request: _Request) -> Members:
 @get("/v1/campaigns", guards=[operator_only])
 async def get_campaigns(request: _Request) -> CampaignList:
     """List campaigns."""
-    records = _keeper(request).campaigns.all(tenant_of(request))
+    records = keeper_of(request).campaigns.all(tenant_of(request))
     lines = [
         CampaignLine(one.campaign.name, one.state, one.paused, one.campaign.segment, one.start_at)
         for one in records
@@ -399,8 +372,8 @@ async def get_campaigns(request: _Request) -> CampaignList:
 @post("/v1/campaigns", status_code=200, guards=[operator_only], opt={"body": wire.CampaignIn})
 async def post_campaign(request: _Request) -> CampaignReport:
     """Create a campaign, or replace one that wasn't started."""
-    asked, author = await _asked(request, wire.CampaignIn)
-    desk, tenant = _keeper(request).campaigns, tenant_of(request)
+    asked, author = await asked_of(request, wire.CampaignIn)
+    desk, tenant = keeper_of(request).campaigns, tenant_of(request)
     record = desk.create(tenant, asked.text, asked.file, author)
     return desk.report(tenant, record.campaign.name)
 
@@ -408,7 +381,7 @@ async def post_campaign(request: _Request) -> CampaignReport:
 @get("/v1/campaigns/{name:str}", guards=[operator_only])
 async def get_campaign(request: _Request, name: FromPath[str]) -> CampaignReport:
     """Tell what a campaign came to, so far or in the end."""
-    return _keeper(request).campaigns.report(tenant_of(request), name)
+    return keeper_of(request).campaigns.report(tenant_of(request), name)
 
 
 @post(
@@ -419,8 +392,8 @@ async def get_campaign(request: _Request, name: FromPath[str]) -> CampaignReport
 )
 async def test_campaign(request: _Request, name: FromPath[str]) -> Tested:
     """Send each variant now to some contacts or addresses, outside of the campaign and its counts."""
-    asked, tenant = await _read(request, wire.TestIn), tenant_of(request)
-    record = _keeper(request).campaigns.get(tenant, name)
+    asked, tenant = await read_body(request, wire.TestIn), tenant_of(request)
+    record = keeper_of(request).campaigns.get(tenant, name)
     edge = edge_of(request)
     mark = asked.id or secrets.token_hex(8)
     messages: dict[str, str] = {}
@@ -463,11 +436,11 @@ async def steer_campaign(
     action: FromPath[Literal["start", "pause", "resume", "cancel"]],
 ) -> CampaignReport:
     """Start, pause, resume or cancel a campaign. One that preflight blocks starts only with `override`."""
-    asked, author = await _asked(request, wire.StartIn)
-    desk, tenant = _keeper(request).campaigns, tenant_of(request)
+    asked, author = await asked_of(request, wire.StartIn)
+    desk, tenant = keeper_of(request).campaigns, tenant_of(request)
     match action:
         case "start":
-            author = await let_through(_keeper(request), tenant, name, asked.override, author)
+            author = await let_through(keeper_of(request), tenant, name, asked.override, author)
             desk.start(tenant, name, author)
         case "pause":
             desk.pause(tenant, name, author)

@@ -6,6 +6,7 @@ __all__ = (
     "ByCommand",
     "CampaignIn",
     "CountIn",
+    "DecideIn",
     "EnterIn",
     "MigrateIn",
     "PublishIn",
@@ -101,6 +102,12 @@ class CountIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A condition over contact."""
 
     when: Annotated[str, Meta(max_length=10_000)]
+
+
+class DecideIn(ByCommand, frozen=True, kw_only=True):
+    """The variant that an experiment is decided for."""
+
+    variant: Name
 
 
 class CampaignIn(ByCommand, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ from actors.backend import (
 )
 from actors.gateway import feedback, suppressions, wire
 from actors.gateway.cluster_routes import CLUSTER_HANDLERS
+from actors.gateway.experiments import EXPERIMENT_HANDLERS
 from actors.gateway.handling import Edge
 from actors.gateway.handling import ProblemError as _ProblemError
 from actors.gateway.handling import actor_of as _actor
@@ -315,6 +316,7 @@ _HANDLERS = (
     get_readiness,
     get_openapi,
     *PLANNING_HANDLERS,
+    *EXPERIMENT_HANDLERS,
     *QUEUE_HANDLERS,
     *suppressions.HANDLERS,
     *feedback.HANDLERS,

@@ -1,4 +1,4 @@
-"""Counts of segments and campaigns, from the feed of each store: once each, over any crash.
+"""Counts of segments, campaigns and experiments, from the feed of each store: once each, over any crash.
 
 Counts and the place in the feeds up to which they count are one file, replaced as a whole.
 """
@@ -27,12 +27,14 @@ class FeedCounts(msgspec.Struct):
 
     Segments by "tenant NUL segment": contacts in it. Campaigns by "tenant NUL campaign": `entered`, `refused:REASON`,
     `sent`, `unsent:REASON`, `ended:REASON`; ends of mail as `end:STATUS`; `mail.clicked` and its like count contacts.
-    By step the same with "step:STEP:" before it.
+    By step the same with "step:STEP:" before it. Experiments by "tenant NUL key": contacts as `VARIANT:assigned`, and
+    what they did.
     """
 
     places: list[tuple[int, int]] = []
     segments: dict[str, int] = {}
     campaigns: dict[str, dict[str, int]] = {}
+    experiments: dict[str, dict[str, int]] = {}
 
 
 class Counting:
@@ -67,6 +69,10 @@ class Counting:
         """Give what was counted of a campaign."""
         return self.counts.campaigns.get(f"{tenant}\0{name}", {})
 
+    def experiment(self, tenant: str, key: str) -> dict[str, int]:
+        """Give what was counted of an experiment."""
+        return self.counts.experiments.get(f"{tenant}\0{key}", {})
+
     def segment(self, tenant: str, name: str) -> int:
         """Tell how many contacts are in a segment."""
         return self.counts.segments.get(f"{tenant}\0{name}", 0)
@@ -82,6 +88,12 @@ class Counting:
                 told = _TOLD.decode(entry.body)
                 what = f"{told['what']}:{told['reason']}" if told["reason"] else told["what"]
                 self._count(entry.tenant, told["campaign"], what, str(told.get("step") or ""))
+            case "experiment":
+                told = _TOLD.decode(entry.body)
+                place = f"{entry.tenant}\0{told['experiment']}"
+                of = self.counts.experiments.setdefault(place, {})
+                what = f"{told['variant']}:{told['what']}"
+                of[what] = of.get(what, 0) + 1
             case "outcome":
                 self._end(entry)
             case _:

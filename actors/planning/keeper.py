@@ -21,6 +21,7 @@ from actors.planning.aims import Aim
 from actors.planning.campaign_desk import CampaignDesk
 from actors.planning.campaigns import CampaignRecord
 from actors.planning.counting import Counting
+from actors.planning.experiments import ExperimentDesk
 from actors.planning.records import (
     Decision,
     DecisionAnswer,
@@ -134,6 +135,7 @@ class Keeper:
         self.versions = VersionDesk(data_dir)
         self.counting = Counting(data_dir)
         self.campaigns = CampaignDesk(data_dir, self.versions, self.counting)
+        self.experiments = ExperimentDesk(data_dir, self.versions, self.counting)
         self.preflight: CampaignPreflight | None = None
         """Examines a campaign before it starts; None: nothing is demanded of it."""
         self._schedules = Schedules(data_dir, self.versions)
@@ -157,6 +159,7 @@ class Keeper:
         now = self._clock()
         self._schedules.look(now)
         await self.campaigns.look(now, self._seed)
+        self.experiments.look(now)
         newest = self.versions.head().version
         if newest != self._brought and await self._instance.use_catalog(newest):
             self._brought = newest

@@ -34,7 +34,6 @@ from engine.machine import (
     Wake,
 )
 from engine.vocabulary import (
-    CONSENT_AGAIN,
     ConsentGiven,
     ContactPut,
     Event,
@@ -325,7 +324,7 @@ class Life:
                 self._recorded(effect.fact, effect.detail)
             elif isinstance(effect, Tell):
                 self._units.append((True, name_of(effect.to), effect.body))
-            elif isinstance(effect, Emit) and effect.channel != CONSENT_AGAIN:
+            elif isinstance(effect, Emit) and effect.channel.startswith("notify."):
                 channel = effect.channel.removeprefix("notify.")
                 if self.story is not None:
                     self._tell("the scenario notifies", channel)

@@ -67,6 +67,7 @@ from scenarios.campaign import Campaign, scenario_of
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
+from scenarios.experiments import Ruling
 from scenarios.migration import Migration
 from scenarios.segments import Segment, compile_segment
 from scenarios.settings import ContactSettings, Pause
@@ -341,6 +342,7 @@ def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
         "segment": lambda _tenant, _name, content: compile_segment(
             msgspec.json.decode(content, type=Segment)
         ),
+        "experiment": lambda _tenant, _name, content: msgspec.json.decode(content, type=Ruling),
         "pause": lambda _tenant, _name, content: msgspec.json.decode(content, type=Pause),
         "campaign": lambda _tenant, _name, content: compile_scenario(
             scenario_of(msgspec.json.decode(content, type=Campaign))

@@ -18,7 +18,7 @@ import msgspec
 from engine.errors import InputError, Place
 from engine.keyspace import contact_key, name_of
 from engine.machine import At, Context, Emit, Record, Tell, Wake
-from engine.vocabulary import CONSENT_AGAIN, Consent, Permit, Send
+from engine.vocabulary import Consent, Permit, Send
 from scenarios.compiling import CompiledScenario
 from scenarios.contact import ContactMachine
 from scenarios.proof.case import Case, Given, What
@@ -152,8 +152,8 @@ class _Rehearsal:
                     self._post.take(name_of(effect.to), effect.body)
                 case Record():
                     self._note_record(effect)
-                case Emit(channel=channel) if channel == CONSENT_AGAIN:
-                    pass  # of use to the suppression list alone
+                case Emit(channel=channel) if not channel.startswith("notify."):
+                    pass  # news that the engine keeps its own counts and lists by
                 case Emit():
                     channel = effect.channel.removeprefix("notify.")
                     self._timeline.append(

@@ -66,7 +66,8 @@ class Shop:
 
     def told(self, *arguments: str) -> Any:
         """Run a command that prints JSON."""
-        done = run(self.folder, *arguments, "--data", "data", "--json")
+        within_s = self.size.patience_s
+        done = run(self.folder, *arguments, "--data", "data", "--json", within_s=within_s)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

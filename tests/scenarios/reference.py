@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from engine.ids import journey_id, message_id
@@ -61,6 +62,12 @@ class Journey:
     visits: dict[str, int] = field(default_factory=dict)
 
 
+def _weighed(weights: dict[str, int], number: int) -> str:
+    """Lay the names end to end, each as long as its weight, and see where a number falls."""
+    line = [name for name, weight in weights.items() for _ in range(weight)]
+    return line[number % len(line)]
+
+
 class Reference:
     def __init__(self, scenarios: list[dict[str, Any]]) -> None:
         self.scenarios = sorted(
@@ -76,6 +83,8 @@ class Reference:
         self.last: dict[tuple[str, str], int] = {}
         self.journeys: list[Journey] = []
         self.sent: list[tuple[int, str, str, bytes]] = []
+        self.assigned: dict[str, str] = {}
+        self.rulings: dict[str, dict[str, int]] = {}
 
     # ---- time
 
@@ -189,6 +198,10 @@ class Reference:
                 if not self._holds(step.get("while"), opened, opened):
                     break
                 yield from self._play(journey, step["steps"])
+        elif "split" in step or "experiment" in step:
+            variants = step.get("split") or step["experiment"]
+            chosen = self._drawn(journey.scenario["scenario"], step, variants)
+            yield from self._play(journey, chosen.get("then", []))
         elif "for_each" in step:
             for _ in opened["items"][: step.get("limit", 20)]:
                 yield from self._play(journey, step["steps"])
@@ -207,6 +220,25 @@ class Reference:
             self.scores[name] = self.scores.get(name, 0) + step["score"]["add"]
         else:
             raise Ended
+
+    def _drawn(
+        self, scenario: str, step: dict[str, Any], variants: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Draw a variant by hash; of an experiment for good, and by what was decided of it meanwhile."""
+        by_name = {one["name"]: one for one in variants}
+        place = f"{scenario}/{step['id']}"
+        if "experiment" in step and place in self.assigned:
+            return by_name[self.assigned[place]]
+        salt = blake2b(step.get("salt", place).encode()).digest()
+        first = int.from_bytes(blake2b(KEY, key=salt, digest_size=8).digest())
+        chosen = _weighed({one["name"]: one.get("weight", 1) for one in variants}, first)
+        if "experiment" in step:
+            ruling = self.rulings.get(place)
+            if ruling is not None and chosen != step.get("holdout"):
+                second = blake2b(KEY, key=salt, digest_size=8, person=b"ruling").digest()
+                chosen = _weighed(ruling, int.from_bytes(second))
+            self.assigned[place] = chosen
+        return by_name[chosen]
 
     def _wait_for(self, journey: Journey, step: dict[str, Any]) -> Run:
         waiters = step["wait_for"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.vocabulary import ContactPut, Event
 from scenarios.checking import examine
+from scenarios.experiments import Ruling
 from tests.scenarios.reference import CONDITIONS, HOUR, Reference
 from tests.scenarios.world import World
 
@@ -58,6 +59,20 @@ def _loop(draw: Any, inner: st.SearchStrategy[list[dict[str, Any]]]) -> dict[str
     return step
 
 
+@st.composite
+def _draw(draw: Any, inner: st.SearchStrategy[list[dict[str, Any]]]) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["split", "experiment"]))
+    variants = [{"name": "a", "then": draw(inner)}, {"name": "b", "then": draw(inner)}]
+    for variant in variants:
+        _optional(draw, variant, "weight", st.integers(1, 4))
+    step: dict[str, Any] = {kind: variants}
+    _optional(draw, step, "salt", st.sampled_from(["salt", "pepper"]))
+    if kind == "experiment":
+        _optional(draw, step, "metric", _EVENTS)
+        _optional(draw, step, "holdout", st.just("a"))
+    return step
+
+
 _SEND = st.just({"send": {"template": "x", "topic": "n"}})
 _simple: st.SearchStrategy[dict[str, Any]] = st.one_of(
     _SEND,
@@ -75,7 +90,7 @@ def _steps(depth: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     one = _simple
     if depth:
         inner = _steps(depth - 1)
-        one = st.one_of(_simple, _wait_for(inner), _branch(inner), _loop(inner))
+        one = st.one_of(_simple, _wait_for(inner), _branch(inner), _loop(inner), _draw(inner))
     return st.lists(one, min_size=depth, max_size=3)
 
 
@@ -88,7 +103,7 @@ def _numbered(steps: list[dict[str, Any]], counter: list[int]) -> list[dict[str,
         for key, value in step.items():
             if key in {"then", "else", "steps"}:
                 copy[key] = _numbered(value, counter)  # type: ignore[assignment]
-            elif key in {"wait_for", "switch"}:
+            elif key in {"wait_for", "switch", "split", "experiment"}:
                 copy[key] = [  # type: ignore[assignment]
                     {**part, "then": _numbered(part["then"], counter)} for part in value
                 ]
@@ -133,10 +148,27 @@ _happenings = st.lists(
 )
 
 
+_rulings = st.dictionaries(
+    st.sampled_from(["a", "b"]), st.integers(1, 3), min_size=1, max_size=2
+).map(lambda weights: dict(sorted(weights.items())))
+
+
+def _ruled(world: World, reference: Reference, weights: dict[str, int]) -> None:
+    """Decide something of every experiment; one weight alone is a winner."""
+    for compiled in world.catalog.all("scenario", "t").values():
+        for one in compiled.experiments:
+            alone = next(iter(weights)) if len(weights) == 1 else ""
+            world.catalog.put("experiment", one.key, Ruling(alone, {} if alone else weights))
+            reference.rulings[f"{one.scenario}/{one.step}"] = weights
+
+
 @settings(max_examples=100, deadline=None)
-@given(_scenario("one"), _scenario("two"), _happenings)
+@given(_scenario("one"), _scenario("two"), _happenings, st.none() | _rulings)
 def test_the_machine_and_the_reference_agree_on_every_send(
-    one: dict[str, Any], two: dict[str, Any], happenings: list[tuple[int, str, dict[str, Any]]]
+    one: dict[str, Any],
+    two: dict[str, Any],
+    happenings: list[tuple[int, str, dict[str, Any]]],
+    weights: dict[str, int] | None,
 ) -> None:
     texts = [json.dumps(one), json.dumps(two)]  # JSON is YAML
     if any(examine(text)[1] for text in texts):
@@ -146,7 +178,9 @@ def test_the_machine_and_the_reference_agree_on_every_send(
     world.give("c", ContactPut({"email": "c@example.com"}))
     reference.inputs += 1
     now = 0
-    for hours, name, data in happenings:
+    for number, (hours, name, data) in enumerate(happenings):
+        if weights is not None and number == len(happenings) // 2:
+            _ruled(world, reference, weights)
         now += hours * HOUR
         world.until(now)
         reference.until(now)
