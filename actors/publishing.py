@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.template_uses import template_mistakes
 from actors.worker.assembly import catalog_compilers
 from actors.worker.rendering import Letterhead
 from deliverability.compose.mjml import compile_mjml
@@ -157,6 +158,8 @@ def _contents(publication: Publication) -> list[tuple[str, str, str, bytes]]:
     contents = []
     for file, text in publication.scenarios.items():
         scenario = load(text, file)
+        for mistake in template_mistakes(text, file, publication.templates):
+            raise mistake.error()
         raw = text.encode()
         contents.append(("scenario", publication.tenant, scenario.name, raw))
         version = f"{scenario.name}@{scenario.version}"

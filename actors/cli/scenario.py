@@ -28,6 +28,10 @@ _File = Annotated[Path, typer.Argument(help="A scenario file (YAML).")]
 _Types = Annotated[
     Path | None, typer.Option("--types", help="The tenant's type schema of contacts and events.")
 ]
+_Folder = Annotated[
+    Path | None,
+    typer.Option("--templates", metavar="DIR", help="Check the templates that steps send, too."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -60,6 +64,28 @@ def _mistakes_of(path: Path, types: TypeSchema | None) -> list[Mistake]:
         return [Mistake(str(path), 0, 0, "", error.message, error.mend)]
 
 
+def _mistakes_of_templates(
+    files: list[Path], folder: Path, types: TypeSchema | None
+) -> list[Mistake]:
+    from actors.publishing import templates_beside
+    from actors.template_uses import template_mistakes
+    from engine.config import Tenant
+    from engine.errors import InputError
+    from scenarios.mistakes import Mistake
+
+    try:
+        templates = templates_beside([], folder, Tenant(from_address="news@example.net"))
+        return [
+            mistake
+            for path in files
+            for mistake in template_mistakes(
+                _read_text(path), str(path), templates, types, all_are_here=True
+            )
+        ]
+    except InputError as error:
+        return [Mistake(error.place.file or str(folder), 0, 0, "", error.message, error.mend)]
+
+
 def _load_or_exit(path: Path) -> Scenario:
     from engine.errors import InputError
     from scenarios.checking import examine
@@ -75,8 +101,13 @@ def _load_or_exit(path: Path) -> Scenario:
 
 
 @app.command("check")
-def check_files(files: _Files, *, types: _Types = None, json: _Json = False) -> None:
-    """Report every mistake of the files at once. Exit status 2 if there is one."""
+def check_files(
+    files: _Files, *, types: _Types = None, templates: _Folder = None, json: _Json = False
+) -> None:
+    """Report every mistake of the files at once. Exit status 2 if there is one.
+
+    With `--templates` also what templates use and no step gives, and templates that aren't there.
+    """
     import msgspec
 
     from engine.errors import InputError
@@ -87,6 +118,8 @@ def check_files(files: _Files, *, types: _Types = None, json: _Json = False) -> 
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     mistakes = [mistake for path in files for mistake in _mistakes_of(path, schema)]
+    if templates is not None:
+        mistakes += _mistakes_of_templates(files, templates, schema)
     if json:
         report = {"files": [str(path) for path in files], "mistakes": mistakes}
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())

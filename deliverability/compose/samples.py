@@ -6,7 +6,7 @@ what is cut like a date is one; all else is a text that says its own name.
 
 from __future__ import annotations
 
-__all__ = ("sample_variables",)
+__all__ = ("paths_of", "sample_variables")
 
 import re
 from collections.abc import Iterable
@@ -36,6 +36,18 @@ _NUMBER, _FEW, _DATE = 1234, 3, "2027-03-20"
 def sample_variables(template: Template) -> dict[str, Any]:
     """Make up values for all that a template uses, in any of its languages. Sources with mistakes are left out."""
     made: dict[str, Any] = {}
+    for path, source in _uses(template):
+        _put(made, path.split("."), _value(path, source))
+    return made
+
+
+def paths_of(template: Template) -> set[str]:
+    """Tell what a template uses of its variables, in any of its languages: `contact.first_name`, `event.items`."""
+    return {path for path, _ in _uses(template)}
+
+
+def _uses(template: Template) -> Iterable[tuple[str, str]]:
+    """Give each path that is used, with the source that uses it."""
     for source in _sources(template):
         env = environment(template.language)
         try:
@@ -43,14 +55,12 @@ def sample_variables(template: Template) -> dict[str, Any]:
         except minijinja.TemplateError:
             continue  # told when it is compiled
         tags = (token.source for token in lex(normal_source(source)) if isinstance(token, Tag))
-        paths |= {
-            path for tag in tags for path in _PATH.findall(tag)
-        }  # minijinja leaves out what is cut: x.y[:4]
+        # minijinja leaves out what is cut: x.y[:4]
+        paths |= {path for tag in tags for path in _PATH.findall(tag)}
         known = {"range", "dict", "namespace", "cycler", "joiner", "plural"} | SYSTEM_VARIABLES
         for path in sorted(paths):
             if path.partition(".")[0] not in known:
-                _put(made, path.split("."), _value(path, source))
-    return made
+                yield path, source
 
 
 def _sources(template: Template) -> Iterable[str]:
