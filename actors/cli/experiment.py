@@ -15,7 +15,7 @@ import typer
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, Tenant, new_app
 from actors.cli.output import clock, print_json, print_line, print_table
-from actors.cli.publishing import read_text
+from actors.text_file import read_text
 from engine.errors import InputError
 
 if TYPE_CHECKING:

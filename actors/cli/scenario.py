@@ -79,7 +79,7 @@ def _mistakes_of_templates(
             mistake
             for path in files
             for mistake in template_mistakes(
-                _read_text(path), str(path), templates, types, all_are_here=True
+                read_text(path), str(path), templates, types, all_are_here=True
             )
         ]
     except InputError as error:

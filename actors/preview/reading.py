@@ -13,6 +13,7 @@ from actors.cli.proving import library, scenario_file
 from actors.config_file import DEFAULT_FILE, load
 from actors.planning.versions import VersionDesk
 from actors.publishing import read_template, templates_beside
+from actors.text_file import read_text
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import Letterhead, letterheads
 from deliverability.compose.template import Template
@@ -73,7 +74,7 @@ def find_subject(
         return Subject(read_template(path, tenant))
     if path.exists() or target in library():
         file = scenario_file(path)
-        scenario = load_scenario(_text(file), str(file))
+        scenario = load_scenario(read_text(file), str(file))
         beside = templates_beside([file], folder, tenant)
         return _of_step(scenario, step, {**_published_templates(data, tenant), **beside})
     return _published(target, step, folder, data, tenant)
@@ -118,10 +119,3 @@ def _published_templates(data: Path, tenant: Tenant) -> dict[str, Template]:
         for item in files.head().items
         if (item.section, item.tenant) == ("template", tenant.name)
     }
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't be read: {error}", Place(str(file))) from None
