@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from scenarios.duration import DAY_MS
 from scenarios.model import Calendar
+from scenarios.public_holidays import is_holiday
 from scenarios.zones import first_instant, instant_of, wall_of
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -22,6 +23,7 @@ _MINUTE_MS: Final = 60_000
 _THURSDAY: Final = 3  # 1 January 1970
 _MINUTE: Final = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
 _SEARCH_DAYS: Final = 9  # a week, and the days around it that a window across midnight needs
+_SEARCH_HOLIDAYS: Final = 60  # one day of the week alone may be a holiday for some weeks in a row
 
 
 def parse_minute(text: str) -> int | None:
@@ -57,13 +59,14 @@ def parse_date(value: Any, zone: ZoneInfo) -> int | None:
 def first_allowed(calendar: Calendar, since: int, date: int | None, zone: ZoneInfo) -> int:
     """Find the first instant that the calendar allows, from `date` (shifted) or else `since` on."""
     start = since if date is None else _shift(date, calendar, zone)
-    if calendar.at_minute < 0 and calendar.from_minute < 0 and not calendar.days:
+    place = calendar.holidays
+    if calendar.at_minute < 0 and calendar.from_minute < 0 and not calendar.days and not place:
         return start
     begin, length = _window(calendar)
     today = wall_of(start, zone) // DAY_MS
     days = calendar.days
-    for day in range(today - 1, today + _SEARCH_DAYS):
-        if not days or (day + _THURSDAY) % 7 in days:
+    for day in range(today - 1, today + (_SEARCH_HOLIDAYS if place else _SEARCH_DAYS)):
+        if (not days or (day + _THURSDAY) % 7 in days) and not (place and is_holiday(place, day)):
             wall = day * DAY_MS + begin * _MINUTE_MS
             opens = instant_of(wall, zone)
             closes = instant_of(wall + length * _MINUTE_MS, zone) if length else opens + 1

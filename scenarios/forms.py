@@ -18,6 +18,7 @@ Kind = Literal[
     "minute",
     "days",
     "zone",
+    "holidays",
     "integer",
     "condition",
     "expression",

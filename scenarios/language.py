@@ -142,6 +142,12 @@ CALENDAR: Final = Form(
         Field("days", "days", "days of the week, `[mon, tue]`, `mon-fri`"),
         Field("zone", "zone", "a zone, such as `Europe/Oslo`", default="the contact's"),
         Field(
+            "holidays",
+            "holidays",
+            "not on public holidays of a country (`PL`), or of a part of one (`DE-BY`); a window across midnight "
+            "is of the day on which it begins",
+        ),
+        Field(
             "past",
             "choice",
             "what happens if the moment is past",

@@ -86,7 +86,8 @@ class Calendar(_Part, frozen=True):
     """A wait by wall time in the contact's zone (`zone` "": the contact's own).
 
     It begins at `date` (an expression) plus `offset_days`, or else now; then it goes on to the first
-    moment on one of `days` (0 is Monday) within [`from_minute`, `to_minute`), or at `at_minute`.
+    moment on one of `days` (0 is Monday) within [`from_minute`, `to_minute`), or at `at_minute`, that is
+    no public holiday of the place `holidays` ("" for none).
     """
 
     date: str = ""
@@ -97,6 +98,7 @@ class Calendar(_Part, frozen=True):
     to_minute: int = -1
     zone: str = ""
     past: Literal["go-on", "end"] = "go-on"
+    holidays: str = ""
 
 
 class Wait(_Part, frozen=True, tag="wait"):

@@ -14,6 +14,7 @@ from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode
 from scenarios.duration import parse_duration
 from scenarios.language import Field, Form
 from scenarios.mistakes import Mistake, did_you_mean
+from scenarios.public_holidays import knows
 from scenarios.zones import zone_of
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -93,6 +94,8 @@ class ScalarReader:
                 return self._choice(node, field, path)
             case "zone":
                 return self._zone(node, path)
+            case "holidays":
+                return self._holidays(node, path)
             case _:
                 if node.value is None:
                     return ""
@@ -116,6 +119,14 @@ class ScalarReader:
         near = did_you_mean(node.text, field.choices)
         mend = near or f"it is one of {', '.join(field.choices)}"
         self.mistake(node, path, f"`{field.key}` can't be `{node.text[:40]}`", mend)
+        return ""
+
+    def _holidays(self, node: ScalarNode, path: str) -> str:
+        if knows(node.text):
+            return node.text
+        message = f"no public holidays of `{node.text[:20]}` are known"
+        mend = "write a country's code, such as `PL`, or a part of one, such as `DE-BY`"
+        self.mistake(node, path, message, mend)
         return ""
 
     def _zone(self, node: ScalarNode, path: str) -> str:

@@ -86,6 +86,8 @@ def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each
             return {"type": ["string", "boolean"]}
         case "text":
             return {"type": ["string", "number", "boolean", "null"]}
+        case "holidays":
+            return {"type": "string", "pattern": "^[A-Z]{2}(-[A-Z0-9]{1,5})?$"}
         case "expression" | "zone":
             return {"type": "string"}
         case "choice":

@@ -136,6 +136,7 @@ class StepReader(ExperimentReader):
             to_minute=self.minute(parts, "to", at),
             zone=self.scalar(form, parts, "zone", at),
             past=_choice(self.scalar(form, parts, "past", at), "go-on"),
+            holidays=self.scalar(form, parts, "holidays", at),
         )
         self._contradictions(node, parts, at)
         return Wait(identity, self.duration(parts.get("for"), join(at, "for")), calendar)
