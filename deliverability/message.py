@@ -25,6 +25,7 @@ __all__ = (
     "Settle",
     "StoryLine",
     "StreamPolicy",
+    "awaits_marks",
     "is_concerned",
     "queue_name",
 )
@@ -381,6 +382,19 @@ def is_concerned(state: MessageState, marks: Marks) -> bool:
     if found.end is not None or found.reroute is not None:
         return True
     return state.status != "scheduled" and found.waits != (state.status == "suspended")
+
+
+def awaits_marks(state: MessageState, marks: Marks) -> bool:
+    """Tell whether a message under way will end or move by these marks once it comes back.
+
+    Only the egress can say that it wasn't begun, so until then the marks must stay in force. A cancel is remembered by
+    the message itself.
+    """
+    if state.status != "attempting":
+        return False
+    found = looked(marks, state.send, state.generation, state.rerouted)
+    ends = found.end is not None and found.end.action != "cancel"
+    return ends or found.reroute is not None
 
 
 def _accept(send: Send, context: Context) -> Transition:

@@ -2,7 +2,9 @@
 
 It walks the rows of what is ready, due later and in hand; finished messages, the great majority, have none there. It
 keeps no place on disk: after a crash it begins anew, and whom it has touched isn't concerned any more. A message that
-moves while it walks looks at the marks itself, since only a decision moves it. Pure but for the store that it reads.
+moves while it walks looks at the marks itself, since only a decision moves it. One under way that a mark is to end or
+move when it comes back keeps the marks in force: those in hand are walked again until none is left. Pure but for the
+store that it reads.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 __all__ = ("Sweep", "key_of")
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deliverability.marks import DOUBT_QUEUE, SECTION, Marks, is_parked
-from deliverability.message import LOOK, MessageState, is_concerned
+from deliverability.message import LOOK, MessageState, awaits_marks, is_concerned
 from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, tenant_of
 from engine.machine import CatalogView, Ready
@@ -34,6 +36,7 @@ class Sweep:
         self._catalog: CatalogView | None = None
         self._known: dict[str, int] = {}
         self._under_way: dict[str, int] = {}
+        self._awaited = False  # by some message in hand that was walked over
         self.swept: dict[str, int] = {}
         """By tenant, the newest mark that every message has looked at."""
 
@@ -47,10 +50,14 @@ class Sweep:
             return
         self._known = newest
         self._under_way = newest
+        self._walk(_INDEXES)
+
+    def _walk(self, indexes: Iterable[bytes]) -> None:
+        self._awaited = False
         self._todo = deque(
             (number, partition_prefix(number) + index, partition_prefix(number) + _after(index))
             for number in self._host.partitions
-            for index in _INDEXES
+            for index in indexes
         )
 
     @property
@@ -78,7 +85,11 @@ class Sweep:
 
     def settled(self) -> None:
         """Hear that all inputs given are durable."""
-        if not self._todo:
+        if self._todo:
+            return
+        if self._awaited:
+            self._walk((HELD,))
+        else:
             self.swept = self._under_way
 
     def again(self) -> None:
@@ -128,7 +139,10 @@ class Sweep:
         if marks is None:
             return None
         state = self._host.entry(key)[0]
-        if not isinstance(state, MessageState) or not is_concerned(state, marks):
+        if not isinstance(state, MessageState):
+            return None
+        self._awaited = self._awaited or awaits_marks(state, marks)
+        if not is_concerned(state, marks):
             return None
         return Answer(key, LOOK, (EntityKey(state.send.contact),))
 

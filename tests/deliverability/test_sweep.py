@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,9 +153,9 @@ class Town:
             self.sweep.settled()
 
     def walk_all(self) -> None:
-        while self.sweep.under_way:
+        """Walk once over all; those in hand that keep marks in force are walked again for ever."""
+        for _ in range(30):
             self.walk(50)
-        self.walk(50)
 
     def grant(self, number: int) -> None:
         offers = [
@@ -282,6 +283,25 @@ def test_a_sweep_touches_only_what_a_mark_concerns() -> None:
     assert town.sweep.swept == {TENANT: 1}
     town.begin()
     assert not [one for _ in range(100) for one in town.sweep.step(7)]
+
+
+@pytest.mark.parametrize("action", ["bounce", "expire", "reroute"])
+def test_marks_stay_in_force_until_what_was_under_way_has_come_back(action: Action) -> None:
+    """Else a message that wasn't begun would go on as if nobody had said anything, since marks that are swept go."""
+    town = Town()
+    town.send(0, 0, 0)
+    town.grant(1)
+    (identity,) = town.arrived
+    assert town.state(identity).status == "attempting"
+    town.mark(action, Selection())
+    town.walk_all()
+    assert town.sweep.swept == {}
+    town.conclude("unattempted", 1)
+    town.walk_all()
+    assert town.sweep.swept == {TENANT: 1}
+    ends = {"bounce": "bounced", "expire": "expired", "reroute": "ready"}
+    assert town.state(identity).status == ends[action]
+    assert town.state(identity).send.pool == ("red" if action == "reroute" else POOLS[0])
 
 
 def test_what_is_resumed_is_ready_again() -> None:
