@@ -24,6 +24,7 @@ CASES = {
     "smtp": "sending over warm connections",
     "render": "composing",
     "replay": "running a log's time",
+    "chaos": "kills, stops and moves under load: what is lost, and how long until all is served again",
     "pacing": "finding a provider's limits",
     "scenarios": "transitions of journeys, alone and durable; how late timers are",
     "journeys": "ten million waiting journeys: memory, disk, start",

@@ -23,7 +23,7 @@ from statistics import median, quantiles
 import msgspec
 import uvloop
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from bench.deployment import Sender, configure, worker_settings
 from bench.frame import Measured, Result, plain, say
 from bench.mailing import BACKLOG, BATCH, Mailing, Variant, publish_variants

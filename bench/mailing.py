@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.worker.wire import WireArrival
 from bench.content import FIRST_NAMES, holes, template
 from bench.deployment import Sender, publish_all

@@ -30,7 +30,7 @@ import dkim
 import msgspec
 import uvloop
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from bench.ceilings.signatures import Signatures, measure_signatures
 from bench.content import expected_html, expected_text, holes, number_in
 from bench.cpu import cpu_s, descendants

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.demo.content import FROM_DOMAIN, scenario_files, templates
 from actors.demo.generator import DemoSettings, write_log
 from actors.replay.driver import Driver

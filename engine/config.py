@@ -51,6 +51,7 @@ from msgspec import Meta
 from engine import settings_checks, settings_rules, settings_text
 from engine.errors import ConfigError, Place
 from engine.redis_config import Redis
+from engine.settings_cluster import Scaling
 from engine.settings_delivery import (
     DEFAULT_LIMITS,
     DEFAULT_RETRY,
@@ -125,6 +126,21 @@ class Workers(_Section, frozen=True, kw_only=True):
     """The processes that own partitions and send mail."""
 
     count: Annotated[int, Meta(ge=0, le=1024, description="0: one a core")] = 0
+    ray_address: Annotated[
+        str,
+        Meta(
+            max_length=300,
+            description="a Ray that runs, `auto`: this node's; a worker a CPU there, at most. Empty: a Ray of our own",
+        ),
+    ] = ""
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="to one site by one worker, such as what its address may open; 0: only what limits allow",
+        ),
+    ] = 0
     roles: Annotated[
         Literal["fused", "split"],
         Meta(
@@ -347,6 +363,7 @@ class Config(_Section, frozen=True, kw_only=True):
     ] = ".veredus"
     store: Store = Store()
     workers: Workers = Workers()
+    scaling: Scaling = Scaling()
     http: Http = Http()
     submission: Submission = Submission()
     tenant: Annotated[

@@ -13,12 +13,15 @@ import typer
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, new_app
 from actors.cli.output import print_json, print_line, print_table
-from actors.cluster_views import ClusterDone, ClusterView
+from actors.cluster.views import ClusterDone, ClusterView
 from engine.errors import InputError, Place
 
 app = new_app("Workers, nodes and partitions of a running instance.")
 
 _Worker = Annotated[str, typer.Argument(metavar="WORKER", help="w0, w1, ...")]
+SCALE_TIMEOUT_S = 900.0
+"""As long as a cloud takes to bring a node, and more."""
+
 _WORKER = re.compile(r"w\d{1,4}")
 
 
@@ -106,8 +109,12 @@ def scale(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a number of workers. It changes by a restart; this tells how, and whether it is so already."""
-    _order(data, f"/v1/cluster/scale/{workers}", as_json=as_json)
+    """Bring a number of workers about: new ones are started, those that go hand their partitions over first.
+
+    Waits until it is so: for a node that has room (scaling.node_s at most), for a drain (scaling.drain_s). With
+    scaling.workers_max set the number goes on changing by itself. Only with store.kind = "redis".
+    """
+    _order(data, f"/v1/cluster/scale/{workers}", as_json=as_json, timeout_s=SCALE_TIMEOUT_S)
 
 
 def _view(data: Data) -> ClusterView:
@@ -115,8 +122,8 @@ def _view(data: Data) -> ClusterView:
         return client.get("/v1/cluster", ClusterView)
 
 
-def _order(data: Data, path: str, *, as_json: bool) -> None:
-    with Client(find_data_dir(data, os.environ)) as client:
+def _order(data: Data, path: str, *, as_json: bool, timeout_s: float = 60.0) -> None:
+    with Client(find_data_dir(data, os.environ), timeout_s=timeout_s) as client:
         done = client.give("POST", path, b"", ClusterDone)
     if as_json:
         print_json(done)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from actors.cluster import WorkerLostError
+from actors.cluster.calls import WorkerLostError
 from actors.queues import QueueCommand, Queues
 from deliverability.feedback.findings import Finding
 from deliverability.feedback.measures import Held, Measure, Measures, next_measures

@@ -164,7 +164,7 @@ async def feedback_loop(
     config: Config,
     desk: Desk,
     backend: Backend,
-    feeds: Sequence[Feed],
+    feeds: Callable[[], Sequence[Feed]],
     rings: Mapping[str, KeyRing],
     now: Callable[[], int],
     key_of: KeyOf | None = None,

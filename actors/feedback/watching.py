@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from actors.cluster import WorkerLostError
+from actors.cluster.calls import WorkerLostError
 from actors.suppression.desk import Desk, Request
 from deliverability.feedback.findings import Finding, Thresholds, findings_of
 from deliverability.feedback.providers import names_of, provider_of
@@ -68,16 +68,20 @@ class WatcherParts(msgspec.Struct, frozen=True):
 class Watcher:
     """Reads the feeds of all workers.
 
+    Args:
+        feeds: gives what reads them, at the time of asking: workers come, and their feeds stay.
+        parts: the world.
+
     Raises: StoreError: what an earlier life wrote can't be read.
     """
 
-    def __init__(self, feeds: Sequence[Feed], parts: WatcherParts) -> None:
+    def __init__(self, feeds: Callable[[], Sequence[Feed]], parts: WatcherParts) -> None:
         self._feeds = feeds
         self._parts = parts
         self._path = parts.folder / "watcher.state"
         kept = self._read()
-        fits = kept is not None and len(kept.places) == len(feeds)
-        self._places = kept.places if kept is not None and fits else [(0, 0)] * len(feeds)
+        fits = kept is not None and len(kept.places) <= len(feeds())
+        self._places: list[tuple[int, int]] = kept.places if kept is not None and fits else []
         self.rates = Rates.load(kept.rates) if kept is not None else Rates()
         self.book = ReportBook.load(kept.book) if kept is not None else ReportBook()
         self.counts: dict[str, int] = kept.counts if kept is not None else {}
@@ -110,7 +114,9 @@ class Watcher:
     async def step(self) -> int:
         """Read one page of each feed. Returns how many entries there were."""
         number = 0
-        for index, feed in enumerate(self._feeds):
+        feeds = self._feeds()
+        self._places += [(0, 0)] * (len(feeds) - len(self._places))
+        for index, feed in enumerate(feeds):
             entries = await feed(*self._places[index], PAGE)
             if entries:
                 await self._take(entries)

@@ -9,8 +9,8 @@ from typing import Any
 from litestar import Request, get, post
 from litestar.params import FromPath
 
-from actors.cluster_views import ClusterDone, ClusterView
-from actors.clusters import ClusterDesk
+from actors.cluster.desk import ClusterDesk
+from actors.cluster.views import ClusterDone, ClusterView
 from actors.gateway.handling import actor_of, edge_of, operator_only
 from engine.errors import RefusedError
 
@@ -33,9 +33,8 @@ async def post_rebalance(request: _Request) -> ClusterDone:
 
 @post("/v1/cluster/scale/{workers:int}", status_code=200, guards=[operator_only])
 async def post_scale(request: _Request, workers: FromPath[int]) -> ClusterDone:
-    """Ask for a number of workers; refused where it isn't the present one, since it changes by a restart."""
-    edge = edge_of(request)
-    return await edge.intake.answered(_desk(request).scale(workers))
+    """Bring a number of workers about; refused where each has a store of its own. Waits until it is so."""
+    return await _desk(request).scale(workers, actor_of(request))
 
 
 @post("/v1/cluster/drain/{worker:str}", status_code=200, guards=[operator_only])

@@ -24,7 +24,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from actors.backend import Backend
-from actors.clusters import ClusterDesk
+from actors.cluster.desk import ClusterDesk
 from actors.feedback.loop import FeedbackLoop
 from actors.gateway import wire
 from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED

@@ -18,7 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from actors.backend import Backend
-from actors.clusters import ClusterDesk
+from actors.cluster.desk import ClusterDesk
 from actors.feedback.loop import FeedbackLoop
 from actors.gateway.door import Door, InFlight
 from actors.gateway.handling import Edge

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
 from actors.queues import (
     DoubtList,

@@ -18,15 +18,17 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
-from actors.cluster import Cluster
-from actors.clusters import ClusterDesk
+from actors.cluster.desk import ClusterDesk
+from actors.cluster.running import Cluster
 from actors.feedback.loop import acting_of, feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.instance.backend import ClusterBackend
+from actors.instance.cluster_metrics import ClusterCollector
 from actors.instance.leaving import announced, verify_senders
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.instance.queues import ClusterQueues
+from actors.instance.scaling import Scaling
 from actors.instance.starting import UP_REASON, starting
 from actors.instance.tls_reports import TlsReporter
 from actors.log import configure
@@ -102,7 +104,10 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         backend = ClusterBackend(config, cluster, product_version())
         registry = CollectorRegistry()
         collector = WorkerCollector()
+        cluster_collector = ClusterCollector()
         registry.register(collector)
+        registry.register(cluster_collector)
+        scaling = Scaling(config, cluster, lambda: time.monotonic_ns() // 1_000_000)
         rings = {name: head.ring for name, head in heads.items()}
         injector = Injector(config, heads, Blobs(Path(config.data_dir), _wall_ms()), _wall_ms)
         keeper = Keeper(
@@ -114,9 +119,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         keeper.preflight = CampaignPreflight(config, heads, _answered, _wall_ms)
         webhooks = WebhookDesk(config, backend, registry, _wall_ms)
         queues = ClusterQueues(config, cluster, backend)
-        feeds = [backend.feed_of(index) for index in range(config.workers.count)]
-        async with feedback_loop(config, desk, backend, feeds, rings, _wall_ms) as feedback:
-            cluster_desk = ClusterDesk(config, cluster)
+        async with feedback_loop(config, desk, backend, backend.feeds, rings, _wall_ms) as feedback:
+            cluster_desk = ClusterDesk(config, cluster, scaling.resize)
             shared = (injector, keeper, queues, feedback, webhooks, cluster_desk)
             gateway = Gateway(config, backend, registry, rings, *shared)
             submission = Submission(config, backend, injector, heads, registry, _wall_ms)
@@ -124,6 +128,9 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(gateway.serve(ready, stop))
                 looking = tasks.create_task(_look(backend, collector))
+                watching_cluster = tasks.create_task(
+                    _look_at_cluster(backend, cluster, cluster_collector, scaling)
+                )
                 publishing = tasks.create_task(_bring_catalogs(config, cluster))
                 planning = tasks.create_task(keeper.serve())
                 watching = tasks.create_task(feedback.watcher.run())
@@ -146,6 +153,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 await serving
                 await submission.stop()
                 looking.cancel()
+                watching_cluster.cancel()
+                await scaling.close()
                 publishing.cancel()
                 planning.cancel()
                 watching.cancel()
@@ -170,7 +179,13 @@ def _sized(config: Config) -> Config:
     """Fix the number of workers: as configured, else as the data directory was made, else one a core."""
     folder, partitions = Path(config.data_dir), config.store.partitions
     made = read_format(folder)
-    count = config.workers.count or (made.stores if made is not None else os.cpu_count() or 1)
+    count = config.workers.count
+    if not count and config.workers.ray_address:
+        count = config.scaling.workers_min
+    elif not count and made is not None and made.kind == "rocksdb":
+        count = made.stores
+    elif not count:
+        count = os.cpu_count() or 1
     if config.store.kind != "memory":
         settle(folder, partitions, count, kind=config.store.kind)
     if config.store.kind == "redis":
@@ -206,6 +221,21 @@ async def _look(backend: ClusterBackend, collector: WorkerCollector) -> None:
             collector.look(await backend.statuses())
         except VeredusError as error:
             log.warning("status_failed", error=str(error))
+        await asyncio.sleep(LOOK_S)
+
+
+async def _look_at_cluster(
+    backend: ClusterBackend, cluster: Cluster, collector: ClusterCollector, scaling: Scaling
+) -> None:
+    """Keep the cluster's metrics fresh, and its number of workers right."""
+    while True:
+        try:
+            statuses = await backend.statuses()
+            placement, uses = await cluster.placement(), await cluster.budgets()
+            scaling.see(statuses, placement, uses)
+            collector.look(statuses, placement, uses, scaling.wanted)
+        except VeredusError as error:
+            log.warning("cluster_not_seen", error=str(error))
         await asyncio.sleep(LOOK_S)
 
 
@@ -270,7 +300,7 @@ async def _desk(config: Config) -> AsyncIterator[Desk]:
 
 @contextlib.asynccontextmanager
 async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Cluster]:
-    count = config.workers.count
+    count, made = config.workers.count, read_format(Path(config.data_dir))
     cluster = Cluster(
         [
             WorkerSettings(
@@ -283,7 +313,8 @@ async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Clu
                 suppression=True,
             )
             for index in range(count)
-        ]
+        ],
+        feeds=made.stores if made is not None and made.kind == "redis" else 0,
     )
     await cluster.start()
     try:

@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 
 from actors.backend import Arrival, ItemResult
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
 from actors.planning.records import (
     DecisionAnswer,
@@ -35,17 +35,17 @@ class PlanningInstance:
 
     async def walk(self, question: WalkQuestion) -> WalkAnswer:
         """Let the worker that owns the question's partitions, which must be one, look at some contacts."""
-        worker = self._cluster.workers[self._owner(question.places[0][0])]
+        worker = self._cluster.worker(self._owner(question.places[0][0]))
         return await self._backend.ask(worker, partial(worker.walk, question))
 
     async def decisions(self, question: DecisionQuestion) -> DecisionAnswer:
         """Ask the owner of an entity what was decided about it."""
-        worker = self._cluster.workers[self._owner(self._keyspace.partition(question.key))]
+        worker = self._cluster.worker(self._owner(self._keyspace.partition(question.key)))
         return await self._backend.ask(worker, partial(worker.decisions, question))
 
     async def stories(self, question: StoryQuestion) -> StoryAnswer:
         """Ask the owner of a partition for some contacts with their events."""
-        worker = self._cluster.workers[self._owner(question.partition)]
+        worker = self._cluster.worker(self._owner(question.partition))
         return await self._backend.ask(worker, partial(worker.stories, question))
 
     def by_owner(self, partitions: list[int]) -> list[list[int]]:
@@ -56,16 +56,10 @@ class PlanningInstance:
         return list(groups.values())
 
     async def feed(self, places: list[tuple[int, int]], limit: int) -> list[list[FeedEntry]]:
-        """Read each worker's feed behind a place in it, all channels."""
-        workers = self._cluster.workers
-        asked = places + [(0, 0)] * (len(workers) - len(places))
-        pages = await asyncio.gather(
-            *(
-                self._backend.ask(worker, partial(worker.feed, *place, limit))
-                for worker, place in zip(workers, asked, strict=False)
-            )
-        )
-        return [page.entries for page in pages]
+        """Read each feed behind a place in it, all channels; those of workers that have gone, too."""
+        asked = places + [(0, 0)] * (self._cluster.feeds - len(places))
+        pages = (self._backend.feed(number, place, limit) for number, place in enumerate(asked))
+        return list(await asyncio.gather(*pages))
 
     async def use_catalog(self, version: int) -> bool:
         """Bring a version of the catalog to all workers; whether each of them uses it now."""

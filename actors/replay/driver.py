@@ -18,7 +18,9 @@ from typing import Protocol
 
 import structlog
 
-from actors.cluster import Cluster, WorkerHandle, WorkerLostError
+from actors.cluster.calls import WorkerLostError
+from actors.cluster.handle import WorkerHandle
+from actors.cluster.running import Cluster
 from actors.replay.rows import LogRow
 from actors.worker.wire import Arriving, WireArrival, WorkerStatus
 from engine.errors import CapacityError

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.controller import Member
+from actors.cluster.controller import Member
 from actors.worker.pulse import DECIDING, RELEASING, Beat, pulse_path, read_pulse
 
 ATTEMPTING_MIN = 50

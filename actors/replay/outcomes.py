@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.cluster import WorkerHandle
+from actors.cluster.handle import WorkerHandle
 from actors.report.collecting import DELAY_BOUNDS_S, HistogramCollector, SlowestCollector
 from actors.report.run import SlowMessage
 from deliverability.message import OutcomeRecord

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.publishing import Publication, publish, templates_beside
 from actors.replay.driver import Driver
 from actors.replay.funnels import read_funnels

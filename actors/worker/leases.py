@@ -30,6 +30,7 @@ GAP_S = 0.01
 CALL_TIMEOUT_S = 2.0
 AFTER_FAILURE_S = 0.5
 MINUTE_MS = 60_000
+UNBOUND = 1 << 30
 SOME_PER_MINUTE = 600
 """What is asked for at first, and at least by a route that was short of tokens."""
 
@@ -46,6 +47,7 @@ class _Line:
         self.short = False
         self.open = 0
         self.connections = 0
+        self.full = False  # it could use more than one egress may open
         self.rate = 0  # messages a minute, smoothed
 
 
@@ -54,10 +56,12 @@ class LeaseDesk:
 
     Args:
         holder: the name of the egress.
+        connections_max: what it may open to one site, whatever is leased; 0: as much as is leased.
     """
 
-    def __init__(self, holder: str) -> None:
+    def __init__(self, holder: str, connections_max: int = 0) -> None:
         self._holder = holder
+        self._connections_max = connections_max or UNBOUND
         self._lines: dict[str, _Line] = {}
         self._wallet: Wallet | None = None
         self._equal: LeaseOf | None = None
@@ -89,14 +93,22 @@ class LeaseDesk:
 
     def _allowed(self, route: str, opened: int, wanted: int) -> int:
         line = self._line(route)
-        line.open, line.connections = opened, wanted
+        line.open, line.connections = opened, min(wanted, self._connections_max)
+        line.full = wanted > self._connections_max <= opened
         now = self._now()
         if opened or wanted:
             line.wanted_at = now
-        most = self._need().share(route, now).connections
+        most = min(self._need().share(route, now).connections, self._connections_max)
         if wanted > most and not most:
             self._urgent.set()
         return most
+
+    def full(self) -> list[str]:
+        """Name the routes that could use more connections than one egress may open."""
+        since = self._now() - KEPT_MS
+        return [
+            route for route, line in self._lines.items() if line.full and line.wanted_at > since
+        ]
 
     # ---- for meters
 

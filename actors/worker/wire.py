@@ -183,17 +183,19 @@ class DoubtsAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FeedQuestion(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for the feed of the worker's store behind a place in it."""
+    """Ask for a feed behind a place in it: the worker's own, or on Redis that of another number."""
 
     position: int
     n: int
     limit: int
+    feed: int | None = None
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """Entries in commit order."""
+    """Entries in commit order, and the position of the newest that the feed may have."""
 
     entries: list[FeedEntry]
+    position: int = 0
 
 
 class QuarantineQuestion(msgspec.Struct, frozen=True, array_like=True):
@@ -243,6 +245,7 @@ class LaneStatus(msgspec.Struct, frozen=True):
     message_class: int
     route: str
     oldest: int
+    parked: bool = False  # for lack of rate, until a token comes
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -279,6 +282,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     clock_behind_ms: int = 0  # how far the clock is behind the time in use, which never goes back
     recount: Recount = Recount()
     swept: dict[str, int] = {}  # by tenant, the newest queue mark that every message has looked at
+    cpu_ms: int = 0  # that its process used in this life
+    connections_full: list[str] = []  # routes that could use more than workers.connections_max
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -21,33 +21,25 @@ import structlog
 
 from actors.operations.desk import Desk
 from actors.operations.room import Room
-from actors.planning.records import (
-    DecisionAnswer,
-    DecisionQuestion,
-    StoryAnswer,
-    StoryQuestion,
-    decisions,
-    stories,
-)
 from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
 from actors.worker import wire
 from actors.worker.assembly import Assembly, Ports, assemble
+from actors.worker.crediting import Crediting
 from actors.worker.egress_link import EgressCalls, EgressLink
 from actors.worker.holding import Holding, Placed, clear_old_ledgers
 from actors.worker.intake import Intake
 from actors.worker.pace import Pace
 from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
 from actors.worker.queueing import Queueing
+from actors.worker.quiet import Quiet
+from actors.worker.reading import Reading
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
-from actors.worker.stories import whole_story
-from actors.worker.views import view_of
+from actors.worker.telling import Peer, Telling
 from deliverability.egress import lane_name
-from deliverability.message import CancelAttempt, MessageState
+from deliverability.message import CancelAttempt
 from engine.errors import CapacityError, DamageError, StoreError
 from engine.host import Host
-from engine.inputs import TellOut
-from engine.keyspace import EntityKey
 from engine.tick import Answer, CreditOffer, Released, Repair, TickInputs
 from engine.vocabulary import Message
 
@@ -55,16 +47,9 @@ log = structlog.get_logger()
 
 OUTCOMES_WAIT_S = 0.004  # outcomes gather so long before they cause a tick of their own
 OUTCOMES_ENOUGH = 128
-LANE_KEPT_S = 2.0  # credits are asked for in advance for lanes that were busy so lately
 STORE_RETRY_S = 0.5
 RETRY_AFTER_S = 2.0  # told to whoever is refused while something is short or broken
-TELL_RETRY_S = 0.5
-TELLS_MAX = 500
 HOUSEKEEPING_S = 0.1
-
-TellNumber = tuple[int, int, int]  # source, target, seq
-Peer = Callable[[bytes], Awaitable[bytes]]
-"""Calls another worker's `tell`."""
 
 
 class Worker:
@@ -77,16 +62,12 @@ class Worker:
         self._inputs = TickInputs()
         self._intake = Intake()
         self._pace = Pace(settings.config.workers.batch_max)
-        self._told: list[tuple[set[TellNumber], asyncio.Future[list[TellNumber]]]] = []
-        self._outward: dict[int, list[TellOut]] = {}  # by worker: Tells on their way, in order
-        self._lanes: dict[bytes, float] = {}
         self._peers: dict[int, Peer] = {}
         self._wake = asyncio.Event()
         self._quick = (
             asyncio.Event()
         )  # something of our partitions changed: the controller should hear at once
         self._soon: asyncio.TimerHandle | None = None
-        self._quiet: list[asyncio.Future[None]] = []
         self._parts: Assembly | None = None
         self._starting = asyncio.Lock()
         self._begun = False
@@ -138,6 +119,18 @@ class Worker:
             self.host, [t.name for t in self._settings.config.tenant], self.now, self._give
         )
         self._queues.look(self._parts.catalog)
+        self._reading = Reading(self._settings.index, self.host, self._queues, self._desk)
+        self._crediting = Crediting(self._parts.egress, self._loop.time)
+        self._telling = Telling(
+            self.host,
+            lambda: self._inputs,
+            self._peers,
+            self._owner,
+            self._spawn,
+            self._wake.set,
+            moving=self._settings.placed,
+        )
+        self._quiet = Quiet(self.host, self._parts.egress, self.now, self._busy)
         self._found = recover(self._parts)
         if self._ports.leases is not None:
             self._ports.leases.heard = self._wake.set
@@ -156,7 +149,7 @@ class Worker:
         self._spawn(self._run())
         self._spawn(self._keep_house())
         self._spawn(self._queues.run())
-        self._send_tells(self.host.outboxes())
+        self._telling.send(self.host.outboxes())
         self._wake.set()
 
     def _hello(self) -> wire.Hello:
@@ -174,7 +167,8 @@ class Worker:
 
     async def connect(self, peers: dict[int, Peer], egress: EgressCalls | None = None) -> None:
         """Hear how to reach the other workers, and the egress when it is one of them."""
-        self._peers = peers
+        self._peers.clear()
+        self._peers.update(peers)
         if self._link is not None and egress is not None:
             self._link.connect(egress)
 
@@ -214,6 +208,12 @@ class Worker:
         self._latest = max(self._latest, self._ports.wall_ms())
         return self._latest
 
+    @property
+    def reading(self) -> Reading:
+        """What can be asked about what it holds. Raises: NotStartedError."""
+        self._need()
+        return self._reading
+
     # ---- calls from outside
 
     async def admit(self, batch: wire.AdmitBatch) -> wire.AdmitAnswer:
@@ -236,36 +236,7 @@ class Worker:
         self._need()
         if self._desk.damage is not None:
             return wire.TellsAnswer([])
-        future: asyncio.Future[list[TellNumber]] = self._loop.create_future()
-        self._inputs.delivers += tells.items
-        self._told.append(({(t.source, t.target, t.seq) for t in tells.items}, future))
-        self._wake.set()
-        return wire.TellsAnswer(await future)
-
-    async def state(self, question: wire.StateQuestion) -> wire.StateAnswer:
-        """Show an entity as JSON."""
-        key = EntityKey(question.key)
-        if self.host.keyspace.partition(key) not in self.host.partitions:
-            raise wire.NotMineError("this partition belongs to another worker")
-        state, place = self.host.entry(key)
-        if question.story and isinstance(state, MessageState):
-            return wire.StateAnswer(msgspec.json.encode(whole_story(self.host, key, state)))
-        return wire.StateAnswer(view_of(key, state, place) if state is not None else b"")
-
-    async def states(self, question: wire.StatesQuestion) -> wire.StatesAnswer:
-        """Show several entities as JSON."""
-        answers = [await self.state(wire.StateQuestion(key)) for key in question.keys]
-        return wire.StatesAnswer([answer.body for answer in answers])
-
-    async def feed(self, question: wire.FeedQuestion) -> wire.FeedAnswer:
-        """Read the outcome feed behind a place in it."""
-        return wire.FeedAnswer(
-            self.host.feed_after(question.position, question.n, min(question.limit, 5000))
-        )
-
-    async def quarantine(self, question: wire.QuarantineQuestion) -> wire.QuarantineAnswer:
-        """List inputs in quarantine, or show one."""
-        return self._desk.show(self.host, question)
+        return wire.TellsAnswer(await self._telling.take(tells.items))
 
     async def repair(self, repair: Repair) -> wire.RepairAnswer:
         """Replay or drop an input in quarantine; answers when that is durable.
@@ -299,10 +270,9 @@ class Worker:
             answer = await self.admit(batch)
             if answer.overloaded:
                 raise CapacityError("intake", answer.retry_after_s)
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._quiet.append(future)
+        quiet = self._quiet.reached()
         self._wake.set()
-        await future
+        await quiet
         return self.status()
 
     async def walk(self, question: WalkQuestion) -> WalkAnswer:
@@ -320,35 +290,12 @@ class Worker:
             return WalkAnswer(question.places, retry_after_s=answer.retry_after_s)
         return looked
 
-    async def decisions(self, question: DecisionQuestion) -> DecisionAnswer:
-        """Tell what was decided about an entity, from the records."""
-        return decisions(self._need().host, question)
-
-    async def stories(self, question: StoryQuestion) -> StoryAnswer:
-        """Give some contacts with their events, from the records."""
-        return stories(self._need().host, question)
-
     async def publish(self) -> int:
         """Look for a newer catalog in the data directory. Returns the version in use."""
         parts = self._need()
         version = parts.refresh_catalog()
         self._queues.look(parts.catalog)
         return version
-
-    async def queues(self, tenant: str) -> wire.QueuesAnswer:
-        """List the queues of a tenant."""
-        self._need()
-        return wire.QueuesAnswer(await self._queues.lines(tenant))
-
-    async def selected(self, question: wire.QueueQuestion) -> wire.SelectedAnswer:
-        """Tell what a selection meets."""
-        self._need()
-        return await self._queues.selected(question.tenant, question.selection, question.rows_max)
-
-    async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
-        """List messages held in doubt."""
-        self._need()
-        return self._queues.doubtful(tenant, limit)
 
     def _give(self, answers: list[Answer]) -> None:
         """Give inputs to the next tick."""
@@ -360,7 +307,12 @@ class Worker:
         parts = self._need()
         host = parts.host
         lanes = [
-            wire.LaneStatus(int(lane[:1]), lane[1:].decode(), oldest)
+            wire.LaneStatus(
+                int(lane[:1]),
+                lane[1:].decode(),
+                oldest,
+                parked=parts.egress.parked_until(lane) is not None,
+            )
             for lane, oldest in host.ready_lanes().items()
         ]
         return wire.WorkerStatus(
@@ -370,8 +322,8 @@ class Worker:
             role="fused" if self._link is None else "state",
             partitions=len(host.partitions),
             now=self.now(),
-            next_due=self._next_due(),
-            quiet=self._is_quiet(),
+            next_due=self._quiet.next_due(),
+            quiet=self._quiet.now,
             waiting=self._intake.size + len(self._inputs.arrivals) + len(self._inputs.answers),
             in_hand=parts.egress.in_hand,
             law=host.counts(),
@@ -393,6 +345,8 @@ class Worker:
             clock_behind_ms=self._clock_behind(),
             recount=self._desk.recounting.recount,
             swept=self._queues.swept,
+            cpu_ms=time.process_time_ns() // 1_000_000,
+            connections_full=self._ports.leases.full() if self._ports.leases is not None else [],
         )
 
     # ---- the loop
@@ -446,10 +400,10 @@ class Worker:
         inputs.answers += parts.egress.outcomes()
         inputs.credits = self._credits()
         if not self._worth_it(inputs):
-            self._take_back(inputs.credits)
+            self._crediting.take_back(inputs.credits)
             inputs.credits = []
             parts.egress.pump()
-            self._settle_quiet()
+            self._quiet.look()
             return False
         inputs.timers = not self._desk.room.short
         self._pulse.at(DECIDING)
@@ -468,7 +422,7 @@ class Worker:
         self._pace.ticked(decided + len(released.releases), time.thread_time() - begin)
         self._release(released)
         self._pulse.at(IDLE)
-        self._settle_quiet()
+        self._quiet.look()
         return bool(
             inputs.arrivals
             or self._intake.size
@@ -488,7 +442,7 @@ class Worker:
         holding.answers = []
         fresh, holding.fresh = holding.fresh, []
         for number in fresh:
-            self._send_tells(self.host.partitions[number].outbox())
+            self._telling.send(self.host.partitions[number].outbox())
 
     async def changed(self) -> None:
         """Wait until something of our partitions changed that the controller should hear of."""
@@ -515,33 +469,20 @@ class Worker:
         """Ask the egress for credits for lanes that are ready, or were busy lately."""
         if self._desk.room.short:
             return []
-        parts = self._need()
-        now = self._loop.time()
-        ready = parts.host.ready_lanes()
-        for lane in ready:
-            self._lanes[lane] = now
-        offers = []
-        for lane, seen in sorted(self._lanes.items()):  # a lane's name begins with its class
-            if seen < now - LANE_KEPT_S:
-                del self._lanes[lane]
-                continue
-            offer = parts.egress.offer(lane, ready=lane in ready)
-            if offer is not None:
-                offers.append(offer)
-        return offers
+        return self._crediting.offers(self._need().host.ready_lanes())
 
     def _release(self, released: Released) -> None:
         parts = self._need()
         for epoch, release in released.releases:
             body = release.body
             if isinstance(body, Message):
-                self._lanes[lane_name(body.message_class, body.route)] = self._loop.time()
+                self._crediting.busy(lane_name(body.message_class, body.route))
                 parts.egress.accept(epoch, body)
             elif isinstance(body, CancelAttempt):
                 parts.egress.cancel(body.message_id, body.attempt)
-        self._take_back(released.credits_left)
+        self._crediting.take_back(released.credits_left)
         self._acknowledge(released)
-        self._send_tells(released.tells)
+        self._telling.send(released.tells)
         parts.egress.pump()
         if (
             parts.egress.fresh_count
@@ -549,26 +490,9 @@ class Worker:
             self._outcomes_came()
         self._beat()
 
-    def _take_back(self, offers: list[CreditOffer]) -> None:
-        parts = self._need()
-        for offer in offers:
-            parts.egress.take_back(offer)
-
     def _acknowledge(self, released: Released) -> None:
         self._intake.decided(released.verdicts)
-        self._confirm(released.confirms)
-
-    def _confirm(self, confirmed: list[TellNumber]) -> None:
-        """Tell the sources of Tells that are durable here: partitions of this worker, and callers of `tell`."""
-        if confirmed:
-            mine = self.host.partitions
-            self._inputs.confirms += [one for one in confirmed if one[0] in mine]
-        if self._told:
-            durable = set(confirmed)
-            for asked, future in self._told:
-                if not future.done():
-                    future.set_result(sorted(asked & durable))
-            self._told.clear()
+        self._telling.confirm(released.confirms)
 
     def _outcomes_came(self) -> None:
         """Tick soon: at once when enough outcomes wait or nothing more is in the air, else a little later."""
@@ -609,55 +533,12 @@ class Worker:
         """Tell how far the wall clock is behind the time in use."""
         return max(self.now() - self._ports.wall_ms(), 0) if self._log_time is None else 0
 
-    # ---- Tells to other partitions
-
-    def _send_tells(self, tells: list[TellOut]) -> None:
-        """Bring Tells on their way: in order for each pair of partitions, until they are confirmed."""
-        mine = self.host.partitions
-        for tell in tells:
-            target = self._owner(tell.target)
-            if tell.target in mine:
-                self._inputs.delivers.append(tell)
-            elif target in self._outward:
-                self._outward[target].append(tell)
-            else:
-                self._outward[target] = [tell]
-                self._spawn(self._tell_worker(target))
-        if self._inputs.delivers:
-            self._wake.set()
-
     def _owner(self, partition: int) -> int:
         """Give the number of the worker that owns a partition; -1 while it isn't known."""
         if self.holding is None:
             return partition % self._settings.count
         owner = self.holding.owner(partition)
         return -1 if owner is None else owner
-
-    async def _tell_worker(self, target: int) -> None:
-        """Tell another worker what waits for it, a batch at a time; numbers make repetition harmless."""
-        waiting = self._outward[target]
-        while waiting and not self._stopping:
-            batch = waiting[:TELLS_MAX]
-            peer = self._peers.get(target)
-            confirmed: set[TellNumber] = set()
-            if peer is not None:
-                try:
-                    raw = await peer(wire.encode(wire.Tells(batch)))
-                    answer: wire.TellsAnswer = wire.decode(wire.TellsAnswer, raw)
-                    confirmed = set(answer.confirmed)
-                except Exception as error:  # noqa: BLE001 -- a dead or restarting peer: the outbox keeps the Tells
-                    log.info("tell_failed", target=target, error=type(error).__name__)
-            if confirmed:
-                waiting[:] = [t for t in waiting if (t.source, t.target, t.seq) not in confirmed]
-                self._inputs.confirms += sorted(confirmed)
-                self._wake.set()
-            else:
-                await asyncio.sleep(TELL_RETRY_S)
-                if self.holding is not None:
-                    break  # their owner may be another by now
-        del self._outward[target]
-        mine = self.host.partitions
-        self._send_tells([tell for tell in waiting if tell.source in mine])
 
     # ---- quiet
 
@@ -669,38 +550,9 @@ class Worker:
             or self._intake.size
             or inputs.delivers
             or inputs.confirms
-            or self._told
+            or self._telling.busy
             or egress.unconfirmed_count
         )
-
-    def _is_quiet(self) -> bool:
-        """Whether nothing is due now, and every message handed over has its outcome."""
-        parts = self._need()
-        first = parts.host.next_due()
-        if self._busy() or parts.egress.in_hand or (first is not None and first <= self.now()):
-            return False
-        return not self._ready_now() and not any(
-            p.has_outbox for p in parts.host.partitions.values()
-        )
-
-    def _ready_now(self) -> bool:
-        """Whether a message is ready that isn't parked for lack of rate."""
-        parts = self._need()
-        return any(parts.egress.parked_until(lane) is None for lane in parts.host.ready_lanes())
-
-    def _next_due(self) -> int | None:
-        """Give the next time at which something is due: a timer, or the token that a parked message waits for."""
-        parts = self._need()
-        times = [parts.host.next_due()]
-        times += [parts.egress.parked_until(lane) for lane in parts.host.ready_lanes()]
-        return min((time for time in times if time is not None), default=None)
-
-    def _settle_quiet(self) -> None:
-        if self._quiet and self._is_quiet():
-            waiting, self._quiet = self._quiet, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
 
     # ---- when the store fails
 
@@ -731,28 +583,20 @@ class Worker:
             self.holding.recovered()
         else:
             self._inputs.answers += resolve(parts, self._found.adopted)
-        for waiting in self._outward.values():
-            waiting.clear()  # in place: whoever brings them goes on with what follows
-        self._send_tells(parts.host.outboxes())
+        self._telling.again()
 
     def _give_up(self, damage: DamageError) -> None:
         """Decide nothing any more on data that can't be trusted; say so to whoever asks."""
         self._broken = True
         self._desk.store_damaged(damage)
         self._fail_waiting(damage)
-        waiting, self._quiet = self._quiet, []
-        for future in waiting:
-            if not future.done():
-                future.set_exception(damage)
+        self._quiet.fail(damage)
 
     def _fail_waiting(self, error: StoreError) -> None:
         """Whoever waits for an answer gets none: whether its inputs are durable isn't known, so they come again."""
         self._inputs = TickInputs()
         self._intake.fail(error)
-        for _, told in self._told:
-            if not told.done():
-                told.set_result([])
-        self._told.clear()
+        self._telling.fail()
         self._desk.fail(error)
 
     def _spawn(self, work: Any) -> None:

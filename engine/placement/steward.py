@@ -111,6 +111,11 @@ class Steward:
         """Let a worker have partitions again."""
         self._draining.discard(worker)
 
+    def forget(self, worker: str) -> None:
+        """Hear that a worker has gone for good: it holds nothing, and won't report again."""
+        self._workers.pop(worker, None)
+        self._draining.discard(worker)
+
     def rebalance(self, now: int) -> int:
         """Place by the load as it is now. Returns how many partitions will move."""
         return self._place(now, settle=True)

@@ -219,13 +219,6 @@ def _same(folder: Path, found: DataFormat, partitions: int, stores: int, kind: K
             place,
             f"set store.partitions = {found.partitions}; the number is fixed when a directory is made",
         )
-    if found.kind == "redis" and stores < found.stores:
-        raise RefusedError(
-            f"{found.stores} workers have served this deployment, and {stores} are asked for",
-            place,
-            f"set workers.count = {found.stores} or more: what became of mail lies in a feed for each worker, and"
-            " those of the others would have no reader",
-        )
     if found.kind == "rocksdb" and found.stores != stores:
         raise RefusedError(
             f"this data directory was made for {found.stores} workers, and {stores} are asked for",

@@ -12,6 +12,7 @@ from __future__ import annotations
 __all__ = ("RedisStore",)
 
 from collections.abc import Sequence
+from copy import copy
 from hashlib import sha1
 
 from redis.exceptions import ResponseError
@@ -352,6 +353,12 @@ class RedisStore:
         return Deletion(rows, ())
 
     # ---- life
+
+    def of_feed(self, feed: int) -> RedisStore:
+        """Give the same rows with the feed of another worker, over the same connections. For reading, at once."""
+        other = copy(self)
+        other._layout = Layout(self._settings.name, feed)
+        return other
 
     def reopen(self) -> None:
         """Look for the servers anew, and see that they hold all that was acknowledged.

@@ -114,7 +114,6 @@ def test_partitions_move_under_load(folder: Path) -> None:
         _sign_up(instance, 5)
         _settled(folder, {"w0", "w1"})
         assert run(folder, "cluster", "drain", "w9").returncode == 2
-        assert run(folder, "cluster", "scale", "3").returncode == 2
         os.kill(instance.worker_pid(), signal.SIGKILL)
         _cluster(folder, "drain", "w0")
         _sign_up(instance, 6)
@@ -123,6 +122,37 @@ def test_partitions_move_under_load(folder: Path) -> None:
         assert instance.get("/v1/conservation")["holds"]
     finally:
         assert instance.end() == 0
+
+
+def test_workers_come_and_go_while_it_runs(folder: Path) -> None:
+    """One more, two fewer, one more under its old number, while contacts sign up; and a restart with fewer than before.
+
+    What becomes of mail is told from the feeds of workers that have gone, too.
+    """
+    instance = Running(folder)
+    try:
+        assert "3 workers" in _cluster(folder, "scale", "3")["done"]
+        _settled(folder, {"w0", "w1", "w2"})
+        _sign_up(instance, 7)
+        assert "1 workers" in _cluster(folder, "scale", "1")["done"]
+        _settled(folder, {"w0"})
+        assert {one["name"] for one in _cluster(folder, "status")["workers"]} == {"w0"}
+        _sign_up(instance, 8)
+        assert "2 workers" in _cluster(folder, "scale", "2")["done"]
+        _sign_up(instance, 9)
+        assert _delivered(instance, 10 * CONTACTS)
+        assert instance.get("/v1/conservation")["holds"]
+        told = run(folder, "audit", "--json").stdout
+        assert "cluster from 2 to 3 workers" in told
+        assert "cluster from 3 to 1 workers" in told
+    finally:
+        assert instance.end() == 0
+    again = Running(folder)  # two workers, as configured; three have written feeds
+    try:
+        assert _delivered(again, 10 * CONTACTS)
+        assert again.get("/v1/conservation")["holds"]
+    finally:
+        assert again.end() == 0
 
 
 def _cluster(folder: Path, *arguments: str) -> Any:

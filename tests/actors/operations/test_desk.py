@@ -25,7 +25,7 @@ def _poison(here: Living, name: str, body: object) -> tuple[Partition, int]:
 
 
 async def _listed(here: Living, partition: int, number: int, limit: int) -> wire.QuarantineAnswer:
-    return await here.worker.quarantine(wire.QuarantineQuestion(partition, number, limit))
+    return here.worker.reading.quarantine(wire.QuarantineQuestion(partition, number, limit))
 
 
 def test_an_input_is_listed_shown_and_replayed_by_the_worker(tmp_path: Path) -> None:

@@ -82,13 +82,13 @@ class Town:
 
     async def stories(self, question: StoryQuestion) -> StoryAnswer:
         answer: StoryAnswer = wire.decode(
-            StoryAnswer, wire.encode(await self.worker.stories(question))
+            StoryAnswer, wire.encode(self.worker.reading.stories(question))
         )
         return answer
 
     async def decisions(self, question: DecisionQuestion) -> DecisionAnswer:
         answer: DecisionAnswer = wire.decode(
-            DecisionAnswer, wire.encode(await self.worker.decisions(question))
+            DecisionAnswer, wire.encode(self.worker.reading.decisions(question))
         )
         return answer
 
@@ -97,7 +97,7 @@ class Town:
 
     async def feed(self, places: list[tuple[int, int]], limit: int) -> list[list[FeedEntry]]:
         place = places[0] if places else (0, 0)
-        answer = await self.worker.feed(wire.FeedQuestion(*place, limit))
+        answer = self.worker.reading.feed(wire.FeedQuestion(*place, limit))
         return [answer.entries]
 
     async def use_catalog(self, version: int) -> bool:

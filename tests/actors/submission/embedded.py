@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from actors.cluster import Cluster
+from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
 from actors.submission.content import Injector
 from actors.worker import wire
@@ -93,22 +93,24 @@ class _Handle:
         return await self._worker.admit(wire.decode(wire.AdmitBatch, raw))
 
     async def states(self, keys: list[bytes]) -> list[bytes]:
-        return (await self._worker.states(wire.StatesQuestion(keys))).bodies
+        return self._worker.reading.states(wire.StatesQuestion(keys)).bodies
 
     async def state(self, key: bytes, *, story: bool = False) -> bytes:
-        return (await self._worker.state(wire.StateQuestion(key, story))).body
+        return self._worker.reading.state(wire.StateQuestion(key, story)).body
 
-    async def feed(self, position: int, n: int, limit: int) -> wire.FeedAnswer:
-        return await self._worker.feed(wire.FeedQuestion(position, n, limit))
+    async def feed(
+        self, position: int, n: int, limit: int, feed: int | None = None
+    ) -> wire.FeedAnswer:
+        return self._worker.reading.feed(wire.FeedQuestion(position, n, limit, feed))
 
     async def queues(self, tenant: str) -> wire.QueuesAnswer:
-        return await self._worker.queues(tenant)
+        return await self._worker.reading.queues(tenant)
 
     async def selected(self, question: wire.QueueQuestion) -> wire.SelectedAnswer:
-        return await self._worker.selected(question)
+        return await self._worker.reading.selected(question)
 
     async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
-        return await self._worker.doubts(tenant, limit)
+        return self._worker.reading.doubts(tenant, limit)
 
     async def status(self) -> wire.WorkerStatus:
         return self._worker.status()
@@ -118,6 +120,14 @@ class _OneWorker:
     def __init__(self, worker: Worker) -> None:
         self.workers = [_Handle(worker)]
         self.egresses: list[Any] = []
+        self.feeds = 1
+        self.table = None
+
+    def worker(self, number: int) -> _Handle:
+        return self.workers[number]
+
+    def has(self, worker: _Handle) -> bool:
+        return worker in self.workers
 
     def index_of(self, partition: int) -> int:
         del partition

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.controller import Controller, Publish, Registration
+from actors.cluster.controller import Controller, Publish, Registration
 from engine.errors import StoreError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.cluster_views import PlacedWorker
+from actors.cluster.views import PlacedWorker
 from actors.worker.holding import Placed
 from engine.errors import InputError, StoreError
 from engine.placement.steward import Report, Steward, Table
@@ -69,6 +69,10 @@ class PlacingDesk:
         else:
             self._steward.drain(worker)
         self._steward.look(self._mono_ms())
+
+    def forget(self, worker: str) -> None:
+        """Hear that a worker has gone for good."""
+        self._steward.forget(worker)
 
     def rebalance(self) -> int:
         """Place by load as it is now. Returns how many partitions will move."""

@@ -141,6 +141,15 @@ class Controller:
             log.info("worker_registered", worker=name, incarnation=registration.incarnation)
         return self.routing()
 
+    def forget(self, name: str) -> None:
+        """Hear that a worker has gone for good; durable when it returns. Idempotent."""
+        self._publishes.pop(name, None)
+        if name in self._kept.members:
+            members = {n: one for n, one in self._kept.members.items() if n != name}
+            version = self._kept.routing_version + 1
+            self._keep(_Kept(self._kept.run, version, self._kept.catalog, members))
+            log.info("worker_gone", worker=name)
+
     def routing(self) -> Routing:
         """Tell who owns what."""
         return Routing(self._kept.routing_version, self._partitions, self._owners, self._senders)

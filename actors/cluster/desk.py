@@ -5,10 +5,13 @@ from __future__ import annotations
 __all__ = ("ClusterDesk",)
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from actors.cluster import Cluster, WorkerLostError
-from actors.cluster_views import (
+from actors.cluster.calls import WorkerLostError
+from actors.cluster.placing import PlacementView
+from actors.cluster.running import Cluster
+from actors.cluster.views import (
     ClusterDone,
     ClusterView,
     NodeView,
@@ -16,7 +19,6 @@ from actors.cluster_views import (
     PlacedWorker,
     Use,
 )
-from actors.placing import PlacementView
 from engine.config import Config
 from engine.control_log import Change
 from engine.errors import CapacityError, RefusedError
@@ -29,10 +31,14 @@ class ClusterDesk:
     Args:
         config: of the deployment.
         cluster: its actors.
+        resize: brings a number of workers about, for somebody who is named; tells how many there are then.
     """
 
-    def __init__(self, config: Config, cluster: Cluster) -> None:
+    def __init__(
+        self, config: Config, cluster: Cluster, resize: Callable[[int, str], Awaitable[int]]
+    ) -> None:
         self._cluster = cluster
+        self._resize = resize
         self._log = ControlFile(Path(config.data_dir) / "control.log")
         self._partitions = config.store.partitions
 
@@ -86,19 +92,24 @@ class ClusterDesk:
             raise CapacityError("the controller is restarting", 1.0) from error
         return ClusterDone(f"{moving} partitions move", moving)
 
-    async def scale(self, workers: int) -> ClusterDone:
-        """Tell how many workers there are, if that is what is asked for.
+    async def scale(self, workers: int, actor: str) -> ClusterDone:
+        """Bring the number of workers about: new ones are waited for, those that go are drained first.
 
-        Raises: RefusedError: the number can't change while the instance runs.
+        Raises: RefusedError: they can't come and go here.
         """
-        there = len(self._cluster.workers)
-        if workers == there:
-            return ClusterDone(f"there are {there} workers")
-        raise RefusedError(
-            f"there are {there} workers, and their number can't change while the instance runs: what becomes of mail"
-            " lies in a feed for each of them, and its readers know those that the instance began with",
-            mend=f"restart it with workers.count = {workers} (more than before; partitions find their places)",
-        )
+        before = len(self._cluster.workers)
+        there = await self._resize(workers, actor)
+        view = await self._cluster.placement() if there != before else None
+        moving = len(view.in_motion) if view is not None else 0
+        if there < workers:
+            return ClusterDone(
+                f"there are {there} workers: no node had room for more in time", moving
+            )
+        if there > workers:
+            return ClusterDone(
+                f"there are {there} workers: one couldn't be drained in time", moving
+            )
+        return ClusterDone(f"there are {there} workers", moving)
 
     async def _movable(self) -> PlacementView:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.cluster_views import Use
+from actors.cluster.views import Use
 from deliverability.governor import Limit
 from deliverability.leasing.book import Book
 from deliverability.leasing.terms import Answer, Ask, Budget, Life
@@ -66,6 +66,13 @@ class GoverningDesk:
         """Hear that a holder begins a life: who restarts it does so when the former is dead."""
         for life in self._book.lives():
             if life.holder == holder and life.incarnation != incarnation:
+                self._book.died(life.holder, life.incarnation)
+        self._remember()
+
+    def ended(self, holder: str) -> None:
+        """Hear that a holder has gone for good: what it was promised is free again."""
+        for life in self._book.lives():
+            if life.holder == holder:
                 self._book.died(life.holder, life.incarnation)
         self._remember()
 

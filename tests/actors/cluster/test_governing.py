@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.governing import GoverningDesk, budgets_of
+from actors.cluster.governing import GoverningDesk, budgets_of
 from actors.worker.leases import LeaseDesk, ask_for_ever
 from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.leasing.book import Book
