@@ -34,7 +34,8 @@ class Size:
     """How many contacts each campaign goes to, and how many a second."""
 
     def __init__(self, number: int, pace: int) -> None:
-        self.groups = {"steady": number, "called-off": number, "dirty": max(number // 4, 400)}
+        others = max(number // 10, 400)
+        self.groups = {"steady": number, "called-off": others, "dirty": others}
         self.pace = pace
         self.patience_s = 60 + number / 100
 
