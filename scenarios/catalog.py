@@ -35,7 +35,8 @@ class TenantView:
     and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
     `paused` the scenarios that stand still; `measured` the experiments that an event counts for, and `rulings` what was
     decided of them, by their key; `versions` those that journeys were found on, by version (a hash over the
-    scenario's name too). Campaigns are scenarios of their own section.
+    scenario's name too); `watching`: has one of those, or a current one, a goal or exit without an event? Campaigns are
+    scenarios of their own section.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class TenantView:
         "settings",
         "tenant",
         "versions",
+        "watching",
         "windows",
         "zone",
     )
@@ -80,6 +82,7 @@ class TenantView:
                 if opening.event or opening.entry.becomes:
                     by_event[opening.event] = (*by_event.get(opening.event, ()), pair)
         self.by_event = by_event
+        self.watching = any("" in one.reactions for one in ranked)
         self._index_entries(ranked)
         self.looks_back = frozenset(event for one in ranked for event in one.looks_back)
         windows: dict[str, int] = {}
@@ -120,6 +123,7 @@ class TenantView:
             found = self.version(journey.scenario, journey.version)
             if found is not None:
                 self.versions[journey.version] = found
+                self.watching = self.watching or "" in found.reactions
         return found
 
     def version(self, scenario: str, version: str) -> CompiledScenario | None:
@@ -152,13 +156,19 @@ class Views:
         self._catalog: CatalogView | None = None
         self._version = -1
         self._views: dict[bytes, TenantView] = {}
+        self._last: tuple[bytes, TenantView] | None = None
 
     def of(self, catalog: CatalogView, key: bytes) -> TenantView:
         """Give the view of a contact's tenant, made anew when the catalog has changed."""
         if catalog is not self._catalog or catalog.version != self._version:
             self._catalog, self._version, self._views = catalog, catalog.version, {}
-        tenant = key[HASH_BYTES + 1 : key.index(b"\0", HASH_BYTES + 1)]
+            self._last = None
+        last = self._last
+        if last is not None and key.startswith(last[0], HASH_BYTES):
+            return last[1]
+        tenant = key[HASH_BYTES : key.index(b"\0", HASH_BYTES + 1) + 1]
         view = self._views.get(tenant)
         if view is None:
             view = self._views[tenant] = TenantView(catalog, tenant_of(key))
+        self._last = tenant, view
         return view

@@ -130,7 +130,7 @@ class ContactMachine:
                 return _erase(draft, body)
             case _:
                 assert_never(body)
-        return _conclude(draft, quiet=isinstance(body, Event) and body.historical)
+        return _conclude(draft, body if isinstance(body, Event) else None)
 
 
 _ONLY_WHO_EXISTS = (MoveJourneys, MoveBack, StopJourneys, LookAnew, ReleaseHeld)
@@ -156,8 +156,9 @@ def _take_run(draft: Draft, body: _OfRuns) -> None:
             assert_never(body)
 
 
-def _conclude(draft: Draft, *, quiet: bool) -> Transition:
-    """Let everything follow that a change of the contact entails; `quiet`: nothing opens."""
+def _conclude(draft: Draft, event: Event | None) -> Transition:
+    """Let everything follow that a change of the contact entails. With a historical event nothing opens."""
+    quiet = event is not None and event.historical
     if "" in draft.view.by_event and draft.contact is not _NOBODY and not quiet:
         enter_by_state(draft)
     if draft.view.segments:
@@ -169,7 +170,9 @@ def _conclude(draft: Draft, *, quiet: bool) -> Transition:
     if draft.journeys:
         if draft.attributes is not draft.contact.attributes:
             retime(draft)
-        watch_state(draft)
+        # an event has looked up the versions of all journeys, so that it's known whether one watches the state
+        if draft.view.watching or event is None or quiet:
+            watch_state(draft)
     return draft.transition()
 
 

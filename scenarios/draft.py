@@ -124,16 +124,20 @@ class Draft(Scope):
 
     def note_time(self, event: str, at: int, window_ms: int) -> None:
         """Keep the time of an event; of those before the window only the newest, at most `_TIMES_MAX`."""
-        times = sorted((*self.times.get(event, ()), at))[-_TIMES_MAX:]
-        first = min(bisect_right(times, self.now - window_ms), len(times) - 1)
-        self.times = {**self.times, event: tuple(times[first:])}
+        times = (*self.times.get(event, ()), at)
+        if len(times) > 1:
+            if times[-2] > at:
+                times = tuple(sorted(times))
+            first = min(bisect_right(times, self.now - window_ms), len(times) - 1)
+            times = times[max(first, len(times) - _TIMES_MAX) :]
+        self.times = {**self.times, event: times}
 
     def remember(self, scenario: str, key: str) -> None:
         """Note that the scenario was entered now; of many keys the newest are remembered."""
         name = f"{scenario}\0{key}" if key else scenario
         before = self.past.get(name)
         self.past = {**self.past, name: Past(before.opened + 1 if before else 1, self.now)}
-        if key:
+        if key and len(self.past) > _KEYS_MAX:
             keyed = [one for one in self.past if one.startswith(f"{scenario}\0")]
             if len(keyed) > _KEYS_MAX:
                 oldest = min(keyed, key=lambda one: (self.past[one].opened_at, one))
@@ -144,13 +148,16 @@ class Draft(Scope):
 
         A journey that was ended in the meantime (by another that it started) stays ended.
         """
-        for at, one in enumerate(self.journeys):
-            if one.id == journey.id:
-                if after is None:
-                    del self.journeys[at]
-                else:
-                    self.journeys[at] = after
-                return
+        journeys, identity = self.journeys, journey.id
+        at = len(journeys) - 1
+        if at < 0 or journeys[at].id != identity:  # one that has just been opened is the last
+            at = next((at for at, one in enumerate(journeys) if one.id == identity), -1)
+        if at < 0:
+            return
+        if after is None:
+            del journeys[at]
+        else:
+            journeys[at] = after
 
     def end(self, journey: Journey, reason: str) -> None:
         """End a journey from outside: its messages that aren't begun are cancelled."""

@@ -51,14 +51,16 @@ def take_event(draft: Draft, event: Event) -> None:
 
 
 def _reach_journeys(draft: Draft, event: Event) -> None:
-    """Let goals, exits and waits of the journeys take the event."""
+    """Let goals, exits and waits of the journeys take the event; one that another has just stopped is left alone."""
     versions, name = draft.view.versions, event.name
     for journey in draft.contact.journeys:
         compiled = versions.get(journey.version) or draft.view.of_journey(journey)
         if compiled is None:
             continue
         reaction = compiled.reactions.get(name)
-        if reaction is not None and not _watched(draft, reaction.watches, journey, event.data):
+        if reaction is None or not any(one is journey for one in draft.journeys):
+            continue
+        if not _watched(draft, reaction.watches, journey, event.data):
             found = reaction.listening.get(journey.step)
             if found is not None:
                 _listen(draft, compiled, journey, event, *found)

@@ -40,13 +40,14 @@ def advance(
 def wake(draft: Draft) -> None:
     """Run every journey that is due, in the order of due time, then id."""
     now = draft.now
-    while due := [one for one in draft.journeys if 0 < one.due <= now]:
-        journey = due[0] if len(due) == 1 else min(due, key=_order)
-        draft.replace(journey, _run_due(draft, journey))
-
-
-def _order(journey: Journey) -> tuple[int, bytes]:
-    return journey.due, journey.id
+    while True:
+        first = None
+        for one in draft.journeys:
+            if 0 < one.due <= now and (first is None or (one.due, one.id) < (first.due, first.id)):
+                first = one
+        if first is None:
+            return
+        draft.replace(first, _run_due(draft, first))
 
 
 def _run_due(draft: Draft, journey: Journey) -> Journey | None:

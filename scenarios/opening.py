@@ -7,6 +7,7 @@ __all__ = ("enter_by_run", "open_journey", "open_started")
 from typing import Final
 
 from engine.ids import journey_id
+from engine.machine import Record
 from engine.vocabulary import Data
 from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
@@ -101,10 +102,11 @@ def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
         return "never_again"
     if past is not None and draft.now < past.opened_at + scenario.reentry_after_ms:
         return "too_soon"
-    if scenario.reentry != "restart" and any(
-        one.scenario == compiled.name and one.key == key for one in draft.journeys
-    ):
-        return "under_way"
+    if scenario.reentry != "restart":
+        name = compiled.name
+        for one in draft.journeys:
+            if one.scenario == name and one.key == key:
+                return "under_way"
     for other in draft.journeys if scenario.group else ():
         current = draft.view.of_journey(other)
         if current is None or current.name == compiled.name:
@@ -117,14 +119,14 @@ def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
 
 def _in_the_way(draft: Draft, compiled: CompiledScenario, key: str) -> list[Journey]:
     """Find the journeys that this one replaces: its own under the same key, lower ones of the group."""
-    found = []
+    found, name, group = [], compiled.name, compiled.scenario.group
     for other in draft.journeys:
-        if other.scenario == compiled.name:
+        if other.scenario == name:
             if other.key == key:
                 found.append(other)
-        elif compiled.scenario.group:
+        elif group:
             current = draft.view.of_journey(other)
-            if current is not None and current.scenario.group == compiled.scenario.group:
+            if current is not None and current.scenario.group == group:
                 found.append(other)
     return found
 
@@ -148,8 +150,7 @@ def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: Data) -> No
     )
     if scenario.reentry == "never" or scenario.reentry_after_ms:
         draft.remember(compiled.name, key)
-    draft.record(
-        "journey_opened", journey=identity, scenario=compiled.name, version=compiled.version
-    )
+    opened = {"journey": identity, "scenario": compiled.name, "version": compiled.version}
+    draft.effects.append(Record("journey_opened", opened))
     draft.journeys.append(journey)  # in its place while it runs, so that rules see it
     draft.replace(journey, advance(draft, compiled, journey, compiled.start, draft.now))

@@ -1,6 +1,7 @@
 """The state of a contact: everything that is held about it, journeys and messages under way included.
 
-Fields are only ever appended (the records are arrays). Limits: `JOURNEYS_MAX` journeys and
+Fields are only ever appended (the records are arrays). Nothing here can contain itself, so the collector of cycles is
+spared all of it (`gc=False`). Limits: `JOURNEYS_MAX` journeys and
 `UNDER_WAY_MAX` messages at a time; what would pass them isn't begun, and is recorded.
 """
 
@@ -34,7 +35,7 @@ JOURNEYS_MAX: Final = 200
 UNDER_WAY_MAX: Final = 1_000
 
 
-class Loop(msgspec.Struct, frozen=True, array_like=True):
+class Loop(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How often the steps of a loop were begun, and the items of a `for_each`."""
 
     begun: int
@@ -50,7 +51,7 @@ class Earlier(msgspec.Struct, frozen=True, array_like=True, gc=False):
     visit: int = 1
 
 
-class Journey(msgspec.Struct, frozen=True, array_like=True):
+class Journey(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One run through a scenario, standing at a waiting step since `since`. `due` 0: no time is set.
 
     `ordinal` is that of the event that opened it; `visits` counts the steps within loops. `held`: when it came due
@@ -89,7 +90,7 @@ class Suppression(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: int
 
 
-class JourneySend(msgspec.Struct, frozen=True, array_like=True):
+class JourneySend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message of a journey under way: what its permit needs, since the journey has gone on."""
 
     journey: bytes
@@ -106,7 +107,7 @@ class JourneySend(msgspec.Struct, frozen=True, array_like=True):
     no_consent: str = "skip"
 
 
-class Direct(msgspec.Struct, frozen=True, array_like=True):
+class Direct(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message of the API under way."""
 
     variables: Annotated[dict[str, Any], Personal]
@@ -148,7 +149,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.since <= moment and (not self.until or self.until > moment)
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A recent event, kept where a scenario may look back for it."""
 
     ordinal: int
@@ -164,7 +165,7 @@ class Trial(msgspec.Struct, frozen=True, array_like=True, gc=False):
     marks: int = 0
 
 
-class Contact(msgspec.Struct, frozen=True, array_like=True):
+class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts."""
 
     attributes: Annotated[dict[str, Any], Personal] = {}

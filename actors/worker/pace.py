@@ -13,6 +13,8 @@ BUSY_S = 0.006
 """How long a tick may take while mail is under way in the same loop."""
 ALONE_S = 0.025
 """How long it may take when nothing else is to be done: intake alone, which must be answered within 50 ms."""
+TIMERS_S = 0.008
+"""How long it may take while timers are due: a million may be, and who comes meanwhile waits for two ticks at most."""
 PAUSE_SHORT_S = 0.004
 """After a tick messages are composed for at least so long (or as long as it took), if there are any."""
 PAUSE_LONG_S = 0.012
@@ -34,9 +36,12 @@ class Pace:
         self._cost_s = FIRST_COST_S
         self._took_s = 0.0
 
-    def bound(self, *, busy: bool) -> int:
-        """Tell how many inputs the next tick may decide, and how many messages it may hand over."""
-        target = BUSY_S if busy else ALONE_S
+    def bound(self, *, busy: bool, timers: bool = False) -> int:
+        """Tell how many inputs the next tick may decide, and how many messages it may hand over.
+
+        `busy`: mail is under way; `timers`: some are due.
+        """
+        target = BUSY_S if busy else TIMERS_S if timers else ALONE_S
         return min(max(int(target / self._cost_s), INPUTS_MIN), self._inputs_max)
 
     def ticked(self, decided: int, took_s: float) -> None:

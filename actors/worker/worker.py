@@ -392,7 +392,9 @@ class Worker:
             self._hold()
         inputs = self._inputs
         begin = time.thread_time()
-        bound = self._pace.bound(busy=parts.egress.in_hand > 0)
+        first = parts.host.next_due()
+        timers = first is not None and first <= self.now()
+        bound = self._pace.bound(busy=parts.egress.in_hand > 0, timers=timers)
         parts.host.settings = msgspec.structs.replace(
             parts.host.settings, batch_max=bound, grants_max=bound
         )

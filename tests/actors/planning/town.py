@@ -141,10 +141,10 @@ class Town:
             assert time.monotonic() < deadline, "it never came true"
             await asyncio.sleep(0.01)
 
-    async def done(self, run: str) -> None:
+    async def done(self, run: str, within_s: float = PATIENCE_S) -> None:
         """Wait until a run is done."""
         runs = self.keeper.versions.runs
-        await self.until(lambda: runs.get(run).state == "done")
+        await self.until(lambda: runs.get(run).state == "done", within_s)
 
     def later(self, ms: int) -> None:
         """Let time pass."""
