@@ -61,6 +61,9 @@ def twin(
             help=f"Default: {SMTP_PORT}, with --inbox {INBOX_PORT}; 0: any free one.",
         ),
     ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where it listens; another than loopback only among containers.")
+    ] = "127.0.0.1",
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="A kind of provider. Default: plain.")
     ] = None,
@@ -115,6 +118,7 @@ def twin(
             _config(preset, config, seed, every_mail=every_mail),
             folder,
             TwinServerOptions(
+                host=host,
                 port=SMTP_PORT if port is None else port,
                 starttls=starttls,
                 verify_every=verify_every,

@@ -140,6 +140,17 @@ def test_compose_names_what_it_has() -> None:
     assert made["services"]["node"]["deploy"]["replicas"] == 2
 
 
+def test_the_twin_of_compose_is_a_command_that_there_is() -> None:
+    from typer.main import get_command
+
+    from actors.cli.twin import app
+
+    (made,) = documents(DEPLOY / "compose.yaml")
+    words = made["services"]["twin"]["command"]
+    known = {name for one in get_command(app).params for name in one.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
 def test_the_redis_of_compose_is_one_that_the_store_takes() -> None:
     (made,) = documents(DEPLOY / "compose.yaml")
     words = made["services"]["redis"]["command"].split()[1:]
