@@ -22,7 +22,7 @@ PACK = "provider_pack.toml"
 def is_paced(config: Config) -> bool:
     """Tell whether mail is paced."""
     mode = config.pacing.mode
-    return mode == "on" or (mode == "auto" and config.delivery.mode != "twin")
+    return mode == "on" or (mode == "auto" and config.delivery.mode == "live")
 
 
 def pack_text() -> str:

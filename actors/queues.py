@@ -22,6 +22,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from actors.health_views import WaitView
 from deliverability.marks import Action, Selection
 
 QueueAction = Literal["suspend", "drain", "cancel", "bounce", "expire", "reroute", "resume"]
@@ -80,6 +81,7 @@ class QueueLine(msgspec.Struct, frozen=True):
     messages: int
     more: bool = False
     oldest_ms: int | None = None
+    wait: WaitView | None = None  # until its last message goes, where mail is paced
 
 
 class QueueList(msgspec.Struct, frozen=True):

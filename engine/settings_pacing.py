@@ -77,7 +77,8 @@ class Pacing(Section, frozen=True, kw_only=True):
     """How fast each provider likes it: rules, and a loop that finds out the rest (docs/shaping.md)."""
 
     mode: Annotated[
-        Literal["auto", "on", "off"], Meta(description="`auto`: on, but not in mode `twin`")
+        Literal["auto", "on", "off"],
+        Meta(description="`auto`: in mode `live` alone; a relay knows its own pace"),
     ] = "auto"
     rule_pack: Annotated[bool, Meta(description="begin with the rules that come with Veredus")] = (
         True

@@ -50,6 +50,7 @@ COMMANDS = {
     "cluster": Command(
         "actors.cli.cluster", "Workers, nodes, partitions; drain, rebalance, scale."
     ),
+    "health": Command("actors.cli.health", "How each source is doing at each provider, and why."),
     "backup": Command("actors.cli.backup", "Copy a deployment that is down, and verify the copy."),
     "restore": Command("actors.cli.restore", "Bring a deployment back from a copy."),
     "scenario": Command("actors.cli.scenario", "Check, test, publish and move scenarios."),

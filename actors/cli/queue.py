@@ -14,7 +14,8 @@ import typer
 
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, Tenant, new_app
-from actors.cli.output import clock, print_json, print_line, print_table
+from actors.cli.output import ago, clock, print_json, print_line, print_table
+from actors.health_views import WaitView
 from actors.queues import (
     DoubtList,
     MarkView,
@@ -61,6 +62,7 @@ def list_queues(tenant: Tenant = "", data: Data = None, as_json: AsJson = False)
     if as_json:
         print_json(found)
         return
+    now = time.time_ns() // 1_000_000
     rows = [
         (
             line.message_class,
@@ -69,15 +71,29 @@ def list_queues(tenant: Tenant = "", data: Data = None, as_json: AsJson = False)
             line.state,
             f"{line.messages:,}{'+' if line.more else ''}",
             clock(line.oldest_ms) if line.oldest_ms else "",
+            _until(line.wait.likely_ms, now) if line.wait is not None else "",
+            _range(line.wait, now) if line.wait is not None else "",
+            line.wait.why if line.wait is not None else "",
         )
         for line in found.queues
     ]
-    print_table("Queues", ("class", "pool", "domain", "state", "messages", "oldest due"), rows)
+    columns = ["class", "pool", "domain", "state", "messages", "oldest due"]
+    if any(line.wait is not None for line in found.queues):
+        columns += ["last goes in", "4 of 5 times", "why"]
+    print_table("Queues", columns, [row[: len(columns)] for row in rows])
     _print_marks(found.marks)
     for stream, number in found.queued.items():
         print_line(f"{stream}: {number:,} queued")
     if found.in_doubt:
         print_line(f"{found.in_doubt:,} held in doubt: veredus queue doubt list")
+
+
+def _until(at_ms: int, now: int) -> str:
+    return ago(max(at_ms - now, 0))
+
+
+def _range(wait: WaitView, now: int) -> str:
+    return f"{_until(wait.earliest_ms, now)} to {_until(wait.latest_ms, now)}"
 
 
 @app.command()

@@ -48,7 +48,10 @@ def replay(
         Path | None, typer.Option(help="Write the report (HTML, and JSON beside it).")
     ] = None,
     twin: Annotated[
-        str, typer.Option(help="The twin's preset: `mixed`, `plain`, `gmail-like`, …")
+        str,
+        typer.Option(
+            help="A twin: `mixed`, `plain`, `gmail-like`, …, or a file of yours (`.toml`)."
+        ),
     ] = "mixed",
     every_mail: Annotated[
         bool, typer.Option("--every-mail", help="The twin takes every mail in the end.")
@@ -68,7 +71,7 @@ def replay(
     from actors.replay.mapping import load_mapping
     from actors.replay.reading import open_log
     from actors.replay.run import ReplayOptions, read_scenarios, run, templates_for
-    from deliverability.twin.presets import twin_of
+    from actors.twin.choosing import twin_named
 
     made = configured(config, data, workers)
     if split:
@@ -78,7 +81,7 @@ def replay(
         log=open_log(events, load_mapping(mapping) if mapping is not None else None),
         scenarios=read_scenarios(scenario),
         templates=templates_for(scenario, templates, made),
-        twin=twin_of(twin, seed=seed, every_mail_in_the_end=every_mail),
+        twin=twin_named(twin, seed=seed, every_mail_in_the_end=every_mail),
         sent=sent,
         received=received,
         kills=kills,

@@ -130,8 +130,8 @@ def twin(
 
 
 def _config(preset: str | None, file: Path | None, seed: int, *, every_mail: bool) -> TwinConfig:
-    from deliverability.twin.config import CONFIG_BYTES_MAX
-    from deliverability.twin.presets import parse_with_presets, twin_of
+    from actors.twin.choosing import read_twin
+    from deliverability.twin.presets import twin_of
 
     if file is None:
         return twin_of(preset or "plain", seed=seed, every_mail_in_the_end=every_mail)
@@ -140,15 +140,7 @@ def _config(preset: str | None, file: Path | None, seed: int, *, every_mail: boo
             "--config says all; --preset, --seed and --every-mail go without it",
             Place(path="--config"),
         )
-    try:
-        with file.open("rb") as opened:
-            text = opened.read(CONFIG_BYTES_MAX + 1).decode("utf-8")
-    except OSError as error:
-        raise InputError(f"can't be read: {error.strerror}", Place(file=str(file))) from None
-    except UnicodeDecodeError as error:
-        place = Place(file=str(file))
-        raise InputError(f"isn't UTF-8 at octet {error.start}", place) from None
-    return parse_with_presets(text, str(file))
+    return read_twin(file)
 
 
 def _tell(server: TwinServer, folder: Path, *, as_json: bool) -> None:

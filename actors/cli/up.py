@@ -32,7 +32,9 @@ def up(
         Path | None,
         typer.Option(help="Folder of templates. Default: `templates` beside the configuration."),
     ] = None,
-    twin: Annotated[str, typer.Option(help="The twin's preset in mode `twin`.")] = "plain",
+    twin: Annotated[
+        str, typer.Option(help="In mode `twin`: a preset, or a file of yours (`.toml`).")
+    ] = "plain",
     workers: Annotated[int, typer.Option(help="How many; 0: as configured.")] = 0,
 ) -> None:
     """Run an instance: scenarios and templates are published, then events come in by HTTP and mail goes out."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ("Feed", "Watcher", "WatcherParts", "policy_of")
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -86,6 +87,7 @@ class Watcher:
         self.book = ReportBook.load(kept.book) if kept is not None else ReportBook()
         self.counts: dict[str, int] = kept.counts if kept is not None else {}
         """`tenant kind` -> how many came back, `tenant suppressed reason` -> how many were put on the list."""
+        self._complaints: Counter[tuple[str, str]] = Counter()  # by source and provider
         self._dirty = False
         self._domains: dict[str, set[str]] = {}  # that mail went to, by provider
 
@@ -193,11 +195,18 @@ class Watcher:
         kind = record.kind if record.kind != "expired" else "bounced"
         if kind in ("delivered", "deferred", "bounced", "returned", "complained", "unsubscribed"):
             self.rates.note(lane, kind, "" if kind == "delivered" else record.cause, record.at)
+        if kind == "complained":
+            self._complaints[record.source, lane.provider] += 1
         if record.returned is not None:
             self._count(f"{tenant} {record.kind}")
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
+
+    def take_complaints(self) -> Counter[tuple[str, str]]:
+        """Take the complaints that came since the last call, by source and provider."""
+        taken, self._complaints = self._complaints, Counter()
+        return taken
 
     def findings(self) -> list[Finding]:
         """Tell what is found now."""

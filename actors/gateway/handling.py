@@ -31,6 +31,7 @@ from actors.gateway.door import PRINCIPAL, SLASHES_ENCODED
 from actors.gateway.intake import Intake
 from actors.gateway.keys import Principal, hash_key
 from actors.gateway.problems import Problem, problem
+from actors.health_desk import HealthDesk
 from actors.planning.keeper import Keeper
 from actors.queues import Queues
 from actors.webhooks.desk import WebhookDesk
@@ -54,6 +55,7 @@ class Edge(msgspec.Struct, frozen=True):
     feedback: FeedbackLoop | None = None
     webhooks: WebhookDesk | None = None
     cluster: ClusterDesk | None = None
+    health: HealthDesk | None = None
 
 
 class ProblemError(Exception):

@@ -44,6 +44,7 @@ from actors.gateway.handling import found as _found
 from actors.gateway.handling import message_id_of as _message_id
 from actors.gateway.handling import operator_only as _operator_only
 from actors.gateway.handling import tenant_of as _tenant
+from actors.gateway.health_routes import HEALTH_HANDLERS
 from actors.gateway.intake import Results
 from actors.gateway.message_wire import MessageIn
 from actors.gateway.messages import MessageAccepted, MessageOutcome, MessageResults
@@ -322,6 +323,7 @@ _HANDLERS = (
     *feedback.HANDLERS,
     *WEBHOOK_HANDLERS,
     *CLUSTER_HANDLERS,
+    *HEALTH_HANDLERS,
 )
 
 

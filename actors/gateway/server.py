@@ -27,6 +27,7 @@ from actors.gateway.keys import Keys
 from actors.gateway.metrics import GatewayMetrics
 from actors.gateway.protocol import BoundedProtocol
 from actors.gateway.routes import make_app
+from actors.health_desk import HealthDesk
 from actors.local_socket import SOCKET_NAME, bind_private
 from actors.planning.keeper import Keeper
 from actors.queues import Queues
@@ -80,6 +81,7 @@ class Gateway:
         feedback: FeedbackLoop | None = None,
         webhooks: WebhookDesk | None = None,
         cluster: ClusterDesk | None = None,
+        health: HealthDesk | None = None,
     ) -> None:
         self._config = config
         self._closing = asyncio.Event()
@@ -87,7 +89,7 @@ class Gateway:
         intake = Intake(
             config, backend, metrics, _clock_ms, lambda: secrets.token_hex(16), injector
         )
-        shared = (planning, queues, feedback, webhooks, cluster)
+        shared = (planning, queues, feedback, webhooks, cluster, health)
         edge = Edge(config, backend, intake, registry, self._closing, *shared)
         app = make_app(edge, product_version())
         keys, limits = Keys(config), config.http

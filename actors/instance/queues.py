@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from actors.cluster.running import Cluster
+from actors.health_views import WaitView
 from actors.instance.backend import ClusterBackend
 from actors.queues import (
     DoubtList,
@@ -69,6 +70,8 @@ class ClusterQueues:
         self._domains_of_site = domains_of_site
         self._data = Path(config.data_dir)
         self._changing = asyncio.Lock()
+        self.estimate: Callable[[QueueLine], WaitView | None] = lambda _line: None
+        """Tells when the last message of a queue will go; None: it isn't known."""
 
     async def list(self, tenant: str) -> QueueList:
         """Tell a tenant's queues and marks."""
@@ -88,8 +91,12 @@ class ClusterQueues:
                     in_doubt += counts.get("in_doubt", 0)
         swept = min((status.swept.get(tenant, 0) for status in statuses), default=0)
         marks = [_view(mark, swept) for mark in self._marks(tenant).marks]
-        lines = [totals[place] for place in sorted(totals)]
+        lines = [self._estimated(totals[place]) for place in sorted(totals)]
         return QueueList(lines, marks, dict(sorted(queued.items())), in_doubt)
+
+    def _estimated(self, line: QueueLine) -> QueueLine:
+        wait = self.estimate(line) if line.state == "ready" else None
+        return line if wait is None else msgspec.structs.replace(line, wait=wait)
 
     async def show(self, tenant: str, command: QueueCommand, rows_max: int) -> QueueStory:
         """Tell what a selection meets."""

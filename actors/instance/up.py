@@ -22,6 +22,7 @@ from actors.cluster.desk import ClusterDesk
 from actors.cluster.running import Cluster
 from actors.feedback.loop import acting_of, feedback_loop
 from actors.gateway.server import Gateway, product_version
+from actors.health_desk import HealthDesk
 from actors.instance.backend import ClusterBackend
 from actors.instance.cluster_metrics import ClusterCollector
 from actors.instance.leaving import announced, verify_senders
@@ -32,6 +33,7 @@ from actors.instance.scaling import Scaling
 from actors.instance.starting import UP_REASON, starting
 from actors.instance.tls_reports import TlsReporter
 from actors.log import configure
+from actors.pacing_rules import rules_of
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
 from actors.preflighting import CampaignPreflight
@@ -42,6 +44,7 @@ from actors.submission.content import Injector
 from actors.submission.gathering import Gatherer
 from actors.submission.listener import Submission
 from actors.suppression.desk import Desk, open_desk
+from actors.twin.choosing import twin_named
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
 from actors.twin.server import TwinServer, TwinServerOptions
@@ -54,7 +57,6 @@ from actors.worker.wire import WorkerSettings
 from deliverability.dns.asking import Asking
 from deliverability.preflight.findings import Report
 from deliverability.transport.dns import DnsResolver
-from deliverability.twin.presets import twin_of
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.store.catalog_files import CatalogFiles
@@ -94,6 +96,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     heads = letterheads(config, secret_of)
     if config.delivery.mode == "live":
         await verify_senders(config, heads, resolver_of(config).run)
+    rules_of(config)  # a mistake in a rule file is told here, not by an actor that can't begin
     _publish(options, say)
     async with _twin(options) as twin, _desk(config) as desk, _cluster(config, twin) as cluster:
         for number in (
@@ -121,7 +124,9 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         queues = ClusterQueues(config, cluster, backend)
         async with feedback_loop(config, desk, backend, backend.feeds, rings, _wall_ms) as feedback:
             cluster_desk = ClusterDesk(config, cluster, scaling.resize)
-            shared = (injector, keeper, queues, feedback, webhooks, cluster_desk)
+            health = HealthDesk(config, cluster, queues, feedback.watcher, _wall_ms)
+            queues.estimate = health.waits
+            shared = (injector, keeper, queues, feedback, webhooks, cluster_desk, health)
             gateway = Gateway(config, backend, registry, rings, *shared)
             submission = Submission(config, backend, injector, heads, registry, _wall_ms)
             ready = asyncio.Event()
@@ -138,6 +143,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 measuring = tasks.create_task(acting.run()) if acting is not None else None
                 telling = tasks.create_task(webhooks.run())
                 reporting = tasks.create_task(_report_tls(config, injector, backend))
+                caring = tasks.create_task(health.run())
                 await ready.wait()
                 host, port = gateway.address
                 say(f"veredus is up: http://{host}:{port}  (data in {config.data_dir})")
@@ -162,6 +168,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                     measuring.cancel()
                 telling.cancel()
                 reporting.cancel()
+                caring.cancel()
                 await webhooks.close()
         say("draining")
 
@@ -279,7 +286,7 @@ async def _twin(options: UpOptions) -> AsyncIterator[TwinServer | None]:
     data = Path(options.config.data_dir)
     listening = TwinServerOptions(port=options.twin_port, verify_every=VERIFY_EVERY)
     recorder = Recorder(data / "twin")
-    server = TwinServer(twin_of(options.twin), WallClock(), recorder, listening, keys_in(data))
+    server = TwinServer(twin_named(options.twin), WallClock(), recorder, listening, keys_in(data))
     await server.start()
     try:
         yield server

@@ -93,6 +93,8 @@ class LaneState:
         self.gave_ms = 0  # when a token was last given
         self.wanted_ms = 0  # when somebody last had more to send than it got
         self.size = 0.0  # of a message, the mean of late
+        self.held_by = ""  # the exact limit that last kept a message waiting, and when
+        self.held_ms = 0
         self.pressed_until = 0  # at half its pace until then
         self.pressed_why = ""
 
@@ -249,6 +251,8 @@ class Pacer:
                 return given, min(lane.warming.until_tomorrow_ms(now), _NEVER_MS)
             verdict = self._book.take(state.limits.scopes, demand, now)
             if verdict.wait_ms:
+                what = verdict.dimension.value if verdict.dimension is not None else ""
+                lane.held_by, lane.held_ms = f"{what} of {verdict.scope}", now
                 return given, min(max(verdict.wait_ms, ASK_AGAIN_MS), _NEVER_MS)
             lane.lane.sent(now, slots=2 if lane.pressed_until > now else 1)
             lane.gave_ms = now

@@ -46,6 +46,7 @@ def _lane(pacer: Pacer, state: LaneState, now: int, *, curves: bool) -> LaneView
         edges=state.eta.model.edges(),
         eta_told=state.eta.told,
         eta_held=state.eta.held,
+        held_by=state.held_by if state.held_ms and now - state.held_ms <= BUSY_MS else "",
         pressed_until=state.pressed_until if state.pressed_until > now else 0,
         pressed_why=state.pressed_why if state.pressed_until > now else "",
         curve=state.counts.curve() if curves else [],

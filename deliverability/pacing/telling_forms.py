@@ -52,6 +52,7 @@ class LaneView(msgspec.Struct, frozen=True):
     edges: list[tuple[float, float]]
     eta_told: int
     eta_held: int
+    held_by: str = ""  # the exact limit that keeps messages waiting now
     pressed_until: int = 0
     pressed_why: str = ""
     curve: list[CurvePoint] = []

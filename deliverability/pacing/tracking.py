@@ -16,6 +16,7 @@ from deliverability.pacing.eta import Eta, EtaModel
 BUCKET_MS = 600_000
 BUCKETS = 144
 CAUSES_MAX = 12
+_KNOWN_MS = 30_000
 _SAMPLE_EVERY_MS = 20_000
 _SAMPLES_MAX = 60
 _AHEAD_MS = (60_000, 600_000, 3_600_000)
@@ -45,6 +46,7 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
 class _Bucket:
     def __init__(self, at: int) -> None:
         self.at = at
+        self.first = 0  # when something happened in it first
         self.per_hour = 0.0
         self.kinds: Counter[str] = Counter()
         self.causes: Counter[str] = Counter()
@@ -63,6 +65,7 @@ class LaneCounts:
     ) -> None:
         """Count outcomes: `kind` is `delivered`, `deferred`, `bounced`, or `refused` for a connection."""
         bucket = self._bucket(now_ms)
+        bucket.first = bucket.first or now_ms
         bucket.kinds[kind] += number
         if blocked:
             bucket.kinds["blocked"] += number
@@ -94,13 +97,14 @@ class LaneCounts:
         )
 
     def recent_per_hour(self, now_ms: int) -> float:
-        """Return how many messages reached their end in an hour at the pace of the last ten to twenty minutes."""
-        if not self._buckets:
-            return 0.0
-        last = [b for b in self._buckets if b.at > now_ms - 2 * BUCKET_MS]
+        """Return how many messages reached their end in an hour at the pace of the last ten to twenty minutes.
+
+        0 where less than half a minute is known.
+        """
+        last = [b for b in self._buckets if b.at > now_ms - 2 * BUCKET_MS and b.first]
         number = sum(b.kinds["delivered"] + b.kinds["bounced"] for b in last)
-        first = min((b.at for b in last), default=now_ms)
-        return number * 3_600_000 / max(now_ms - first, 60_000)
+        first = min((b.first for b in last), default=now_ms)
+        return number * 3_600_000 / (now_ms - first) if now_ms - first >= _KNOWN_MS else 0.0
 
     def curve(self) -> list[CurvePoint]:
         """Give the last day."""

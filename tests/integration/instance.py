@@ -94,13 +94,13 @@ def _environment() -> dict[str, str]:
 
 
 class Running:
-    """One life of an instance."""
+    """One life of an instance; `more` are arguments of `up`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder
         self._log = (folder / "up.log").open("a")
         self.process = subprocess.Popen(
-            command(folder, "up", "--config", "veredus.toml"),
+            command(folder, "up", "--config", "veredus.toml", *more),
             cwd=folder,
             env=_environment(),
             stdout=subprocess.PIPE,

@@ -1,0 +1,74 @@
+"""Health: each signal takes its part, nothing goes below zero, and figures of few messages say nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.health_forms import percent, wait_of
+from deliverability.feedback.rates import Lane, LaneRates
+from deliverability.pacing.health import Signals, judge
+from deliverability.pacing.lane import Phase
+from deliverability.pacing.pacer import PacerOptions
+from deliverability.pacing.telling import lane_views
+from engine.settings_pacing import Threshold
+from tests.deliverability.pacing.pace_world import BEGIN, PATH, World
+
+HOUR = 3_600_000
+
+
+def test_all_well_is_a_hundred_and_each_signal_says_what_it_takes() -> None:
+    assert judge(Signals(delivered=5000)).score == 100
+    sick = judge(Signals(delivered=5000, complained=20, blocked=300, bounced=400, postmaster="LOW"))
+    assert sick.score == 0
+    assert [one.takes for one in sick.reasons] == sorted(
+        (one.takes for one in sick.reasons), reverse=True
+    )
+    assert any("complained" in one.says for one in sick.reasons)
+    assert judge(Signals(delivered=20, complained=5)).score == 100  # too few to judge
+
+
+@given(
+    st.builds(
+        Signals,
+        delivered=st.integers(0, 10**6),
+        deferred=st.integers(0, 10**6),
+        bounced=st.integers(0, 10**6),
+        blocked=st.integers(0, 10**6),
+        complained=st.integers(0, 10**6),
+        is_stopped=st.booleans(),
+        snds=st.sampled_from(["", "GREEN", "YELLOW", "RED"]),
+        spam_rate=st.none() | st.floats(0, 1),
+    )
+)
+def test_any_signals_have_a_score(signals: Signals) -> None:
+    verdict = judge(signals)
+    assert 0 <= verdict.score <= 100
+    assert (verdict.score == 100) == (not verdict.reasons)
+
+
+def test_a_threshold_judges_only_what_is_enough() -> None:
+    lane = Lane("t", "marketing", "", "google")
+    rates = LaneRates(lane, "day", 2000, 0, 100, 0, 8, 0, {"bounced host-blocked": 60})
+    assert percent(Threshold(signal="complaints"), rates) == 0.4
+    assert percent(Threshold(signal="bounces"), rates) == 100 * 100 / 2100
+    assert percent(Threshold(signal="blocks"), rates) == 100 * 60 / 2100
+    assert percent(Threshold(signal="complaints", messages_min=5000), rates) is None
+
+
+def test_a_waiting_queue_is_told_when_it_goes_and_why() -> None:
+    world = World("", PacerOptions(first_per_hour=600), senders=1, step_ms=1000)
+    world.run(60_000)
+    views = lane_views(world.pacer, world.now)
+    wait = wait_of(100, views, world.now)
+    assert wait.earliest_ms <= wait.likely_ms <= wait.latest_ms
+    assert 5 * 60_000 < wait.likely_ms - world.now < 15 * 60_000
+    assert wait.doubled_ms < wait.likely_ms
+    assert "an hour" in wait.why
+    world.reply = lambda _path, _now: (450, "4.7.1 too many messages")
+    world.run(120_000)
+    (view,) = lane_views(world.pacer, world.now, curves=True)
+    assert view.phase == Phase.PAUSED.value
+    assert "paused" in wait_of(100, [view], world.now).why
+    assert view.curve[0].at <= BEGIN + HOUR
+    assert view.paths[0].site == PATH.site
