@@ -8,9 +8,10 @@ A template is a file `NAME.toml` (subject, and if it likes from_address, from_na
 
 from __future__ import annotations
 
-__all__ = ("Publication", "publish", "read_template", "templates_beside")
+__all__ = ("Publication", "missing_templates", "publish", "read_template", "templates_beside")
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from engine.store.catalog_files import CatalogFiles
 from engine.store.control_file import ControlFile
 from scenarios.checking import load
 from scenarios.migration import Migration
+from scenarios.model import Send, walk
 from scenarios.settings import ContactSettings
 
 DAY_MS = 86_400_000
@@ -152,6 +154,18 @@ def _check_from(publication: Publication, head: Letterhead) -> None:
             raise InputError(
                 f"template {name}: {refusal}", mend="add it to from_domains, if it is yours to use"
             )
+
+
+def missing_templates(publication: Publication) -> list[str]:
+    """Say which scenarios send templates that aren't published with them: such mail would be skipped."""
+    found = []
+    for file, text in publication.scenarios.items():
+        sends = {step.template for step in walk(load(text, file).steps) if isinstance(step, Send)}
+        for name in sorted(sends - publication.templates.keys()):
+            near = get_close_matches(name, publication.templates, n=1)
+            mend = f"did you mean `{near[0]}`?" if near else "put it into the templates' folder"
+            found.append(f"{file}: there is no template `{name}` ({mend})")
+    return found
 
 
 def _contents(publication: Publication) -> list[tuple[str, str, str, bytes]]:

@@ -37,7 +37,7 @@ from actors.pacing_rules import rules_of
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
 from actors.preflighting import CampaignPreflight
-from actors.publishing import Publication, publish, templates_beside
+from actors.publishing import Publication, missing_templates, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.resolver import resolver_of
 from actors.submission.content import Injector
@@ -211,10 +211,13 @@ def _publish(options: UpOptions, say: Callable[[str], None]) -> None:
     chosen = starting(Path(config.data_dir), tenant.name, read_scenarios(files))
     for line in chosen.overtaken:
         say(line)
+    publication = Publication(tenant.name, chosen.texts, templates)
+    for line in missing_templates(publication):
+        say(line)
     publish(
         config,
         letterheads(config, secret_of),
-        [Publication(tenant.name, chosen.texts, templates)],
+        [publication],
         now=time.time_ns() // 1_000_000,
         actor=f"uid {os.getuid()}",
         reason=UP_REASON,
