@@ -30,7 +30,7 @@ def template_mistakes(
     templates: Mapping[str, Template],
     types: TypeSchema | None = None,
     *,
-    all_are_here: bool = False,
+    mend_absent: str = "",
 ) -> list[Mistake]:
     """Find what templates use and the scenario's steps don't give.
 
@@ -39,7 +39,7 @@ def template_mistakes(
         file: for places.
         templates: by name.
         types: the tenant's schema; None: any attribute and any field of an event may be there.
-        all_are_here: a template that isn't among them is a mistake.
+        mend_absent: a template that isn't among them is a mistake, mended so; "": it may stand elsewhere.
     """
     root, _ = parse_document(text, file)
     reading = read(root, file) if root is not None else None
@@ -53,8 +53,8 @@ def template_mistakes(
         line, column, path = reading.places.get(id(step), (1, 1, ""))
         template = templates.get(step.template)
         told = _told(scenario, template, types) if template is not None else iter(())
-        if template is None and all_are_here:
-            mend = did_you_mean(step.template, templates) or "add its files to the folder"
+        if template is None and mend_absent:
+            mend = did_you_mean(step.template, templates) or mend_absent
             told = iter([(f"there is no template `{step.template}`", mend)])
         found += [Mistake(file, line, column, path, message, mend) for message, mend in told]
     return found

@@ -79,7 +79,11 @@ def _mistakes_of_templates(
             mistake
             for path in files
             for mistake in template_mistakes(
-                read_text(path), str(path), templates, types, all_are_here=True
+                read_text(path),
+                str(path),
+                templates,
+                types,
+                mend_absent="add its files to the folder",
             )
         ]
     except InputError as error:

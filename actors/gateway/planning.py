@@ -82,6 +82,7 @@ async def _preview(
     keeper: Keeper, tenant: str, text: str, file: str, migrating: Migrating
 ) -> Preview:
     after = load(text, file)
+    keeper.versions.check_templates(tenant, text, file)
     known = keeper.versions.text(tenant, after.name)
     if known is None:
         return Preview(after.name, "", after.version)

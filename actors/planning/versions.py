@@ -22,6 +22,8 @@ import msgspec
 
 from actors.planning.aims import Aim, LookAtAll, Move, Release, Revert
 from actors.planning.runs import Run, RunFiles, run_id
+from actors.template_uses import template_mistakes
+from deliverability.compose.template import Template
 from engine.catalog import Head, Item, digest_of
 from engine.control_log import Change
 from engine.errors import InputError, RefusedError
@@ -37,6 +39,7 @@ from scenarios.settings import ContactSettings, Pause
 
 Policy = Literal["stay", "next", "now"]
 SPREAD_MS = 3_600_000
+MEND_ABSENT = "add its files to the folder of templates, and start `veredus up` anew"
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -135,6 +138,19 @@ class VersionDesk:
             if (item.section, item.tenant) == ("segment", tenant)
         ]
 
+    def check_templates(self, tenant: str, text: str, file: str) -> None:
+        """Check a scenario's steps against the templates that are published.
+
+        Raises: InputError: a template isn't there, or uses what no step gives.
+        """
+        templates = {
+            item.name: msgspec.json.decode(self._files.objects.get(item.digest), type=Template)
+            for item in self._files.head().items
+            if (item.section, item.tenant) == ("template", tenant)
+        }
+        for mistake in template_mistakes(text, file, templates, mend_absent=MEND_ABSENT):
+            raise mistake.error()
+
     def scenario(self, tenant: str, name: str, version: str = "") -> Scenario:
         """Read a published scenario. Raises: InputError: there is none."""
         text = self.text(tenant, name, version)
@@ -187,9 +203,16 @@ class VersionDesk:
     ) -> Published:
         """Publish a scenario: immutable, content-hashed, on record; with what becomes of contacts under way.
 
-        Publishing what is current already changes nothing. Raises: InputError: with all that is wrong, or a map that
-        can't be used.
+        Publishing what is current already changes nothing. Raises: InputError: with all that is wrong, a template that
+        isn't there or uses what no step gives, or a map that can't be used.
         """
+        load(text, file)  # what is wrong with the text itself is told first
+        self.check_templates(tenant, text, file)
+        return self._make_current(tenant, text, file, migrating, author)
+
+    def _make_current(
+        self, tenant: str, text: str, file: str, migrating: Migrating, author: Author
+    ) -> Published:
         after = load(text, file)
         known = self.text(tenant, after.name)
         before = load(known, after.name) if known is not None else None
@@ -250,7 +273,10 @@ class VersionDesk:
     def rollback(
         self, tenant: str, name: str, version: str, migrating: Migrating, author: Author
     ) -> Published:
-        """Make an older version current again; "" is the one before the current. Raises: InputError."""
+        """Make an older version current again; "" is the one before the current. Raises: InputError.
+
+        Templates aren't checked: the way back stays open, whatever has become of them since.
+        """
         if not version:
             known = self.versions(tenant, name)
             others = [one for one in known if not one.current]
@@ -263,7 +289,7 @@ class VersionDesk:
                 f"there is no version {version} of {name!r}",
                 mend=f"`veredus scenario versions {name}` lists all",
             )
-        return self.publish(tenant, text, f"{name}@{version}", migrating, author)
+        return self._make_current(tenant, text, f"{name}@{version}", migrating, author)
 
     def migrate(
         self, tenant: str, name: str, migrating: Migrating, version: str, author: Author

@@ -82,7 +82,7 @@ def test_the_library_uses_what_its_scenarios_give(name: str) -> None:
     folder = library()[name]
     templates = templates_beside([], folder / "templates", Tenant(from_address="a@shop.example"))
     text = (folder / "scenario.yaml").read_text("utf-8")
-    assert template_mistakes(text, name, templates, all_are_here=True) == []
+    assert template_mistakes(text, name, templates, mend_absent="add it") == []
 
 
 def test_publishing_refuses_it_and_check_tells_it(tmp_path: Path, veredus: Veredus) -> None:

@@ -116,6 +116,15 @@ def test_versions_are_published_moved_and_rolled_back(up: Running, folder: Path)
     assert "isn't a removed step that waits" in wrong.stderr
 
 
+def test_a_template_that_is_not_there_is_refused(up: Running, folder: Path) -> None:
+    (folder / "misspelt.yaml").write_text(NEXT.replace("template: hello", "template: helo"))
+    for more in ((), ("--preview",)):
+        wrong = run(folder, "scenario", "publish", "misspelt.yaml", *more, "--data", "data")
+        assert wrong.returncode == 2
+        assert "there is no template `helo`" in wrong.stderr
+        assert "did you mean `hello`?" in wrong.stderr
+
+
 def wait_for_run(folder: Path, identity: str) -> None:
     for _ in range(60):
         found = {one["id"]: one["state"] for one in told(folder, "scenario", "runs")["runs"]}
