@@ -12,7 +12,7 @@ from actors.worker.assembly import classify
 from actors.worker.ways import TapOf, build_ways
 from actors.worker.wire import WorkerSettings
 from deliverability.governor import Lease
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
 from deliverability.smtp.envelope import Transaction

@@ -21,7 +21,7 @@ from actors.worker.assembly import catalog_compilers
 from actors.worker.rendering import Letterhead
 from deliverability.compose.mjml import compile_mjml
 from deliverability.compose.template import Template
-from deliverability.message import StreamPolicy
+from deliverability.message.stream_policy import StreamPolicy
 from engine.catalog import Head, digest_of
 from engine.config import DEFAULT_STREAMS, Config, Tenant
 from engine.control_log import Change

@@ -32,7 +32,7 @@ STAGES = (
     ("delivery", ("deliverability/transport/", "actors/worker/rendering.py")),
     ("egress", ("deliverability/egress.py", "deliverability/lines.py", "deliverability/pacing/")),
     ("contact", ("scenarios/",)),
-    ("message", ("deliverability/message.py", "deliverability/retry.py")),
+    ("message", ("deliverability/message/", "deliverability/retry.py")),
     ("store", ("engine/store/",)),
     ("kernel", ("engine/",)),
     ("worker", ("actors/",)),

@@ -27,7 +27,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from deliverability.lines import Lines
-from deliverability.message import SUPPRESSED, AttemptOutcome
+from deliverability.message.records import SUPPRESSED, AttemptOutcome
 from engine.machine import Credit
 from engine.tick import CreditOffer
 from engine.vocabulary import Message

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from deliverability.marks import DOUBT_QUEUE, SECTION, Marks, is_parked
-from deliverability.message import LOOK, MessageState, awaits_marks, is_concerned
+from deliverability.message.queue_marks import awaits_marks, is_concerned
+from deliverability.message.records import LOOK
+from deliverability.message.state import MessageState
 from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, tenant_of
 from engine.machine import CatalogView, Ready

@@ -22,7 +22,7 @@ from deliverability.feedback.findings import Finding, Thresholds, findings_of
 from deliverability.feedback.providers import names_of, provider_of
 from deliverability.feedback.rates import Lane, Rates
 from deliverability.feedback.reports import ReportBook
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from deliverability.suppression.machine import Lift, Suppress
 from deliverability.suppression.policy import Repeats, SuppressionPolicy, said_of
 from engine.config import Suppression

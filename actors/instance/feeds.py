@@ -16,7 +16,7 @@ import msgspec
 
 from actors.backend import OutcomeEntry, OutcomePage
 from actors.instance.reach import Reach
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from engine.errors import InputError
 from engine.feed import FeedEntry
 

@@ -33,7 +33,7 @@ from actors.queues import (
 )
 from actors.worker.wire import QueueQuestion, WireArrival
 from deliverability.marks import ENDS, MARKS, SECTION, Mark, Marks, Selection
-from deliverability.message import Settle
+from deliverability.message.records import Settle
 from engine.config import Config
 from engine.control_log import Change, digest_of
 from engine.errors import InputError

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from engine.errors import DamageError
 from engine.feed import FeedEntry
 from engine.store.catalog_files import write_durably

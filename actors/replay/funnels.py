@@ -13,7 +13,7 @@ import msgspec
 from actors.report.run import FunnelStep, ScenarioFunnel, StepKind
 from actors.worker.assembly import open_store
 from actors.worker.wire import WorkerSettings
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from engine.config import Config
 from engine.rows import RECORD
 from engine.store.protocol import Store, partition_prefix

@@ -13,7 +13,7 @@ import msgspec
 from actors.cluster.handle import WorkerHandle
 from actors.report.collecting import DELAY_BOUNDS_S, HistogramCollector, SlowestCollector
 from actors.report.run import SlowMessage
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 
 PAGE = 5000
 _RECORD = msgspec.msgpack.Decoder(OutcomeRecord)

@@ -11,7 +11,7 @@ from actors.report.run import SampleMail
 from actors.twin.caught import Caught, CaughtMail
 from actors.twin.reading import read, summarize
 from actors.twin.signatures import KeyLookup, verify
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 
 SAMPLES_MAX = 12
 LOOKED_AT_MAX = 5_000

@@ -17,7 +17,7 @@ from typing import Any, Final
 from actors.simulation.counting import DAY_MS, HOUR_MS, MINUTE_MS, Tally
 from actors.simulation.post import HandedOver, Post, Told
 from actors.simulation.world import World
-from deliverability.message import MessageState
+from deliverability.message.state import MessageState
 from engine.errors import InputError
 from engine.keyspace import MESSAGE, contact_key, kind_of, message_key, name_of
 from engine.machine import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.vocabulary import Message
 
 if TYPE_CHECKING:

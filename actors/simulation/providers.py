@@ -16,7 +16,7 @@ import msgspec
 from actors.simulation.counting import DAY_MS
 from actors.simulation.life import Life
 from actors.worker.assembly import classify
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.pacing.lane import Lane, LaneOptions
 from deliverability.pacing.signals import Cause, cause_of_reply
 from deliverability.twin.config import TwinConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from deliverability.message import MessageMachine
+from deliverability.message.machine import MessageMachine
 from deliverability.twin.config import TwinConfig
 from deliverability.twin.twin import Twin
 from engine.config import Delivery

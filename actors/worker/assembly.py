@@ -42,7 +42,8 @@ from deliverability.egress import Egress, EgressSettings
 from deliverability.feedback.replies import classify_reply
 from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.marks import SECTION, Marks
-from deliverability.message import MessageMachine, StreamPolicy
+from deliverability.message.machine import MessageMachine
+from deliverability.message.stream_policy import StreamPolicy
 from deliverability.suppression.entry import Hasher
 from deliverability.suppression.view import Guard
 from deliverability.transport.delivery import Delivery, Verdict

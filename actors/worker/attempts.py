@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.attempt_log import AttemptLog, AttemptRecord
 from deliverability.transport.delivery import Delivery
 from deliverability.transport.smtp_client import Connection

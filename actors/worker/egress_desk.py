@@ -34,7 +34,7 @@ from actors.worker.egress_wire import (
 )
 from deliverability.egress import Asked, Concluded, Egress, lane_name
 from deliverability.governor import Gate
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import Adopted
 from engine.vocabulary import Message
 

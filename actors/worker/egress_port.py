@@ -16,7 +16,7 @@ import msgspec
 
 from deliverability.egress import Asked, Concluded, Egress
 from deliverability.governor import Gate
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.delivery import Delivery
 from deliverability.transport.ledger import LedgerFile
 from engine.keyspace import EntityKey, message_key

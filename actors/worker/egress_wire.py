@@ -36,7 +36,7 @@ __all__ = (
 
 import msgspec
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.vocabulary import Message
 
 

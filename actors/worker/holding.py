@@ -22,7 +22,8 @@ from actors.worker.assembly import Assembly, ledgers_of
 from actors.worker.egress_port import LocalEgress
 from actors.worker.recovery import held_in, of_former
 from deliverability.egress import Asked
-from deliverability.message import AttemptOutcome, MessageState
+from deliverability.message.records import AttemptOutcome
+from deliverability.message.state import MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError
 from engine.keyspace import EntityKey, name_of

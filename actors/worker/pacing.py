@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from deliverability.governor import Gate
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.pacing.exchange import Heard, PaceAnswer, PaceAsk, Path, path_name
 from deliverability.pacing.purse import Purse
 from engine.errors import VeredusError

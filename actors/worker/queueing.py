@@ -16,7 +16,7 @@ from heapq import heappush, heappushpop
 from actors.queues import DoubtView, QueueLine, SampleView
 from actors.worker import wire
 from deliverability.marks import DOUBT_QUEUE, Selection, is_parked
-from deliverability.message import MessageState
+from deliverability.message.state import MessageState
 from deliverability.sweep import Sweep, key_of
 from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, name_of, tenant_of

@@ -19,7 +19,7 @@ from actors.worker import wire
 from actors.worker.queueing import Queueing
 from actors.worker.stories import whole_story
 from actors.worker.views import view_of
-from deliverability.message import MessageState
+from deliverability.message.state import MessageState
 from engine.host import Host
 from engine.keyspace import EntityKey
 from engine.store.protocol import FEED

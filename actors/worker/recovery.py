@@ -17,7 +17,8 @@ import structlog
 from actors.worker.assembly import Assembly
 from actors.worker.egress_port import HeldMessage, LocalEgress
 from deliverability.egress import Asked
-from deliverability.message import AttemptOutcome, MessageState
+from deliverability.message.records import AttemptOutcome
+from deliverability.message.state import MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError
 from engine.keyspace import EntityKey, name_of

@@ -41,7 +41,7 @@ from actors.worker.egress_wire import (
     Wish,
 )
 from deliverability.egress import Asked
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.keyspace import EntityKey, message_key, name_of
 from engine.machine import Credit
 from engine.tick import Answer, CreditOffer

@@ -13,7 +13,7 @@ from typing import Any, Final
 from actors.backend import Explanation, StoryLine
 from actors.planning.records import entries_at, shown, what_of
 from actors.worker.views import explain_of
-from deliverability.message import MessageState
+from deliverability.message.state import MessageState
 from engine.host import Host
 from engine.keyspace import EntityKey, name_of
 

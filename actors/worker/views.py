@@ -16,7 +16,7 @@ from actors.backend import (
     MessageView,
     StoryLine,
 )
-from deliverability.message import QUEUED, MessageState
+from deliverability.message.state import QUEUED, MessageState
 from engine.keyspace import EntityKey, name_of
 from engine.machine import Place
 from engine.once import OnceState

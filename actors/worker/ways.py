@@ -22,7 +22,7 @@ from actors.worker.tracing import TraceDesk
 from actors.worker.wire import WorkerSettings
 from deliverability.dns.mail_hosts import AddressPolicy
 from deliverability.governor import Gate, Lease
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.pacing.exchange import Path
 from deliverability.policy.mta_sts import StsPolicy
 from deliverability.policy.tags import Mistake

@@ -37,7 +37,7 @@ from actors.backend import QuarantineDetail, QuarantineEntry, Recount
 from actors.operations.counting import Tells as TellSides
 from actors.queues import DoubtView, QueueLine, SampleView
 from deliverability.marks import Selection
-from deliverability.message import Settle
+from deliverability.message.records import Settle
 from deliverability.returned import Returned
 from engine.config import Config
 from engine.errors import VeredusError

@@ -37,7 +37,7 @@ from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
 from actors.worker.telling import Peer, Telling
 from deliverability.egress import lane_name
-from deliverability.message import CancelAttempt
+from deliverability.message.records import CancelAttempt
 from engine.errors import CapacityError, DamageError, StoreError
 from engine.host import Host
 from engine.tick import Answer, CreditOffer, Released, Repair, TickInputs

@@ -11,7 +11,7 @@ __all__ = ("DEFAULT_POLICY", "Repeats", "SuppressionPolicy", "said_of")
 import msgspec
 
 from deliverability.feedback.taxonomy import MEANINGS, Action, Cause
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from deliverability.suppression.entry import Entry, scope_of
 from deliverability.suppression.machine import SoftBounce, Suppress
 

@@ -30,7 +30,7 @@ import msgspec
 
 from deliverability.egress import Egress
 from deliverability.injected import body_of, wants_smtputf8
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.routing.hops import Hop
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.errors import RefusedError, StoreError
 from engine.ids import ID_BYTES
 

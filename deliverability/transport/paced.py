@@ -11,7 +11,7 @@ __all__ = ("Pace",)
 from collections.abc import Mapping
 from typing import Protocol
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.vocabulary import Message
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.tick import CreditOffer
 from engine.vocabulary import Message
 

@@ -12,22 +12,11 @@ from hypothesis import strategies as st
 
 from deliverability.leaving import Leaving
 from deliverability.marks import DOUBT_QUEUE, parked
-from deliverability.message import (
-    LOOK,
-    PACE_CAUSES,
-    QUEUED,
-    STORY_MAX,
-    AttemptOutcome,
-    CancelAttempt,
-    Input,
-    MessageMachine,
-    MessageState,
-    Settle,
-    Status,
-    StoryLine,
-    StreamPolicy,
-    queue_name,
-)
+from deliverability.message.machine import Input, MessageMachine
+from deliverability.message.places import queue_name
+from deliverability.message.records import LOOK, PACE_CAUSES, AttemptOutcome, CancelAttempt, Settle
+from deliverability.message.state import QUEUED, STORY_MAX, MessageState, Status, StoryLine
+from deliverability.message.stream_policy import StreamPolicy
 from deliverability.returned import EVENTS, Returned, ReturnedKind
 from engine.ids import derive
 from engine.keyspace import EntityKey, contact_key, message_key, name_of

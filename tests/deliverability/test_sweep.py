@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deliverability.marks import SECTION, Action, Mark, Marks, Selection, is_parked, looked
-from deliverability.message import AttemptOutcome, CancelAttempt, MessageMachine, MessageState
+from deliverability.message.machine import MessageMachine
+from deliverability.message.records import AttemptOutcome, CancelAttempt
+from deliverability.message.state import MessageState
 from deliverability.sweep import Sweep
 from engine.entities import Machines
 from engine.errors import StoreError

@@ -25,7 +25,7 @@ from actors.worker.wire import WorkerSettings
 from deliverability.dns.zone import parse_zone
 from deliverability.egress import Egress
 from deliverability.governor import Lease
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.policy import ACCEPT, Decision, Envelope, Peer, reject
 from deliverability.smtp.server import ServerConfig
 from deliverability.transport.delivery import Delivery, Rendered

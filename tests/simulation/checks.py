@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from deliverability.message import QUEUED, MessageState
+from deliverability.message.state import QUEUED, MessageState
 from engine.entities import Machines
 from engine.feed import entries_of
 from engine.inputs import Meta, TellOut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deliverability.message import Settle
+from deliverability.message.records import Settle
 from engine.inputs import Arrival
 from engine.keyspace import EntityKey, contact_key, message_key
 from engine.quarantine import Quarantined

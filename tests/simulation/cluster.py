@@ -12,7 +12,8 @@ import msgspec
 
 from deliverability.egress import Egress
 from deliverability.governor import Governor, Limit
-from deliverability.message import MessageMachine, StreamPolicy
+from deliverability.message.machine import MessageMachine
+from deliverability.message.stream_policy import StreamPolicy
 from deliverability.transport.ledger import LedgerFile
 from engine.entities import Machines
 from engine.errors import RefusedError, StoreError

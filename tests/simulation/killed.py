@@ -27,7 +27,8 @@ import msgspec
 from actors.worker.assembly import Assembly
 from actors.worker.recovery import resolve
 from deliverability.egress import Concluded, Egress, EgressSettings
-from deliverability.message import AttemptOutcome, CancelAttempt, MessageMachine
+from deliverability.message.machine import MessageMachine
+from deliverability.message.records import AttemptOutcome, CancelAttempt
 from deliverability.transport.ledger import LedgerFile, adopt
 from engine.entities import Machines
 from engine.host import Host

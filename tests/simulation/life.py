@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from actors.worker.recovery import resolve
 from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
 from deliverability.governor import Gate, Lease
-from deliverability.message import AttemptOutcome, CancelAttempt, MessageState
+from deliverability.message.records import AttemptOutcome, CancelAttempt
+from deliverability.message.state import MessageState
 from deliverability.transport.ledger import Adopted, adopt
 from engine.errors import RefusedError, StoreError
 from engine.inputs import Arrival, PartitionSettings, TellOut

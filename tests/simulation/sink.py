@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from engine.vocabulary import Message, OutcomeKind
 from tests.simulation.world import World
 

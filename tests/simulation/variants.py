@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deliverability.egress import Asked, Concluded, Egress
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.errors import StoreError
 from engine.host import Host

@@ -18,7 +18,7 @@ from actors.worker.assembly import Ports, secret_of
 from actors.worker.rendering import letterheads
 from actors.worker.worker import Worker
 from deliverability.compose.template import Template
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from engine.config import Config, Delivery, RetryCurve, Store, Tenant, Timeouts, Workers
 from engine.ids import derive
 from engine.keyspace import contact_key, message_key

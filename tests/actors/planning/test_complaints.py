@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from actors.worker import wire
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from deliverability.returned import Returned
 from engine.keyspace import message_key
 from tests.actors.planning.test_campaigns import PLAIN, finished, prepared

@@ -16,7 +16,7 @@ from actors.worker import wire
 from actors.worker.assembly import Ports, secret_of
 from actors.worker.rendering import letterheads
 from actors.worker.worker import Worker
-from deliverability.message import OutcomeRecord
+from deliverability.message.records import OutcomeRecord
 from engine.keyspace import contact_key
 from engine.vocabulary import ContactPut, Event
 from tests.actors.operations.living import config_of

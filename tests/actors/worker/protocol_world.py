@@ -22,7 +22,7 @@ from actors.worker.egress_wire import News, Reply, Request
 from actors.worker.remote_egress import CallNumber, RemoteEgress, RemoteSettings
 from deliverability.egress import Asked, Egress, EgressSettings, lane_name
 from deliverability.governor import Gate, Lease
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import Adopted, LedgerFile, adopt
 from engine.keyspace import EntityKey, contact_key, message_key, name_of
 from engine.tick import Answer, CreditOffer

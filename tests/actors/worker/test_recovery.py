@@ -11,7 +11,7 @@ from actors.worker.assembly import Ports, assemble, machines_of
 from actors.worker.recovery import Recovered, recover
 from actors.worker.wire import AdmitBatch, Hello, NotStartedError, WorkerSettings
 from actors.worker.worker import Worker
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.catalog import Catalog, Head
 from engine.config import Config, Store

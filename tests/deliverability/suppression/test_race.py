@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from deliverability.egress import Egress, EgressSettings
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.suppression.entry import Entry, Hasher
 from deliverability.suppression.machine import Change
 from deliverability.suppression.view import Guard, View

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from deliverability.egress import Egress
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.opening import ClientConfig
 from deliverability.transport.delivery import Delivery, Rendered, Target, Verdict
 from deliverability.transport.smtp_client import Endpoint, Timeouts

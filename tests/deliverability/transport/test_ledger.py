@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile, adopt
 from engine.errors import RefusedError
 
@@ -129,7 +129,7 @@ def test_a_clean_end_removes_the_file(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from deliverability.message import AttemptOutcome
+from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.errors import StoreError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

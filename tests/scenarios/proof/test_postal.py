@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from actors.cli.proving import Subject, library, read_subject
-from deliverability.message import AttemptOutcome, MessageMachine
+from deliverability.message.machine import MessageMachine
+from deliverability.message.records import AttemptOutcome
 from engine.keyspace import CONTACT, EntityKey, contact_key, kind_of
 from engine.machine import At, Context, Credit, Granted, Ready, Record, Release, Tell, Wake
 from engine.vocabulary import Consent
