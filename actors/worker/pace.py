@@ -15,6 +15,9 @@ ALONE_S = 0.025
 """How long it may take when nothing else is to be done: intake alone, which must be answered within 50 ms."""
 TIMERS_S = 0.008
 """How long it may take while timers are due: a million may be, and who comes meanwhile waits for two ticks at most."""
+SLOW_S = 0.05
+"""When a tick waited longer than this for its store, the next may decide for as long: else it would mostly wait."""
+SLOW_MOST_S = 0.1
 PAUSE_SHORT_S = 0.004
 """After a tick messages are composed for at least so long (or as long as it took), if there are any."""
 PAUSE_LONG_S = 0.012
@@ -35,6 +38,7 @@ class Pace:
         self._inputs_max = inputs_max
         self._cost_s = FIRST_COST_S
         self._took_s = 0.0
+        self._waited_s = 0.0
 
     def bound(self, *, busy: bool, timers: bool = False) -> int:
         """Tell how many inputs the next tick may decide, and how many messages it may hand over.
@@ -42,11 +46,14 @@ class Pace:
         `busy`: mail is under way; `timers`: some are due.
         """
         target = BUSY_S if busy else TIMERS_S if timers else ALONE_S
+        if self._waited_s > SLOW_S:
+            target = max(target, min(self._waited_s, SLOW_MOST_S))
         return min(max(int(target / self._cost_s), INPUTS_MIN), self._inputs_max)
 
-    def ticked(self, decided: int, took_s: float) -> None:
-        """Hear what a tick decided (hand-overs included) and how long it took."""
+    def ticked(self, decided: int, took_s: float, waited_s: float = 0.0) -> None:
+        """Hear what a tick decided (hand-overs included), how long it took, how long it waited (clock beside CPU)."""
         self._took_s = took_s
+        self._waited_s = waited_s
         if decided:
             self._cost_s += FOLLOWS * (took_s / decided - self._cost_s)
 

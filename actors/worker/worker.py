@@ -391,7 +391,7 @@ class Worker:
         if self.holding is not None:
             self._hold()
         inputs = self._inputs
-        begin = time.thread_time()
+        begin, began = time.thread_time(), time.perf_counter()
         first = parts.host.next_due()
         timers = first is not None and first <= self.now()
         bound = self._pace.bound(busy=parts.egress.in_hand > 0, timers=timers)
@@ -421,7 +421,9 @@ class Worker:
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
         decided = len(released.verdicts) + released.answered + released.woken
-        self._pace.ticked(decided + len(released.releases), time.thread_time() - begin)
+        took = time.thread_time() - begin
+        waited = time.perf_counter() - began - took
+        self._pace.ticked(decided + len(released.releases), took, waited)
         self._release(released)
         self._pulse.at(IDLE)
         self._quiet.look()

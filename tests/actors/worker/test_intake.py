@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.worker.intake import LOT, Intake
-from actors.worker.pace import ALONE_S, BUSY_S, INPUTS_MIN, PAUSE_LONG_S, TIMERS_S, Pace
+from actors.worker.pace import (
+    ALONE_S,
+    BUSY_S,
+    INPUTS_MIN,
+    PAUSE_LONG_S,
+    SLOW_MOST_S,
+    TIMERS_S,
+    Pace,
+)
 from engine.errors import StoreError
 from engine.inputs import Arrival
 from engine.keyspace import EntityKey
@@ -80,6 +88,9 @@ def test_a_tick_is_as_large_as_it_may_be_long() -> None:
     assert pace.bound(busy=True) == pytest.approx(BUSY_S / 50e-6, rel=0.05)
     assert pace.bound(busy=False) == pytest.approx(ALONE_S / 50e-6, rel=0.05)
     assert pace.bound(busy=False, timers=True) == pytest.approx(TIMERS_S / 50e-6, rel=0.05)
+    pace.ticked(100, 100 * 50e-6, waited_s=1.0)
+    assert pace.bound(busy=True) == pytest.approx(SLOW_MOST_S / 50e-6, rel=0.05), "a slow disk"
+    pace.ticked(100, 100 * 50e-6)
     assert pace.bound(busy=True, timers=True) == pytest.approx(BUSY_S / 50e-6, rel=0.05)
     for _ in range(50):
         pace.ticked(INPUTS_MIN, 1.0)
