@@ -19,7 +19,12 @@ from bench.redis_server import RedisServer
 from tests.engine.store.redis_servers import needs_redis
 from tests.integration.instance import ROOT, Running, prepare, run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400), needs_redis]
+pytestmark = [
+    pytest.mark.long,  # three nodes on two cores: it failed in one run of two, why isn't known yet
+    pytest.mark.ray,
+    pytest.mark.timeout(400),
+    needs_redis,
+]
 
 CONTACTS = 20
 TRIES = 600
