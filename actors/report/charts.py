@@ -232,7 +232,10 @@ def _anchor(x: float, left: float, right: float) -> str:
 
 
 def _class(name: str) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in name.lower())
+    kind = name.partition(":")[
+        0
+    ]  # a state may carry its reason, `skipped:no_consent`: it is drawn as its kind
+    return "".join(sign if sign.isalnum() else "-" for sign in kind.lower())
 
 
 def _text(text: str) -> str:

@@ -92,3 +92,8 @@ def test_labels_are_escaped() -> None:
     assert label is not None
     assert label.text == "<b>&"
     assert "onload=" not in drawing
+
+
+def test_a_state_with_a_reason_has_the_colour_of_its_kind() -> None:
+    drawing = stacked_area("t", [0, 1], {"skipped:no_consent": [0, 3]}, width=600)
+    assert 'class="s-skipped"' in drawing
