@@ -12,16 +12,7 @@ reads again how far each partition came.
 
 from __future__ import annotations
 
-__all__ = (
-    "Answer",
-    "CreditOffer",
-    "FeedEntry",
-    "Host",
-    "HostSettings",
-    "Released",
-    "Repair",
-    "TickInputs",
-)
+__all__ = ("Host",)
 
 from collections.abc import Iterable, Sequence
 
@@ -37,7 +28,7 @@ from engine.partition import Partition
 from engine.rows import ENTITY
 from engine.store.protocol import FEED, Stand, Store, partition_prefix
 from engine.tally import Counts, merged
-from engine.tick import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
+from engine.tick import CreditOffer, HostSettings, Released, TickInputs
 from engine.window import Window
 
 DROP_PER_TICK = (

@@ -7,16 +7,7 @@ is decided is in `engine.unit`.
 
 from __future__ import annotations
 
-__all__ = (
-    "Arrival",
-    "EntityCache",
-    "Machines",
-    "Partition",
-    "PartitionSettings",
-    "TellOut",
-    "Used",
-    "Verdict",
-)
+__all__ = ("Partition",)
 
 from collections.abc import Callable, Sequence
 from typing import Any
