@@ -38,7 +38,6 @@ _SOFT = (
     Cause.NETWORK_FAILURE,
     Cause.CONNECTION_REFUSED,
 )
-_SPACES = re.compile(r"\s+")
 _NAMED = re.compile(r"(?:host|connect to|with|by) ([\w-]+(?:\.[\w-]+)+)", re.IGNORECASE)
 
 
@@ -387,7 +386,7 @@ def _remote(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return _SPACES.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 def _whole(prose: str) -> str:

@@ -123,17 +123,18 @@ _CHARSETS = {
 class Header:
     """The fields of one header block: names in lower case, values unfolded, in order; decoded when asked for."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("_first", "fields")
 
     def __init__(self, fields: list[tuple[str, bytes]]) -> None:
         self.fields = fields
+        self._first: dict[str, bytes] | None = None
 
     def get(self, name: str) -> str:
         """The first value of a field, or ""."""
-        for key, value in self.fields:
-            if key == name:
-                return _decode(value, "")
-        return ""
+        if self._first is None:
+            self._first = dict(reversed(self.fields))
+        value = self._first.get(name)
+        return _decode(value, "") if value else ""
 
     def all(self, name: str) -> list[str]:
         """All values of a field, in order."""

@@ -18,7 +18,7 @@ from deliverability.feedback.limits import DIAGNOSTIC_CHARS, PROSE_LINES, RECIPI
 __all__ = ("Mention", "cut_original", "mentions", "quotes_reply")
 
 _MARK = re.compile(
-    r"^[ \t>|*]{0,8}(?:"
+    r"[ \t>|*]{0,8}(?:"
     r"[-=_+~#]{2,} ?[^\n]{0,60}(?:original|copy of|returned|unsent|undelivered|bounced|rejected|message header"
     r"|message follow|headers? (?:of|follow)|"
     r"mail header|message text|bounced e-?mail|eredeti|ursprüngliche|treść)[^\n]{0,80}"
@@ -113,9 +113,10 @@ _REPLY_LINE = re.compile(
 )
 _RULED_OFF = re.compile(r"\A(?:[ \t]*[-=_*#]{3,}[ \t]*\n|[ \t]*\n)+")
 _DIVIDER = re.compile(r"^[ \t]*[-=_*]{4,}")
-_HAS_REPLY = re.compile(
-    r"(?<![\w.:])[245][0-5]\d(?=[ \-:;,]|['\"\]]|$)|(?<![\w.])[245]\.\d{1,2}\.\d{1,3}(?![\w.])|said:|<<<"
+_HAS_CODE = re.compile(
+    r"[245](?:(?<![\w.:].)[0-5]\d(?=[ \-:;,]|['\"\]]|$)|(?<![\w.].)\.\d{1,2}\.\d{1,3}(?![\w.]))"
 )
+"""Its first character stands first, what may not stand before it after: `re` then skips to digits in one loop."""
 
 
 class Mention(msgspec.Struct, frozen=True):
@@ -143,9 +144,11 @@ def cut_original(text: str) -> tuple[str, str]:
     """Split prose from the copy of the message that follows it; the copy is "" if there is none."""
     at = len(text)
     begins = at
-    for match in _MARK.finditer(text):
-        if match.start() > 0 and text[: match.start()].strip():
-            at, begins = match.start(), match.end()
+    line = len(text) - len(text.lstrip())  # a mark has prose before it
+    while (line := text.find("\n", line) + 1) > 0:
+        match = _MARK.match(text, line)
+        if match:
+            at, begins = line, match.end()
             break
     block = _header_run(text[:at])
     if block is not None:
@@ -155,7 +158,7 @@ def cut_original(text: str) -> tuple[str, str]:
 
 def quotes_reply(text: str) -> bool:
     """Say whether a text quotes a reply code, an enhanced code or a dialogue."""
-    return _HAS_REPLY.search(text) is not None
+    return "said:" in text or "<<<" in text or _HAS_CODE.search(text) is not None
 
 
 def mentions(prose: str, avoid: frozenset[str]) -> list[Mention]:

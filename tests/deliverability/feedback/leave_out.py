@@ -117,7 +117,7 @@ class _Watched:
 
     def __init__(self, phrase: Phrase) -> None:
         self.source = phrase.source
-        self.pattern = re.compile(phrase.pattern.pattern.replace("(?:", "("))
+        self.pattern = re.compile(phrase.expression.replace("(?:", "("))
         self.told: Callable[[Key], None] | None = None
         self.taken: frozenset[Key] = frozenset()
 
