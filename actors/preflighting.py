@@ -1,22 +1,32 @@
-"""Preflight of a campaign before it starts: its templates as they will be sent, against what providers demand.
+"""Preflight before a campaign starts and when a scenario is published: templates as they will be sent, against demands.
 
-`sample` composes and signs one letter of a template, as a message would be. `CampaignPreflight` examines the published
-templates of a campaign and asks DNS; where something blocks, the campaign starts only with an operator's override,
-which goes on record. In mode `twin`, where nothing leaves, nothing is asked.
+`sample` composes and signs one letter of a template, as a message would be. `Preflight` examines the published
+templates of a campaign or scenario and asks DNS; where something blocks, a campaign starts only with an operator's
+override, which goes on record, and a scenario is published as `[preflight] at_publish` says. In mode `twin`, where
+nothing leaves, nothing is asked.
 """
 
 from __future__ import annotations
 
-__all__ = ("CampaignPreflight", "Sample", "blocking", "override_words", "sample")
+__all__ = (
+    "Preflight",
+    "PreflightLine",
+    "Resolve",
+    "Sample",
+    "blocking",
+    "lines_of",
+    "override_words",
+    "sample",
+)
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from actors.worker.rendering import Letterhead
 from deliverability.compose.composer import compile_template
-from deliverability.compose.source import environment
+from deliverability.compose.samples import paths_of, sample_variables
 from deliverability.compose.template import Letter, Template
 from deliverability.dkim.signer import sign
 from deliverability.dns.asking import Asking
@@ -28,6 +38,7 @@ from engine.config import DEFAULT_STREAMS, Config, Tenant
 from engine.errors import InputError, RefusedError, TransportError
 from engine.store.catalog_files import CatalogFiles
 from scenarios.campaign import Campaign
+from scenarios.model import Scenario, Send, walk
 
 SHOWN_MAX = 5
 _SAMPLE_ID = "00" * 16
@@ -35,7 +46,7 @@ _SAMPLE_READER = "reader@example.net"
 _TLS = {"required": "required", "opportunistic": "opportunistic", "none": "never"}
 _TEMPLATE = msgspec.json.Decoder(Template)
 
-Resolve = Callable[[Asking[Report]], Awaitable[Report]]
+Resolve = Callable[[Asking[list[Report]]], Awaitable[list[Report]]]
 """Answers what an examination asks DNS."""
 
 
@@ -54,17 +65,17 @@ def sample(
     given: Mapping[str, object],
     now: int,
 ) -> Sample:
-    """Compose and sign one letter; variables that nobody gives get their own name as value.
+    """Compose and sign one letter; what a template uses and nobody gives is made up, as for `veredus preview`.
 
     Raises: InputError: the letter can't be composed.
     """
-    made_up = {name: name for name in _undeclared(template) if name not in given}
+    made_up = tuple(path for path in sorted(paths_of(template)) if not _is_given(given, path))
     letter = Letter(
         message_id_hex=_SAMPLE_ID,
         tenant=tenant.name,
         recipient=_SAMPLE_READER,
         date_ms=now,
-        variables={**made_up, **given},
+        variables=_joined(sample_variables(template), given),
         stream=stream,
         campaign="preflight",
         scenario=template.name,
@@ -72,16 +83,45 @@ def sample(
     composed = compile_template(template, head.profile).compose(letter)
     signatures = sign(composed, head.keys, now)
     raw = b"".join((signatures, composed.headers, b"\r\n", composed.body))
-    return Sample(raw, tuple(sorted(made_up)))
+    return Sample(raw, made_up)
 
 
-class CampaignPreflight:
-    """Examines campaigns.
+def _is_given(given: object, path: str) -> bool:
+    for name in path.split("."):
+        if not isinstance(given, Mapping) or name not in given:
+            return False
+        given = given[name]
+    return True
+
+
+def _joined(made: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """Put what is given over what is made up, field by field."""
+    joined = {**made, **given}
+    for name, value in made.items():
+        over = given.get(name)
+        if isinstance(value, Mapping) and isinstance(over, Mapping):
+            joined[name] = _joined(value, over)
+    return joined
+
+
+class PreflightLine(msgspec.Struct, frozen=True):
+    """What one check says against a template: `block` or `warn`, what was looked at, what was found, how to mend it."""
+
+    template: str
+    verdict: str
+    check: str
+    subject: str
+    found: str
+    mend: str = ""
+
+
+class Preflight:
+    """Examines what campaigns and scenarios send.
 
     Args:
         config: of the instance.
         heads: of its tenants.
-        resolve: asks DNS.
+        resolve: asks DNS, for one examination: an answer that is kept longer would hide what was just mended.
         now: wall time, ms.
     """
 
@@ -97,27 +137,62 @@ class CampaignPreflight:
         self._resolve = resolve
         self._now = now
 
+    @property
+    def at_publish(self) -> str:
+        """What a scenario's publication does with what is found; `off` where nothing leaves."""
+        leaves = self._config.delivery.mode != "twin"
+        return self._config.preflight.at_publish if leaves else "off"
+
     async def reports(self, tenant_name: str, campaign: Campaign) -> list[Report]:
         """Examine each template of a campaign once; none where nothing leaves.
 
         Raises: InputError: a template isn't published, or can't be composed. RefusedError: DNS can't be asked.
         """
-        tenant = self._config.tenant_named(tenant_name)
-        if tenant is None or self._config.delivery.mode == "twin":
-            return []
-        found = []
-        for name in dict.fromkeys(campaign.templates().values()):
-            subject = self._subject(tenant, name, campaign)
-            try:
-                found.append(await self._resolve(examine(subject, self._now())))
-            except TransportError as error:
-                mend = "this machine needs a resolver, or the campaign an override"
-                raise RefusedError(f"preflight can't ask DNS: {error}", mend=mend) from error
-        return found
+        sends = [(name, campaign.send.stream) for name in campaign.templates().values()]
+        subjects, mistakes = self._subjects(tenant_name, f"campaign {campaign.name}", sends)
+        if mistakes:
+            raise mistakes[0]
+        return await self._examined(subjects)
 
-    def _subject(self, tenant: Tenant, name: str, campaign: Campaign) -> Subject:
+    async def reports_of_scenario(
+        self, tenant_name: str, scenario: Scenario
+    ) -> tuple[list[Report], list[str]]:
+        """Examine each template that a scenario sends, once a stream; and say which can't be composed.
+
+        Raises: RefusedError: DNS can't be asked.
+        """
+        sends = [(s.template, s.stream) for s in walk(scenario.steps) if isinstance(s, Send)]
+        subjects, mistakes = self._subjects(tenant_name, f"scenario {scenario.name}", sends)
+        said = dict.fromkeys(str(mistake) for mistake in mistakes)
+        return await self._examined(subjects), list(said)
+
+    def _subjects(
+        self, tenant_name: str, target: str, sends: Iterable[tuple[str, str]]
+    ) -> tuple[list[Subject], list[InputError]]:
+        tenant = self._config.tenant_named(tenant_name)
+        subjects: list[Subject] = []
+        mistakes: list[InputError] = []
+        if tenant is None or self._config.delivery.mode == "twin":
+            return subjects, mistakes
+        for name, stream in dict.fromkeys(sends):
+            try:
+                about = f"{target}, template {name}"
+                subjects.append(self._subject(tenant, name, stream, about))
+            except InputError as mistake:
+                mistakes.append(mistake)
+        return subjects, mistakes
+
+    async def _examined(self, subjects: list[Subject]) -> list[Report]:
+        if not subjects:
+            return []
+        try:
+            return await self._resolve(_examine_all(subjects, self._now()))
+        except TransportError as error:
+            mend = "this machine needs a resolver, or an override and its reason"
+            raise RefusedError(f"preflight can't ask DNS: {error}", mend=mend) from error
+
+    def _subject(self, tenant: Tenant, name: str, stream: str, target: str) -> Subject:
         config, head = self._config, self._heads[tenant.name]
-        stream = campaign.send.stream
         made = sample(_published(config, tenant.name, name), tenant, head, stream, {}, self._now())
         domain = author_of(read_mail(made.message))[2]
         policy = config.stream(stream)
@@ -127,7 +202,7 @@ class CampaignPreflight:
             Stream(one, domain, selectors) for one in sorted({*DEFAULT_STREAMS, *config.streams})
         )
         return Subject(
-            target=f"campaign {campaign.name}, template {name}",
+            target=target,
             kind="template",
             from_domain=domain,
             mail_from_domain=tenant.reverse_path_domain or domain,
@@ -143,6 +218,30 @@ class CampaignPreflight:
             asks_consent=bool(policy.consent_topic) if policy else None,
             facts=Facts(stream=streams),
         )
+
+
+def _examine_all(subjects: Iterable[Subject], now: int) -> Asking[list[Report]]:
+    """One after the other in one run, so that what they ask DNS alike is asked once."""
+    reports = []
+    for subject in subjects:
+        report = yield from examine(subject, now)
+        reports.append(report)
+    return reports
+
+
+def lines_of(reports: list[Report]) -> list[PreflightLine]:
+    """What blocks, then what warns; each once, with the first template that it was found in."""
+    lines: dict[tuple[str, str, str], PreflightLine] = {}
+    for verdict in ("block", "warn"):
+        for report in reports:
+            template = report.target.rpartition("template ")[2]
+            for one in report.findings:
+                if one.verdict == verdict:
+                    line = PreflightLine(
+                        template, verdict, one.check, one.subject, one.found, one.mend
+                    )
+                    lines.setdefault((one.check, one.subject, one.found), line)
+    return list(lines.values())
 
 
 def blocking(reports: list[Report]) -> list[str]:
@@ -170,17 +269,3 @@ def _published(config: Config, tenant: str, name: str) -> Template:
         if (item.section, item.tenant, item.name) == ("template", tenant, name):
             return _TEMPLATE.decode(files.objects.get(item.digest))
     raise InputError(f"there is no template {name!r}", mend="publish it")
-
-
-def _undeclared(template: Template) -> set[str]:
-    """Names that a template uses and nobody gives; what can't be parsed is told when it is compiled."""
-    import minijinja
-
-    env = environment()
-    names: set[str] = set()
-    for source in (template.subject, template.html, template.text or ""):
-        try:
-            names |= set(env.undeclared_variables_in_str(source))
-        except minijinja.TemplateError:
-            continue
-    return names - {"unsubscribe_url", "message_id"} - set(env.globals)

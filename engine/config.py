@@ -29,6 +29,7 @@ __all__ = (
     "Limits",
     "Log",
     "Measures",
+    "Preflight",
     "Relay",
     "RetryCurve",
     "Store",
@@ -312,6 +313,17 @@ class Measures(_Section, frozen=True, kw_only=True):
     ] = 24
 
 
+class Preflight(_Section, frozen=True, kw_only=True):
+    """What is examined when a scenario is published: its templates as they will be sent. In mode `twin`: nothing."""
+
+    at_publish: Annotated[
+        Literal["tell", "refuse", "off"],
+        Meta(
+            description="`tell` what providers refuse; `refuse` what blocks and isn't overridden; `off`: don't look"
+        ),
+    ] = "tell"
+
+
 class Inbound(_Section, frozen=True, kw_only=True):
     """The listener for bounces, feedback loops and unsubscribe mail. `port` 0: none.
 
@@ -384,6 +396,7 @@ class Config(_Section, frozen=True, kw_only=True):
     suppression: Suppression = Suppression()
     pacing: Pacing = Pacing()
     measures: Measures = Measures()
+    preflight: Preflight = Preflight()
     inbound: Inbound = Inbound()
     log: Log = Log()
 

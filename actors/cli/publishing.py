@@ -24,6 +24,7 @@ from engine.errors import InputError, RefusedError
 if TYPE_CHECKING:
     from actors.planning.desk import Preview
     from actors.planning.versions import Author, Migrating, Published, VersionDesk
+    from actors.preflighting import PreflightLine
 
 T = TypeVar("T")
 
@@ -94,6 +95,14 @@ def publish(
     place: Places = None,
     spread: Spread = "1h",
     reason: _Reason = "",
+    override: Annotated[
+        str,
+        typer.Option(
+            "--override",
+            metavar="WHY",
+            help="Publish though preflight blocks it; goes on record.",
+        ),
+    ] = "",
     preview: _Preview = False,
     tenant: Tenant = "",
     data: Data = None,
@@ -103,7 +112,8 @@ def publish(
 
     Contacts under way stay on their version, move at their next step, or move now; `--preview` shows what
     changed in meaning, who would go where and be due when, and what recent history says: who would take
-    another path, get a mail more or one less. Works on an instance that is down, too, but for the preview.
+    another path, get a mail more or one less. Works on an instance that is down, too, but for the preview and
+    what preflight finds in the templates (`up` tells that then).
     """
     from actors.planning.desk import Preview
     from actors.planning.versions import Migrating, Published
@@ -111,7 +121,8 @@ def publish(
     moving = read_moving(policy, place, spread)
     told: list[Published | Preview] = []
     for file in files:
-        body = {"text": read_text(file), "file": str(file), "reason": reason, **moving}
+        text = read_text(file)
+        body = {"text": text, "file": str(file), "reason": reason, "override": override, **moving}
         if preview:
             told.append(_post(data, tenant, "/v1/scenarios", {**body, "preview": True}, Preview))
         elif _running(data):
@@ -143,6 +154,7 @@ def _publish_file(
 def _show_published(one: Published) -> None:
     if not one.changed:
         print_line(f"{one.name} {one.version} is current already")
+        show_preflight(one.preflight, one.unexamined)
         return
     before = f", before {one.before}" if one.before else ""
     print_line(f"{one.name} {one.version} is current{before}; contacts under way: {one.policy}")
@@ -150,6 +162,19 @@ def _show_published(one: Published) -> None:
         print_line(f"  journeys at {step} {f'go to {place}' if place else 'end'}")
     for run in one.runs:
         print_line(f"  run {run} walks over all contacts: `veredus scenario runs`")
+    show_preflight(one.preflight, one.unexamined)
+
+
+def show_preflight(lines: list[PreflightLine], unexamined: str) -> None:
+    """Tell what providers would refuse (`block`) or mind (`warn`), with its mend."""
+    for line in lines:
+        mend = f"; mend: {line.mend}" if line.mend else ""
+        print_line(
+            f"  preflight {line.verdict}: {line.check} ({line.subject}): {line.found}{mend}"
+            f" [template {line.template}]"
+        )
+    if unexamined:
+        print_line(f"  preflight could not look: {unexamined}")
 
 
 def _show_preview(one: Preview) -> None:
@@ -170,6 +195,7 @@ def _show_preview(one: Preview) -> None:
         )
         if history.examples:
             print_line(f"for example {', '.join(history.examples)}")
+    show_preflight(one.preflight, one.unexamined)
 
 
 def versions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("PLANNING_HANDLERS", "let_through")
+__all__ = ("PLANNING_HANDLERS",)
 
 import secrets
 import time
@@ -24,6 +24,7 @@ from actors.gateway.handling import (
 )
 from actors.gateway.intake import ItemOutcome, Results
 from actors.gateway.planning_asking import asked_of, author_of, keeper_of, read_body
+from actors.gateway.planning_preflight import let_through, look_at
 from actors.gateway.problems import problem
 from actors.planning.aims import CountJourneys, CountMembers, RehearseMove
 from actors.planning.campaigns import CampaignRecord, CampaignReport
@@ -46,8 +47,7 @@ from actors.planning.desk import (
 from actors.planning.keeper import Keeper
 from actors.planning.recount import Done
 from actors.planning.runs import Run
-from actors.planning.versions import Author, Migrating, Published, proposed_places
-from actors.preflighting import SHOWN_MAX, blocking, override_words
+from actors.planning.versions import Migrating, Published, proposed_places
 from engine.errors import InputError, RefusedError
 from engine.ids import derive
 from engine.keyspace import contact_key
@@ -66,7 +66,10 @@ _NameQuery = Annotated[str, QueryParameter(max_length=100, description="Of this 
 
 @post("/v1/scenarios", status_code=200, guards=[operator_only], opt={"body": wire.PublishIn})
 async def post_scenario(request: _Request) -> Published | Preview:
-    """Publish a scenario, or with `preview` tell what that would do; `policy` is for contacts under way."""
+    """Publish a scenario, or with `preview` tell what that would do; `policy` is for contacts under way.
+
+    What preflight finds is told; what blocks is refused where `[preflight]` says so, unless `override` says why.
+    """
     asked, keeper, tenant = (
         await read_body(request, wire.PublishIn),
         keeper_of(request),
@@ -74,8 +77,13 @@ async def post_scenario(request: _Request) -> Published | Preview:
     )
     if asked.preview:
         return await _preview(keeper, tenant, asked.text, asked.file, asked.migrating())
-    author = author_of(request, asked.reason)
-    return keeper.versions.publish(tenant, asked.text, asked.file, asked.migrating(), author)
+    scenario = load(asked.text, asked.file)
+    keeper.versions.check_templates(tenant, asked.text, asked.file)
+    changes = keeper.versions.text(tenant, scenario.name) != asked.text
+    looked = await look_at(keeper, tenant, scenario, asked.override, refuses=changes)
+    author = looked.author(author_of(request, asked.reason))
+    done = keeper.versions.publish(tenant, asked.text, asked.file, asked.migrating(), author)
+    return msgspec.structs.replace(done, preflight=looked.lines, unexamined=looked.unexamined)
 
 
 async def _preview(
@@ -83,9 +91,12 @@ async def _preview(
 ) -> Preview:
     after = load(text, file)
     keeper.versions.check_templates(tenant, text, file)
+    looked = await look_at(keeper, tenant, after, "", refuses=False)
     known = keeper.versions.text(tenant, after.name)
     if known is None:
-        return Preview(after.name, "", after.version)
+        return Preview(
+            after.name, "", after.version, preflight=looked.lines, unexamined=looked.unexamined
+        )
     before = load(known, after.name)
     places = proposed_places(before, after, migrating.places)
     aim = RehearseMove(after.name, text, places, migrating.spread_ms)
@@ -98,6 +109,8 @@ async def _preview(
         differences(before, after),
         lines_of_move(counts),
         await keeper.compare(tenant, known, text),
+        looked.lines,
+        looked.unexamined,
     )
 
 
@@ -450,32 +463,6 @@ async def steer_campaign(
         case "cancel":
             desk.cancel(tenant, name, author)
     return desk.report(tenant, name)
-
-
-async def let_through(
-    keeper: Keeper, tenant: str, name: str, override: str, author: Author
-) -> Author:
-    """Examine a campaign. Raises: RefusedError: something blocks it, and nobody overrides that."""
-    if keeper.preflight is None:
-        return author
-    campaign = keeper.campaigns.get(tenant, name).campaign
-    try:
-        reports = await keeper.preflight.reports(tenant, campaign)
-    except RefusedError:
-        if override:
-            return msgspec.structs.replace(author, reason=override_words([], override))
-        raise
-    blocks = blocking(reports)
-    if not blocks:
-        return author
-    if not override:
-        more = len(blocks) - SHOWN_MAX
-        said = " | ".join(blocks[:SHOWN_MAX]) + (f" | and {more} more" if more > 0 else "")
-        raise RefusedError(
-            f"preflight blocks campaign {name}: {said}",
-            mend="mend it (`veredus preflight` shows all), or start it with an override and its reason",
-        )
-    return msgspec.structs.replace(author, reason=override_words(reports, override))
 
 
 PLANNING_HANDLERS = (

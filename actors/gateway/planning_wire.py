@@ -56,11 +56,15 @@ class _Moving(ByCommand, frozen=True, kw_only=True):
 
 
 class PublishIn(_Moving, frozen=True, kw_only=True):
-    """A scenario to publish. `preview`: tell what it would do, and change nothing."""
+    """A scenario to publish. `preview`: tell what it would do, and change nothing.
+
+    `override`: why it is published though preflight blocks it (`[preflight] at_publish = "refuse"`); goes on record.
+    """
 
     text: _Text
     file: _File = ""
     preview: bool = False
+    override: _Reason = ""
 
 
 class RollbackIn(_Moving, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from actors.gateway.server import Gateway, product_version
 from actors.health_desk import HealthDesk
 from actors.instance.backend import ClusterBackend
 from actors.instance.cluster_metrics import ClusterCollector
+from actors.instance.examining import tell_preflight
 from actors.instance.leaving import announced, verify_senders
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
@@ -36,7 +37,7 @@ from actors.log import configure
 from actors.pacing_rules import rules_of
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
-from actors.preflighting import CampaignPreflight
+from actors.preflighting import Preflight, Resolve
 from actors.publishing import Publication, missing_templates, publish, templates_beside
 from actors.replay.run import read_scenarios
 from actors.resolver import resolver_of
@@ -56,7 +57,6 @@ from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.dns.asking import Asking
 from deliverability.preflight.findings import Report
-from deliverability.transport.dns import DnsResolver
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.store.catalog_files import CatalogFiles
@@ -119,7 +119,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             config.store.partitions,
             _wall_ms,
         )
-        keeper.preflight = CampaignPreflight(config, heads, _answered, _wall_ms)
+        keeper.preflight = preflight = Preflight(config, heads, _asked(config), _wall_ms)
         webhooks = WebhookDesk(config, backend, registry, _wall_ms)
         queues = ClusterQueues(config, cluster, backend)
         async with feedback_loop(config, desk, backend, backend.feeds, rings, _wall_ms) as feedback:
@@ -156,8 +156,13 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                     say(announced(config, (c for one in statuses for c in one.law.values())))
                 for line in await submission.start():
                     say(line)
+                tenants = [one.name for one in config.tenant]
+                examining = tasks.create_task(
+                    tell_preflight(preflight, keeper.versions, tenants, say)
+                )
                 await serving
                 await submission.stop()
+                examining.cancel()
                 looking.cancel()
                 watching_cluster.cancel()
                 await scaling.close()
@@ -173,9 +178,13 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
         say("draining")
 
 
-async def _answered(asking: Asking[Report]) -> Report:
-    """Ask DNS what an examination asks. Raises: TransportError: there is no resolver."""
-    return await DnsResolver(_wall_ms).run(asking)
+def _asked(config: Config) -> Resolve:
+    """Ask DNS what an examination asks, with a cache for it alone: what was mended since is seen."""
+
+    async def ask(asking: Asking[list[Report]]) -> list[Report]:
+        return await resolver_of(config).run(asking)
+
+    return ask
 
 
 def _wall_ms() -> int:

@@ -25,6 +25,7 @@ import msgspec
 from actors.planning.records import Decision
 from actors.planning.runs import Run
 from actors.planning.versions import VersionView
+from actors.preflighting import PreflightLine
 from scenarios.difference import Change
 from scenarios.history import HistoryDiff
 
@@ -54,7 +55,7 @@ class MoveLine(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What publishing or moving would do: what changed in meaning, whom it moves, what history says."""
+    """What publishing or moving would do: what changed in meaning, whom it moves, what history and preflight say."""
 
     name: str
     before: str
@@ -63,6 +64,8 @@ class Preview(msgspec.Struct, frozen=True):
     changes: list[Change] = []
     moves: list[MoveLine] = []
     history: HistoryDiff | None = None
+    preflight: list[PreflightLine] = []
+    unexamined: str = ""
 
 
 class JourneyCount(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ from actors.planning.runs import Run, run_id
 from actors.planning.schedules import Schedules
 from actors.planning.versions import VersionDesk
 from actors.planning.walking import Places, WalkAnswer, WalkQuestion
-from actors.preflighting import CampaignPreflight
+from actors.preflighting import Preflight
 from engine.errors import VeredusError
 from engine.feed import FeedEntry
 from scenarios.checking import load
@@ -136,8 +136,8 @@ class Keeper:
         self.counting = Counting(data_dir)
         self.campaigns = CampaignDesk(data_dir, self.versions, self.counting)
         self.experiments = ExperimentDesk(data_dir, self.versions, self.counting)
-        self.preflight: CampaignPreflight | None = None
-        """Examines a campaign before it starts; None: nothing is demanded of it."""
+        self.preflight: Preflight | None = None
+        """Examines a campaign before it starts, a scenario when it is published; None: nothing is demanded."""
         self._schedules = Schedules(data_dir, self.versions)
         self._brought = -1  # version of the catalog that all workers use
         self._walking: dict[str, asyncio.Task[None]] = {}

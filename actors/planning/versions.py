@@ -22,6 +22,7 @@ import msgspec
 
 from actors.planning.aims import Aim, LookAtAll, Move, Release, Revert
 from actors.planning.runs import Run, RunFiles, run_id
+from actors.preflighting import PreflightLine
 from actors.template_uses import template_mistakes
 from deliverability.compose.template import Template
 from engine.catalog import Head, Item, digest_of
@@ -70,6 +71,8 @@ class Published(msgspec.Struct, frozen=True):
     places: dict[str, str] = {}
     changes: list[Difference] = []
     runs: list[str] = []
+    preflight: list[PreflightLine] = []
+    unexamined: str = ""  # what preflight could not look at, and why
 
 
 class VersionView(msgspec.Struct, frozen=True):

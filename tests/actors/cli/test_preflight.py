@@ -106,9 +106,13 @@ def test_a_message_that_is_not_signed_yet_is_signed_as_it_will_be(
 
 def test_a_template_is_rendered_and_signed(veredus: Veredus, shop: Path) -> None:
     """Made-up values where they do, given ones where they don't."""
-    missing = veredus("preflight", "spring.toml", "--dns", "zone.toml")
-    assert missing.status == 2
-    assert "--variables FILE.json" in missing.err
+    alone = veredus("preflight", "spring.toml", "--dns", "zone.toml", "--json")
+    assert json.loads(alone.out)["notes"] == ["Rendered with made-up values for name, order.title."]
+    (shop / "values.json").write_text('{"order": "Tulips"}')
+    command = ("preflight", "spring.toml", "--dns", "zone.toml", "--variables", "values.json")
+    unfit = veredus(*command)
+    assert unfit.status == 2
+    assert "order" in unfit.err
     (shop / "values.json").write_text('{"order": {"title": "Tulips"}}')
     command = ("preflight", "spring.toml", "--dns", "zone.toml", "--variables", "values.json")
     said = veredus(*command, "--json")
