@@ -1,7 +1,7 @@
 """Looks after the sender's name in a running instance, once a second.
 
-What automation did goes on record and is carried out, rates that pass a threshold slow or suspend a stream, complaints
-reach the warm-ups, and everything is told as health.
+What automation did goes on record and is carried out, findings that ask for it (`[measures]`) and mail that comes back
+as sent too fast slow a source down at a provider, complaints reach the warm-ups, and everything is told as health.
 
 Everything it does is a record in the control log. What it has to undo later stands in `guards.json` in the data
 directory, so that a restart forgets no suspension.
@@ -12,6 +12,7 @@ from __future__ import annotations
 __all__ = ("HealthDesk",)
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,14 +21,12 @@ import structlog
 
 from actors.cluster.calls import WorkerLostError
 from actors.cluster.running import Cluster
+from actors.feedback.loop import acted_streams
 from actors.feedback.watching import Watcher
 from actors.health_forms import (
-    added,
     aligned_at,
-    concerns,
     iso_day,
     limited,
-    percent,
     stream_line,
     tls_at,
     wait_of,
@@ -38,25 +37,25 @@ from actors.pacing_rules import is_paced
 from actors.pacing_views import PacingView
 from actors.queues import QueueAction, QueueCommand, QueueLine, Queues
 from deliverability.feedback.postmaster import ProviderWord, read_export
-from deliverability.feedback.providers import provider_of
-from deliverability.feedback.rates import LaneRates
+from deliverability.feedback.taxonomy import THROTTLES
 from deliverability.pacing.acting import Acted
 from deliverability.pacing.health import SLOW_BELOW, Signals, judge
 from deliverability.pacing.telling_forms import LaneView
 from engine.config import Config
 from engine.control_log import Change
 from engine.errors import CapacityError, VeredusError
-from engine.settings_pacing import Threshold
 from engine.store.catalog_files import write_durably
 from engine.store.control_file import ControlFile
 
 log = structlog.get_logger()
 
 LOOK_S = 1.0
-THRESHOLDS_MS = 30_000
+JUDGED_MS = 30_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 ACTOR = "automation"
+RETURNED_MIN = 3
+"""So many mails that come back as sent too fast within an hour are no chance."""
 WORDS_KEPT = 20_000
 WORD_DAYS = 7
 """What a provider said so long ago says nothing about today."""
@@ -112,6 +111,7 @@ class HealthDesk:
         self._pacing = PacingView(on=False)
         self._judged_ms = 0
         self._presses: list[Press] = []
+        self._acted = acted_streams(config)
 
     async def run(self) -> None:
         """Look once a second until cancelled."""
@@ -125,7 +125,7 @@ class HealthDesk:
             await asyncio.sleep(LOOK_S)
 
     async def step(self) -> None:
-        """Take over what the pacer did, tell it what feedback says, look at thresholds."""
+        """Take over what the pacer did, tell it what feedback says, slow down where it asks for that."""
         now = self._now()
         if is_paced(self._config):
             complaints = [
@@ -141,9 +141,9 @@ class HealthDesk:
                     await self._carry_out(act)
                     self._known = number
                     self._keep()
-        if now - self._judged_ms >= THRESHOLDS_MS:
+        if now - self._judged_ms >= JUDGED_MS:
             self._judged_ms = now
-            await self._look_at_thresholds(now)
+            self._slow_down(now)
             self._press_the_sick(now)
         await self._lift(now)
 
@@ -192,85 +192,56 @@ class HealthDesk:
                 self._guards[name] = _Guard(name, tenant, [done.number], [act.domain], act.until_ms)
                 self._keep()
 
-    # ---- thresholds
+    # ---- slowing down
 
-    async def _look_at_thresholds(self, now: int) -> None:
-        """Judge each tenant's streams by provider, over a day."""
-        if not self._config.pacing.threshold:
+    def _slow_down(self, now: int) -> None:
+        """Press on where findings ask for a slower pace (`[measures]`), or mail comes back as sent too fast."""
+        if not is_paced(self._config):
             return
-        totals: dict[tuple[str, str, str], LaneRates] = {}
-        for one in self._watcher.rates.all("day", now):
-            key = (one.lane.tenant, one.lane.stream, one.lane.provider)
-            totals[key] = added(totals[key], one) if key in totals else one
-        for key, rates in totals.items():
-            for number, threshold in enumerate(self._config.pacing.threshold):
-                if concerns(threshold, key[1]):
-                    await self._judge(number, threshold, key, rates, now)
+        for one in self._watcher.findings():
+            if one.do == "slow" and one.provider and (one.tenant, one.stream) in self._acted:
+                self._press(f"slow {one.id}", one.tenant, one.provider, one.source, one.says, now)
+        for (source, provider), number in self._throttled(now).items():
+            says = f"{number} mails of an hour came back from {provider} as sent too fast"
+            self._press(f"slow returned {source} {provider}", "", provider, source, says, now)
 
-    async def _judge(
-        self,
-        number: int,
-        threshold: Threshold,
-        key: tuple[str, str, str],
-        rates: LaneRates,
-        now: int,
+    def _throttled(self, now: int) -> dict[tuple[str, str], int]:
+        """Count what came back within an hour, after it was accepted, as too much: by source and provider."""
+        found: Counter[tuple[str, str]] = Counter()
+        for one in self._watcher.rates.all("hour", now):
+            number = sum(one.causes.get(f"returned {cause}", 0) for cause in THROTTLES)
+            if number:
+                found[one.lane.source, one.lane.provider] += number
+        return {lane: number for lane, number in found.items() if number >= RETURNED_MIN}
+
+    def _press(
+        self, name: str, tenant: str, provider: str, address: str, says: str, now: int
     ) -> None:
-        tenant, stream, provider = key
-        name = f"threshold {number} {tenant} {stream} {provider}"
-        rate = percent(threshold, rates)
-        if name in self._guards:
-            await self._widen(name, stream, provider)
+        """Halve the pace of a source at a provider for an hour, and for longer while it is found; on record once."""
+        known = self._guards.get(name)
+        if known is not None and known.until_ms - now > HOUR_MS // 2:
             return
-        if rate is None or rate < threshold.percent:
-            return
-        until = now + threshold.hours * HOUR_MS
-        reason = (
-            f"{rate:.2f} % {threshold.signal} at {provider}; the threshold is {threshold.percent} %"
-        )
-        guard = _Guard(name, tenant, [], [], until)
-        if threshold.action == "slow":
-            self._presses.append(Press(provider, until, reason))
+        until = now + HOUR_MS
+        source = self._source_at(address)
+        self._presses.append(Press(provider, until, says, source))
+        if known is None:
             change = Change(
                 actor=ACTOR,
-                action="threshold_slow",
-                subject=f"stream {stream} at {provider}: half the pace until {until}",
+                action="measure_slow",
+                subject=f"{source or 'default'} to {provider}: half the pace while it lasts",
                 tenant=tenant,
-                reason=reason,
+                reason=says[:500],
             )
             ControlFile(self._control_log).append(now, change)
-            self._guards[name] = guard
-            self._keep()
-            return
-        self._guards[name] = guard
-        await self._widen(name, stream, provider, reason)
-        log.warning("threshold", tenant=tenant, stream=stream, provider=provider, reason=reason)
-
-    async def _widen(self, name: str, stream: str, provider: str, reason: str = "") -> None:
-        """Suspend the stream at domains of the provider that weren't in the queues before."""
-        guard = self._guards[name]
-        number = int(name.split()[1])
-        if self._config.pacing.threshold[number].action != "suspend":
-            return
-        lines = (await self._queues.list(guard.tenant)).queues
-        seen = {line.domain for line in lines if provider_of(line.domain) == provider}
-        if not guard.domains and "." in provider:
-            seen.add(provider)
-        fresh = sorted(seen - set(guard.domains))[:100]
-        if not fresh:
-            self._keep()
-            return
-        why = (reason or f"as before: {name}")[:200]
-        command = QueueCommand(stream=stream, domain=fresh, reason=why)
-        done = await self._queues.act(guard.tenant, "suspend", command, ACTOR)
-        self._guards[name] = msgspec.structs.replace(
-            guard, marks=[*guard.marks, done.number], domains=[*guard.domains, *fresh]
-        )
+            log.warning("measure_slow", source=source, provider=provider, reason=says)
+        self._guards[name] = _Guard(name, tenant, [], [], until)
         self._keep()
 
     async def _lift(self, now: int) -> None:
         """Lift what has had its time; a mark that somebody lifted by hand is gone already."""
         for guard in [one for one in self._guards.values() if one.until_ms <= now]:
-            standing = {one.number for one in (await self._queues.list(guard.tenant)).marks}
+            marks = (await self._queues.list(guard.tenant)).marks if guard.marks else ()
+            standing = {one.number for one in marks}
             for number in [one for one in guard.marks if one in standing]:
                 command = QueueCommand(mark=number, reason="its time is over")
                 await self._queues.act(guard.tenant, "resume", command, ACTOR)
@@ -282,7 +253,8 @@ class HealthDesk:
         for line in self.view().lines:
             if line.lane is not None and line.score < SLOW_BELOW and not line.lane.pressed_until:
                 why = f"health {line.score}: {line.reasons[0].says}"
-                self._presses.append(Press(line.lane.feedback_name, now + HOUR_MS, why))
+                press = Press(line.lane.feedback_name, now + HOUR_MS, why, line.source)
+                self._presses.append(press)
 
     # ---- telling
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 __all__ = (
-    "added",
     "aligned_at",
-    "concerns",
     "iso_day",
     "limited",
-    "percent",
     "stream_line",
     "tls_at",
     "wait_of",
@@ -16,14 +13,10 @@ __all__ = (
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from actors.health_views import StreamLine, WaitView
 from deliverability.feedback.rates import LaneRates
 from deliverability.feedback.reports import ReportBook
-from deliverability.pacing.pacer import BLOCKS
 from deliverability.pacing.telling_forms import LaneView
-from engine.settings_pacing import Threshold
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -123,41 +116,6 @@ def tls_at(book: ReportBook, provider: str, now: int) -> tuple[int, int]:
 def _ago(ms: int) -> str:
     minutes = max(ms, 0) // 60_000
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
-def concerns(threshold: Threshold, stream: str) -> bool:
-    """Tell whether a threshold is about a stream."""
-    return stream in threshold.streams if threshold.streams else stream != "transactional"
-
-
-def percent(threshold: Threshold, rates: LaneRates) -> float | None:
-    """Give the rate that a threshold is about, in percent; None: too few messages to judge."""
-    tried = rates.delivered + rates.bounced
-    match threshold.signal:
-        case "complaints":
-            of, number = rates.delivered, rates.complained
-        case "bounces":
-            of, number = tried, rates.bounced + rates.returned
-        case "blocks":
-            of, number = tried, sum(rates.causes.get(f"bounced {cause}", 0) for cause in BLOCKS)
-    return 100 * number / of if of >= threshold.messages_min else None
-
-
-def added(one: LaneRates, other: LaneRates) -> LaneRates:
-    """Add up two lanes; the first one's names stand."""
-    causes = dict(one.causes)
-    for cause, number in other.causes.items():
-        causes[cause] = causes.get(cause, 0) + number
-    return msgspec.structs.replace(
-        one,
-        delivered=one.delivered + other.delivered,
-        deferred=one.deferred + other.deferred,
-        bounced=one.bounced + other.bounced,
-        returned=one.returned + other.returned,
-        complained=one.complained + other.complained,
-        unsubscribed=one.unsubscribed + other.unsubscribed,
-        causes=causes,
-    )
 
 
 def stream_line(one: LaneRates, source: str) -> StreamLine:

@@ -41,11 +41,12 @@ class Complaints(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Press(msgspec.Struct, frozen=True, array_like=True):
-    """Slow down what goes to a provider (as the feedback side names it), until then (ms)."""
+    """Slow down what a source sends to a provider (as the feedback side names it), until then (ms); None: all do."""
 
     provider: str
     until_ms: int
     reason: str
+    source: str | None = None
 
 
 class PacingQuestion(msgspec.Struct, frozen=True, array_like=True):
@@ -103,7 +104,7 @@ class PacingDesk:
         for one in question.complaints:
             self._pacer.complained(one.source, one.provider, one.number, now)
         for press in question.presses:
-            self._pacer.press(press.provider, press.until_ms, press.reason, now)
+            self._pacer.press(press.provider, press.until_ms, press.reason, now, press.source)
         self._acts = [one for one in self._acts if one[0] > question.known]
         self._collect()
         if self._pacer.must_keep:

@@ -65,6 +65,7 @@ from engine.settings_delivery import (
     Timeouts,
 )
 from engine.settings_doors import Http, Submission
+from engine.settings_measures import Measures, Preflight
 from engine.settings_pacing import Pacing
 from engine.settings_routes import Pool, Relay, Source
 from engine.settings_types import Domain as _Domain
@@ -286,44 +287,6 @@ class Suppression(_Section, frozen=True, kw_only=True):
     ] = 90
 
 
-class Measures(_Section, frozen=True, kw_only=True):
-    """When complaints and bounces hold a bulk stream back by themselves. Rates are of a day, by provider and in all."""
-
-    act: Annotated[
-        bool,
-        Meta(description="hold streams whose rates are over `…_pause_percent`; else only tell"),
-    ] = True
-    complaints_slow_percent: Annotated[
-        float, Meta(gt=0, le=100, description="of what was accepted: told as a warning")
-    ] = 0.1
-    complaints_pause_percent: Annotated[
-        float, Meta(gt=0, le=100, description="holds the stream at that provider; Google's ceiling")
-    ] = 0.3
-    bounces_slow_percent: Annotated[
-        float, Meta(gt=0, le=100, description="of what was decided: told as a warning")
-    ] = 2.0
-    bounces_pause_percent: Annotated[float, Meta(gt=0, le=100, description="holds the stream")] = (
-        5.0
-    )
-    messages_min: Annotated[
-        int, Meta(ge=1, le=10_000_000, description="rates of fewer messages are chance")
-    ] = 1000
-    hold_hours: Annotated[
-        int, Meta(ge=1, le=720, description="at least; then until the rate is good again")
-    ] = 24
-
-
-class Preflight(_Section, frozen=True, kw_only=True):
-    """What is examined when a scenario is published: its templates as they will be sent. In mode `twin`: nothing."""
-
-    at_publish: Annotated[
-        Literal["tell", "refuse", "off"],
-        Meta(
-            description="`tell` what providers refuse; `refuse` what blocks and isn't overridden; `off`: don't look"
-        ),
-    ] = "tell"
-
-
 class Inbound(_Section, frozen=True, kw_only=True):
     """The listener for bounces, feedback loops and unsubscribe mail. `port` 0: none.
 
@@ -427,6 +390,7 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
         )
     source = settings_text.Source(text, file)
     tree = source.tree()
+    settings_checks.check_moved(tree, source)
     settings_text.decode(
         tree, Config, source
     )  # a mistake of the file is named before one of an override
@@ -440,4 +404,5 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     settings_rules.check_delivery(config, source)
     settings_checks.check_pools(config, source)
     settings_checks.check_pacing(config, source)
+    settings_checks.check_measures(config, source)
     return config

@@ -5,15 +5,19 @@ from __future__ import annotations
 __all__ = (
     "check_guards",
     "check_live",
+    "check_measures",
+    "check_moved",
     "check_pacing",
     "check_pools",
     "check_relays",
     "check_tls_reports",
 )
 
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.settings_measures import Measures, MeasuresOfStream
 from engine.settings_routes import Relay, Source
 
 if TYPE_CHECKING:
@@ -118,7 +122,7 @@ def check_pools(config: Config, text: Text) -> None:
 
 
 def check_pacing(config: Config, text: Text) -> None:
-    """Warm-ups name sources that exist, and begin below their goal; thresholds name streams that exist."""
+    """Warm-ups name sources that exist, and begin below their goal."""
     sources = {source.name for source in config.source}
     for index, one in enumerate(config.pacing.warmup):
         path = f"pacing.warmup[{index}]"
@@ -130,12 +134,50 @@ def check_pacing(config: Config, text: Text) -> None:
             raise text.error(f"{path}.first_day", "is above goal_per_day")
         if one.hold_complaints_percent > one.cut_complaints_percent:
             raise text.error(f"{path}.hold_complaints_percent", "is above cut_complaints_percent")
-    for index, threshold in enumerate(config.pacing.threshold):
-        for stream in threshold.streams:
-            if config.stream(stream) is None:
-                raise text.error(
-                    f"pacing.threshold[{index}].streams", f"there is no stream {stream!r}"
-                )
+
+
+def check_measures(config: Config, text: Text) -> None:
+    """Streams exist, and what slows down isn't above what holds."""
+    measures = config.measures
+    _check_order(measures, measures, "measures", text)
+    for name, own in measures.streams.items():
+        if config.stream(name) is None:
+            raise text.error(f"measures.streams.{name}", f"there is no stream {name!r}")
+        _check_order(own, measures, f"measures.streams.{name}", text)
+
+
+def _check_order(own: MeasuresOfStream | Measures, usual: Measures, path: str, text: Text) -> None:
+    for signal in ("complaints", "bounces", "blocks"):
+        slow, pause = (f"{signal}_{do}_percent" for do in ("slow", "pause"))
+        limits = [
+            value if (value := getattr(own, key)) is not None else getattr(usual, key)
+            for key in (slow, pause)
+        ]
+        if limits[0] > limits[1]:
+            written = slow if getattr(own, slow) is not None else pause
+            raise text.error(
+                f"{path}.{written}",
+                f"{slow} ({limits[0]:g}) is above {pause} ({limits[1]:g})",
+                "what slows a stream down must not be above what holds it",
+            )
+
+
+def check_moved(tree: Mapping[str, Any], text: Text) -> None:
+    """Keys that have gone say where what they did is now."""
+    pacing = tree.get("pacing")
+    found = pacing.get("threshold") if isinstance(pacing, dict) else None
+    if found is None:
+        return
+    one = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    do = "slow" if one.get("action") == "slow" else "pause"
+    key = f"{one.get('signal', 'complaints')}_{do}_percent = {one.get('percent', 0.3)}"
+    streams = one.get("streams") or []
+    where = f"[measures.streams.{streams[0]}]" if streams else "[measures]"
+    raise text.error(
+        "pacing.threshold[0]",
+        "`[[pacing.threshold]]` has gone: `[measures]` is what slows down and holds streams by their rates",
+        f"write `{key}` under `{where}` (docs/configuration.md)",
+    )
 
 
 def _check_source(source: Source, path: str, text: Text) -> None:

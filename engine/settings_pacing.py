@@ -1,8 +1,8 @@
-"""The sections of the configuration about pace: rules, warm-up, and the thresholds that protect a sender's name."""
+"""The sections of the configuration about pace: rules and warm-up."""
 
 from __future__ import annotations
 
-__all__ = ("Pacing", "Threshold", "Warmup")
+__all__ = ("Pacing", "Warmup")
 
 from typing import Annotated, Literal
 
@@ -44,35 +44,6 @@ class Warmup(Section, frozen=True, kw_only=True):
     ] = 3
 
 
-class Threshold(Section, frozen=True, kw_only=True):
-    """What protects the sender's name: a rate over a day at which mail of a stream is slowed down or suspended.
-
-    Looked at for each tenant, stream and provider; what it does is a record in the control log, and a mark that
-    `veredus queue` shows and lifts.
-    """
-
-    signal: Annotated[
-        Literal["complaints", "bounces", "blocks"],
-        Meta(
-            description="complaints of what was delivered; final failures, or refusals of us, of what was tried"
-        ),
-    ] = "complaints"
-    percent: Annotated[float, Meta(ge=0.001, le=100.0, description="from which it acts")] = 0.3
-    messages_min: Annotated[
-        int, Meta(ge=1, le=1_000_000_000, description="with fewer in the day nothing is judged")
-    ] = 1000
-    action: Annotated[
-        Literal["slow", "suspend"],
-        Meta(
-            description="`slow`: half the pace at that provider; `suspend`: the stream stops there"
-        ),
-    ] = "suspend"
-    hours: Annotated[int, Meta(ge=1, le=8760, description="for so long")] = 24
-    streams: Annotated[
-        tuple[Name, ...], Meta(description="only these; empty: all but `transactional`")
-    ] = ()
-
-
 class Pacing(Section, frozen=True, kw_only=True):
     """How fast each provider likes it: rules, and a loop that finds out the rest (docs/shaping.md)."""
 
@@ -99,6 +70,3 @@ class Pacing(Section, frozen=True, kw_only=True):
         360_000.0
     )
     warmup: Annotated[tuple[Warmup, ...], Meta(description="sources that are being warmed up")] = ()
-    threshold: Annotated[
-        tuple[Threshold, ...], Meta(description="rates that slow or suspend a stream")
-    ] = ()

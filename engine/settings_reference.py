@@ -123,6 +123,8 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 def _literal(value: Any) -> str:
     """Write a value as in TOML."""
     match value:
+        case None:  # a key that TOML can only leave out
+            return ""
         case str():
             return f'`"{value}"`'
         case tuple():
@@ -139,7 +141,7 @@ def _kind(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(_literal(choice) for choice in get_args(plain))
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(part) for part in get_args(plain))
+        return " or ".join(_kind(part) for part in get_args(plain) if part is not types.NoneType)
     if origin is tuple:
         about = _description(get_args(plain)[0])
         return f"array of texts ({about})" if about else "array of texts"

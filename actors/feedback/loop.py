@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("FeedbackLoop", "FeedbackView", "acting_of", "feedback_loop")
+__all__ = (
+    "FeedbackLoop",
+    "FeedbackView",
+    "acted_streams",
+    "acting_of",
+    "feedback_loop",
+    "thresholds_of",
+)
 
 import contextlib
 import secrets
@@ -34,6 +41,7 @@ from deliverability.tokens import KeyRing
 from deliverability.transport.dns import DnsResolver
 from engine.config import DEFAULT_STREAMS, Config
 from engine.errors import TransportError
+from engine.settings_measures import Measures, MeasuresOfStream
 
 BULK = 2
 """The class of mail that may be held back (`engine.vocabulary.MessageClass`)."""
@@ -123,35 +131,50 @@ def key_of_dns(now: Callable[[], int]) -> KeyOf:
 
 def thresholds_of(config: Config) -> Thresholds:
     """Make the thresholds that a configuration asks for."""
-    asked = config.measures
+    usual = config.measures
+    own = {name: _limits(one, usual) for name, one in usual.streams.items()}
+    return msgspec.structs.replace(_limits(usual, usual), streams=own)
+
+
+def _limits(own: Measures | MeasuresOfStream, usual: Measures) -> Thresholds:
+    def limit(key: str) -> float:
+        value = getattr(own, f"{key}_percent")
+        return float(getattr(usual, f"{key}_percent") if value is None else value) / 100
+
     return Thresholds(
-        complaints_slow=asked.complaints_slow_percent / 100,
-        complaints_pause=asked.complaints_pause_percent / 100,
-        bounces_slow=asked.bounces_slow_percent / 100,
-        bounces_pause=asked.bounces_pause_percent / 100,
-        messages_min=asked.messages_min,
+        complaints_slow=limit("complaints_slow"),
+        complaints_pause=limit("complaints_pause"),
+        bounces_slow=limit("bounces_slow"),
+        bounces_pause=limit("bounces_pause"),
+        blocks_slow=limit("blocks_slow"),
+        blocks_pause=limit("blocks_pause"),
+        messages_min=usual.messages_min if own.messages_min is None else own.messages_min,
     )
+
+
+def acted_streams(config: Config) -> set[tuple[str, str]]:
+    """List the (tenant, stream) that measures slow down and hold."""
+    return {
+        (tenant.name, name)
+        for tenant in config.tenant
+        for name, stream in {**DEFAULT_STREAMS, **config.streams}.items()
+        if config.measures.acts_on(name, bulk=stream.message_class == BULK)
+    }
 
 
 def acting_of(
     config: Config, queues: Queues, watcher: Watcher, now: Callable[[], int]
 ) -> Acting | None:
     """Make what carries out findings; None: it is switched off. Raises: StoreError."""
-    if not config.measures.act:
+    acted = acted_streams(config)
+    if not acted:
         return None
-    streams = {**DEFAULT_STREAMS, **config.streams}
-    bulk = {
-        (tenant.name, name)
-        for tenant in config.tenant
-        for name, stream in streams.items()
-        if stream.message_class == BULK
-    }
     return Acting(
         ActingParts(
             queues,
             watcher.findings,
             watcher.domains_of,
-            lambda: bulk,
+            lambda: acted,
             Path(config.data_dir) / "feedback" / "measures.json",
             now,
             config.measures.hold_hours * HOUR_MS,

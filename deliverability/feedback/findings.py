@@ -5,6 +5,7 @@ whole stream, so that a list that is bad everywhere is seen though no provider g
 
 complaints           0.1 % is Google's target, 0.3 % its ceiling (sender guidelines); Yahoo names 0.3 % too
 bounces              2 % is a list that wants cleaning, 5 % one that should not be sent to
+blocks               refusals of us, whoever the recipient is: 1 % is a name that suffers, 5 % one that is gone
 alignment            a source that fails DMARC at a provider: ours is to be mended, a stranger's is forgery or a
 service that nobody told of
 TLS                  sessions that failed, by their reason (RFC 8460 §4.3)
@@ -22,6 +23,7 @@ import msgspec
 
 from deliverability.feedback.rates import Lane, LaneRates, Rates, Window
 from deliverability.feedback.reports import ReportBook, SourceLine, TlsLine
+from deliverability.feedback.taxonomy import BLOCKS
 
 DAY_MS = 86_400_000
 Do = Literal["alert", "slow", "pause"]
@@ -53,11 +55,19 @@ class Thresholds(msgspec.Struct, frozen=True):
     complaints_pause: float = 0.003
     bounces_slow: float = 0.02
     bounces_pause: float = 0.05
+    blocks_slow: float = 0.01
+    blocks_pause: float = 0.05
     messages_min: int = 1000
     complaints_min: int = 3
     bounces_min: int = 20
+    blocks_min: int = 10
     unaligned_min: int = 20
     tls_failures_min: int = 5
+    streams: dict[str, Thresholds] = {}
+
+    def of(self, stream: str) -> Thresholds:
+        """Give those of a stream: its own, or these."""
+        return self.streams.get(stream, self)
 
 
 def findings_of(
@@ -82,7 +92,12 @@ def _of_rates(rates: Rates, now: int, limits: Thresholds) -> Iterator[Finding]:
         lanes = list(rates.all(window, now))
         wholes = [one for one in _streams(lanes, window) if one.lane not in {o.lane for o in lanes}]
         for one in (*lanes, *wholes):
-            for found in (*_complaints(one, window, limits), *_bounces(one, window, limits)):
+            own = limits.of(one.lane.stream)
+            for found in (
+                *_complaints(one, window, own),
+                *_bounces(one, window, own),
+                *_blocks(one, window, own),
+            ):
                 yield found if window == "day" else msgspec.structs.replace(found, do="alert")
 
 
@@ -152,6 +167,36 @@ def _bounces(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[Fin
         provider=one.lane.provider,
         value=rate,
         limit=limits.bounces_pause if pause else limits.bounces_slow,
+    )
+
+
+def _blocks(one: LaneRates, window: Window, limits: Thresholds) -> Iterator[Finding]:
+    """Refusals that are about us and not about the recipient: the provider has had enough, or never wanted any."""
+    refused = {
+        cause: sum(one.causes.get(f"{kind} {cause}", 0) for kind in ("bounced", "returned"))
+        for cause in BLOCKS
+    }
+    blocked, decided = sum(refused.values()), one.delivered + one.bounced
+    if decided < limits.messages_min or blocked < limits.blocks_min:
+        return
+    rate = blocked / decided
+    if rate < limits.blocks_slow:
+        return
+    pause = rate >= limits.blocks_pause
+    most = max(refused, key=lambda cause: refused[cause])
+    yield Finding(
+        id=f"blocks/{window}/{_name(one)}",
+        gravity="critical" if pause else "warning",
+        do="pause" if pause else "slow",
+        says=f"{rate:.1%} of the {decided:,} messages of a {window} were refused as unwanted{_where(one)}, "
+        f"most of them {most}",
+        mend="`veredus preflight` for the domain and source, then less mail, to those who react",
+        tenant=one.lane.tenant,
+        stream=one.lane.stream,
+        source=one.lane.source,
+        provider=one.lane.provider,
+        value=rate,
+        limit=limits.blocks_pause if pause else limits.blocks_slow,
     )
 
 

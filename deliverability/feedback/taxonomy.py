@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ("MEANINGS", "STATUS", "Action", "Blame", "Cause", "Meaning")
+__all__ = ("BLOCKS", "MEANINGS", "STATUS", "THROTTLES", "Action", "Blame", "Cause", "Meaning")
 
 
 class Cause(StrEnum):
@@ -491,3 +491,21 @@ STATUS: dict[Cause, str] = {
     Cause.MAILER_FAILED: "3.0",
 }
 """Subject and detail (RFC 3463, IANA registry) nearest to a cause, for bounces that quote no enhanced code."""
+
+BLOCKS: tuple[Cause, ...] = (
+    Cause.HOST_BLOCKED,
+    Cause.HOST_LISTED,
+    Cause.LOW_REPUTATION,
+    Cause.VOLUME_OR_COMPLAINTS,
+    Cause.SPAM_CONTENT,
+    Cause.AUTHENTICATION_FAILED,
+    Cause.PTR_MISSING,
+    Cause.SENDER_REFUSED,
+    Cause.POLICY,
+)
+"""Causes that mean: this mail or its source isn't wanted, whoever the recipient is."""
+
+THROTTLES: tuple[Cause, ...] = tuple(
+    cause for cause, meaning in MEANINGS.items() if meaning.action is Action.SLOW_DOWN
+)
+"""Causes that ask for a slower pace."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from deliverability.feedback.providers import provider_of
+from deliverability.feedback.taxonomy import BLOCKS
 from deliverability.leasing.book import water_level
 from deliverability.pacing.acting import Acted, Acting
 from deliverability.pacing.exchange import (
@@ -383,11 +384,17 @@ class Pacer:
             if lane.source == source and here and lane.warming is not None:
                 lane.warming.complained(number)
 
-    def press(self, domain_provider: str, until_ms: int, why: str, now_ms: int) -> None:
-        """Halve the pace at a provider, as the feedback side names it, until then: its recipients have had enough."""
+    def press(
+        self, domain_provider: str, until_ms: int, why: str, now_ms: int, source: str | None = None
+    ) -> None:
+        """Halve the pace at a provider, as the feedback side names it, until then: its recipients have had enough.
+
+        `source`: of this one alone; None: of all. What presses for longer already stays.
+        """
         self._now_ms = max(self._now_ms, now_ms)
         for lane in self.lanes.values():
-            if domain_provider in (lane.provider, lane.feedback_name):
+            here = domain_provider in (lane.provider, lane.feedback_name)
+            if here and source in (None, lane.source) and until_ms > lane.pressed_until:
                 lane.pressed_until, lane.pressed_why = until_ms, why
 
     # ---- what outlives it
@@ -473,17 +480,3 @@ class Pacer:
         old = [name for name, one in self.paths.items() if now - one.asked_ms > IDLE_PATH_MS]
         for name in old:
             del self.paths[name]
-
-
-BLOCKS = (
-    "host-blocked",
-    "host-listed",
-    "low-reputation",
-    "volume-or-complaints",
-    "spam-content",
-    "authentication-failed",
-    "ptr-missing",
-    "sender-refused",
-    "policy",
-)
-"""Causes that mean: this mail or its source isn't wanted, whoever the recipient is."""

@@ -101,8 +101,16 @@ _CLASSIFIED = {
 }
 
 
+_WHATEVER_THE_CODE = frozenset(
+    ("sending-too-fast", "volume-or-complaints", "low-reputation", "too-many-connections")
+)
+"""Some hosts refuse for good (5yz) what is sent too fast: that message is lost, those behind it needn't be."""
+
+
 def cause_of_outcome(code: int, text: str, classified: str) -> Cause:
     """Return what a reply says about pace, by its text, and where that says nothing by what the classifier found.
+
+    A permanent refusal slows down, too, where the classifier finds that the pace or our name is what it is about.
 
     Args:
         code: the reply code; 0 if there was none.
@@ -112,4 +120,6 @@ def cause_of_outcome(code: int, text: str, classified: str) -> Cause:
     found = cause_of_reply(code, text)
     if found is Cause.TRANSIENT:
         return _CLASSIFIED.get(classified, found)
+    if found is Cause.PERMANENT and classified in _WHATEVER_THE_CODE:
+        return _CLASSIFIED[classified]
     return found

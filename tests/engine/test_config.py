@@ -230,6 +230,38 @@ def test_a_mistake_in_a_variable_names_the_variable(name: str, value: str, line:
     assert line in refused("[[tenant]]\n", {name: value})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[[pacing.threshold]]\nsignal = 'blocks'\npercent = 2.5\naction = 'slow'\n",
+            (
+                "veredus.toml:1:1: pacing.threshold[0]: `[[pacing.threshold]]` has gone: `[measures]` is what slows"
+                " down and holds streams by their rates (write `blocks_slow_percent = 2.5` under `[measures]` (docs"
+            ),
+        ),
+        (
+            "[[pacing.threshold]]\nstreams = ['marketing']\n",
+            "write `complaints_pause_percent = 0.3` under `[measures.streams.marketing]`",
+        ),
+        (
+            "[measures]\nbounces_slow_percent = 9\n",
+            "bounces_slow_percent (9) is above bounces_pause_percent (5)",
+        ),
+        (
+            "[measures.streams.marketing]\nblocks_pause_percent = 0.5\n",
+            "veredus.toml:2:1: measures.streams.marketing.blocks_pause_percent: blocks_slow_percent (1) is above",
+        ),
+        ("[measures.streams.none]\nact = true\n", "there is no stream 'none'"),
+    ],
+)
+def test_measures_are_told_apart_and_what_has_gone_says_where_to(text: str, said: str) -> None:
+    """One truth about rates that act; its mistakes name file, line and key."""
+    with pytest.raises(ConfigError) as found:
+        parse(text, "veredus.toml")
+    assert said in " ".join(str(found.value).split())
+
+
 def test_streams_limits_and_curves_fall_back() -> None:
     """What isn't written comes from `default`, then from what is built in."""
     config = parse("[limits.default]\nburst = 7\n[limits.'a.b']\nburst = 8\n[streams.news]")

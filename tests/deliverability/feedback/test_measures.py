@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.feedback.loop import thresholds_of
 from deliverability.feedback.findings import Finding, Thresholds, findings_of
 from deliverability.feedback.measures import HOLD_MS, Held, Measures, next_measures
 from deliverability.feedback.rates import Lane, Rates
 from deliverability.feedback.reports import ReportBook
+from engine.config import parse
 
 NOW = 1_800_000_000_000
 BULK = {("shop", "marketing")}
@@ -68,6 +70,30 @@ def test_a_week_alerts_and_does_not_act() -> None:
     old = found(rates(10_000, 50, 0, at=NOW - 3 * 86_400_000))
     assert {one.do for one in old} == {"alert"}
     assert next_measures(Measures(), old, {}, BULK, NOW) == []
+
+
+@pytest.mark.parametrize(("refused", "do"), [(90, set()), (150, {"slow"}), (600, {"pause"})])
+def test_refusals_of_us_slow_at_one_percent_and_pause_at_five(refused: int, do: set[str]) -> None:
+    """At once or later; what is about recipients alone isn't counted with them."""
+    made = rates(9_400, 0, 0)
+    lane = Lane("shop", "marketing", "192.0.2.1", "google")
+    made.note(lane, "bounced", "host-blocked", NOW, refused // 2)
+    made.note(lane, "returned", "low-reputation", NOW, refused // 2)
+    made.note(lane, "bounced", "mailbox-unknown", NOW, 60)
+    blocks = [one for one in found(made) if one.id.startswith("blocks/day/")]
+    assert {one.do for one in blocks} == do
+    assert all("refused as unwanted at google" in one.says for one in blocks)
+
+
+def test_a_stream_may_have_limits_of_its_own() -> None:
+    """What isn't written for it is as for all; streams that aren't written are untouched."""
+    text = "[measures]\nmessages_min = 500\n[measures.streams.marketing]\nbounces_pause_percent = 3.0\n"
+    limits = thresholds_of(parse(text))
+    assert limits.of("marketing").messages_min == limits.of("news").messages_min == 500
+    assert limits.of("marketing").bounces_slow == 0.02
+    tight = findings_of(rates(9_800, 0, 400), ReportBook(), NOW, (), limits)
+    assert asked(tight) == {("pause", "google")}
+    assert asked(found(rates(9_800, 0, 400))) == {("slow", "google")}
 
 
 def pause(provider: str = "google", stream: str = "marketing") -> Finding:

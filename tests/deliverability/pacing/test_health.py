@@ -5,13 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.health_forms import percent, wait_of
-from deliverability.feedback.rates import Lane, LaneRates
+from actors.health_forms import wait_of
 from deliverability.pacing.health import Signals, judge
 from deliverability.pacing.lane import Phase
 from deliverability.pacing.pacer import PacerOptions
 from deliverability.pacing.telling import lane_views
-from engine.settings_pacing import Threshold
 from tests.deliverability.pacing.pace_world import BEGIN, PATH, World
 
 HOUR = 3_600_000
@@ -45,15 +43,6 @@ def test_any_signals_have_a_score(signals: Signals) -> None:
     verdict = judge(signals)
     assert 0 <= verdict.score <= 100
     assert (verdict.score == 100) == (not verdict.reasons)
-
-
-def test_a_threshold_judges_only_what_is_enough() -> None:
-    lane = Lane("t", "marketing", "", "google")
-    rates = LaneRates(lane, "day", 2000, 0, 100, 0, 8, 0, {"bounced host-blocked": 60})
-    assert percent(Threshold(signal="complaints"), rates) == 0.4
-    assert percent(Threshold(signal="bounces"), rates) == 100 * 100 / 2100
-    assert percent(Threshold(signal="blocks"), rates) == 100 * 60 / 2100
-    assert percent(Threshold(signal="complaints", messages_min=5000), rates) is None
 
 
 def test_a_waiting_queue_is_told_when_it_goes_and_why() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deliverability.pacing.retry import burns_attempt, next_attempt
-from deliverability.pacing.signals import Cause, cause_of_reply
+from deliverability.pacing.signals import Cause, cause_of_outcome, cause_of_reply
 
 MINUTE = 60_000
 WEEK = 7 * 86_400_000
@@ -37,6 +37,22 @@ def test_every_reply_has_a_cause(code: int, text: str) -> None:
     cause = cause_of_reply(code, text)
     assert (cause is Cause.PERMANENT) == (code >= 500)
     assert (cause is Cause.ACCEPTED) == (code < 300)
+
+
+@pytest.mark.parametrize(
+    ("text", "classified", "cause"),
+    [
+        ("550 5.7.1 slow down", "sending-too-fast", Cause.RATE),
+        ("554 5.7.0 no more of you", "low-reputation", Cause.REPUTATION),
+        ("554 too many of them open", "too-many-connections", Cause.CONNECTIONS),
+        ("550 5.1.1 no such user", "mailbox-unknown", Cause.PERMANENT),
+        ("552 5.2.2 full", "mailbox-full", Cause.PERMANENT),
+        ("451 4.7.1 slow down", "sending-too-fast", Cause.RATE),
+    ],
+)
+def test_a_refusal_for_good_may_be_about_pace(text: str, classified: str, cause: Cause) -> None:
+    """The message is lost, but what waits behind it needn't be: the classifier's word slows the lane down."""
+    assert cause_of_outcome(int(text[:3]), text, classified) is cause
 
 
 def test_rate_deferrals_burn_no_attempt() -> None:
