@@ -21,6 +21,7 @@ from actors.worker.assembly import catalog_compilers
 from actors.worker.rendering import Letterhead
 from deliverability.compose.mjml import compile_mjml
 from deliverability.compose.template import Template
+from deliverability.lines import BULK
 from deliverability.message.stream_policy import StreamPolicy
 from engine.catalog import Head, digest_of
 from engine.config import DEFAULT_STREAMS, Config, Tenant
@@ -33,7 +34,8 @@ from scenarios.migration import Migration
 from scenarios.model import Send, walk
 from scenarios.settings import ContactSettings
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 class TemplateHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,9 +129,15 @@ def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes
             in_doubt=stream.in_doubt,
             expires_ms=(stream.expires_s or config.delivery.expires_s) * 1000,
             retention_ms=config.store.retention_days * DAY_MS,
+            lead_ms=_lead_ms(config) if stream.message_class == BULK else 0,
         )
         made.append(("stream", tenant.name, name, msgspec.json.encode(policy)))
     return made
+
+
+def _lead_ms(config: Config) -> int:
+    """So much earlier eager readers stand in line: only where a source is warmed up, whose volume is scarce."""
+    return config.pacing.engaged_first_hours * HOUR_MS if config.pacing.warmup else 0
 
 
 def _contact_settings(tenant: Tenant, free: tuple[str, ...]) -> ContactSettings:

@@ -69,4 +69,12 @@ class Pacing(Section, frozen=True, kw_only=True):
     max_per_hour: Annotated[float, Meta(ge=1.0, le=1_000_000_000.0, description="and at most")] = (
         360_000.0
     )
+    engaged_first_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=168,
+            description="with a `[[pacing.warmup]]`: so much earlier than due the most eager readers' bulk mail goes",
+        ),
+    ] = 24
     warmup: Annotated[tuple[Warmup, ...], Meta(description="sources that are being warmed up")] = ()

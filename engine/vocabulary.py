@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = (
     "CONSENT_AGAIN",
+    "EAGER_MAX",
     "TRANSACTIONAL",
     "Cancel",
     "Consent",
@@ -37,6 +38,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 TRANSACTIONAL = "transactional"
+
+EAGER_MAX = 10
+"""The most eager reader."""
 
 Personal = msgspec.Meta(extra={"personal": True})
 """Marks a field of a stored Struct as personal: it goes through the record codec and is gone after erasure."""
@@ -174,6 +178,7 @@ class Send(msgspec.Struct, frozen=True, tag="send", array_like=True):
     topic: str = ""
     pool: str = ""
     opened_by: bytes = b""  # id of the input that caused it
+    eager: int = 0  # how eager a reader the contact is, 0 to 10
 
 
 class MaySend(msgspec.Struct, frozen=True, tag="may_send", array_like=True):

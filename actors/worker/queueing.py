@@ -134,7 +134,7 @@ class Queueing:
         ]
 
     async def _count(self, number: int, queue: bytes) -> tuple[int, bool, int]:
-        """Count the rows of a queue in a partition, up to a bound; give also the lowest order."""
+        """Count the rows of a queue in a partition, up to a bound; give also since when the one that is next waits."""
         start = partition_prefix(number) + READY + len(queue).to_bytes(1) + queue
         end, count, oldest = start + b"\xff" * 9, 0, 0
         while count < COUNTED_MAX:
@@ -142,6 +142,8 @@ class Queueing:
             if rows and not count:
                 cut = 4 + rows[0][0][3]
                 oldest = int.from_bytes(rows[0][0][cut : cut + 8])
+                head = self._host.entry(EntityKey(key_of(rows[0][0])))[0]
+                oldest += head.lead if isinstance(head, MessageState) else 0
             count += len(rows)
             if len(rows) < STEP_ROWS:
                 return count, False, oldest

@@ -38,7 +38,7 @@ from deliverability.returned import Returned
 from engine.config import Delivery, RetryCurve
 from engine.keyspace import MESSAGE, EntityKey, name_of, tenant_of
 from engine.machine import At, Context, Granted, Held, Record, Release, Tell, Transition, Wake
-from engine.vocabulary import Cancel, MaySend, Message, Permit, Refuse, Send
+from engine.vocabulary import EAGER_MAX, Cancel, MaySend, Message, Permit, Refuse, Send
 
 Input = Send | Wake | Granted | Permit | Refuse | Cancel | AttemptOutcome | Settle | Returned | Look
 
@@ -118,9 +118,11 @@ class MessageMachine:
 
 
 def _accept(send: Send, context: Context) -> Transition:
-    expires = send.expires or max(send.due, context.now) + policy_of(send, context).expires_ms
+    policy = policy_of(send, context)
+    expires = send.expires or max(send.due, context.now) + policy.expires_ms
     marks = marks_of(context)
-    state = MessageState(send, "scheduled", expires, context.now)
+    lead = policy.lead_ms * send.eager // EAGER_MAX
+    state = MessageState(send, "scheduled", expires, context.now, lead=lead)
     if marks is not None:
         state = msgspec.structs.replace(state, generation=marks.newest)
     if send.due > context.now:

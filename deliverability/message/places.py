@@ -41,8 +41,12 @@ def place_of(state: MessageState, key: EntityKey) -> Place | None:
 
 
 def _order(state: MessageState) -> int:
-    """Give the place in a ready queue: what was tried before stands where it stood, not behind the whole backlog."""
-    return state.created if state.first_attempt else state.send.due
+    """Give the place in a ready queue: what was tried before stands where it stood, not behind the whole backlog.
+
+    An eager reader's mail stands before what was due up to its lead sooner, so nobody waits longer than that for them.
+    """
+    since = state.created if state.first_attempt else state.send.due
+    return max(since - state.lead, 0)
 
 
 def made_ready(state: MessageState, context: Context) -> Transition:

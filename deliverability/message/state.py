@@ -75,6 +75,7 @@ class MessageState(msgspec.Struct, frozen=True, array_like=True):
     rerouted: int = 0  # the newest reroute that it followed
     came_back: tuple[str, ...] = ()  # kinds of reports about it; each is believed once
     source: str = ""  # address that the last attempt was sent from, so that complaints count where they belong
+    lead: int = 0  # so much earlier than it was due it stands in line, ms: an eager reader's
 
 
 def story_with(state: MessageState, at: int, what: str, detail: str = "") -> tuple[StoryLine, ...]:

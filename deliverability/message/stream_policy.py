@@ -23,6 +23,7 @@ class StreamPolicy(msgspec.Struct, frozen=True):
     expires_ms: int = 72 * HOUR
     retention_ms: int = 30 * 24 * HOUR
     attempts_max: int = 60
+    lead_ms: int = 0  # so much earlier than it was due the most eager reader's mail stands in line; 0: nobody's
 
 
 DEFAULT_POLICY = StreamPolicy()

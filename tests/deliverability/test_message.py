@@ -449,3 +449,36 @@ def test_a_complaint_counts_at_the_source_that_sent_the_message() -> None:
         ("delivered", "192.0.2.7"),
         ("complained", "192.0.2.7"),
     ]
+
+
+def test_eager_readers_stand_first_where_their_stream_says_so_and_nobody_waits_longer() -> None:
+    """The most eager stands a lead before its time, the others by degrees; a stream without a lead keeps its order."""
+    lead = StreamPolicy(lead_ms=10_000)
+
+    def order(eager: int, due: int = NOW, **streams: StreamPolicy) -> int:
+        send = msgspec.structs.replace(_send(due=due), eager=eager)
+        place = _decide(None, send, **streams).place
+        assert isinstance(place, Ready)
+        return place.order
+
+    assert [order(eager, marketing=lead) for eager in (0, 3, 10)] == [
+        NOW,
+        NOW - 3_000,
+        NOW - 10_000,
+    ]
+    assert order(0, NOW - 10_001, marketing=lead) < order(10, marketing=lead)
+    assert order(10) == order(10, marketing=StreamPolicy()) == NOW
+    early = msgspec.structs.replace(_send(due=0), eager=10)
+    assert _decide(None, early, marketing=lead).place == Ready(queue_name(early, "t"), 0)
+
+
+def test_an_eager_readers_retry_keeps_its_lead() -> None:
+    """After a deferral it stands where it stood, and a record of before leads has none."""
+    lead = StreamPolicy(lead_ms=10_000)
+    state = msgspec.structs.replace(_state("scheduled"), lead=10_000, first_attempt=NOW)
+    done = _decide(state, Wake(), marketing=lead)
+    assert done.place == Ready(queue_name(state.send, "t"), state.created - 10_000)
+    before = msgspec.msgpack.decode(msgspec.msgpack.encode(_state("ready")))[:-1]
+    before[0] = before[0][:-1]
+    old = msgspec.convert(before, MessageState)
+    assert (old.lead, old.send.eager) == (0, 0)

@@ -11,6 +11,7 @@ from engine.vocabulary import (
     ContactPut,
     Event,
 )
+from scenarios.sending import eagerness
 from tests.scenarios.world import World
 
 HOUR = 3_600_000
@@ -496,3 +497,22 @@ steps:
         "contact.count('e')": 1,
         "event.value": 3,
     }
+
+
+def test_a_send_tells_how_eager_a_reader_the_contact_is() -> None:
+    """Clicks say more than openings, which machines make too; both have their most."""
+    world = world_with(CART)
+    world.give("eve", ContactPut({"email": "eve@example.com"}))
+    world.give("ann", Event("mail.opened", 0))
+    for _ in range(9):
+        world.give("eve", Event("mail.clicked", 0))
+        world.give("eve", Event("mail.opened", 0))
+    for who in ("ann", "eve"):
+        world.give(who, Event("cart", 0, {"cart": 1}))
+    world.until(HOUR)
+    assert sorted(send.eager for _, _, _, send in world.sent) == [1, 10]
+    assert [eagerness(counts) for counts in ({}, {"mail.opened": 50}, {"mail.clicked": 1})] == [
+        0,
+        3,
+        3,
+    ]
