@@ -457,7 +457,7 @@ def test_eager_readers_stand_first_where_their_stream_says_so_and_nobody_waits_l
 
     def order(eager: int, due: int = NOW, **streams: StreamPolicy) -> int:
         send = msgspec.structs.replace(_send(due=due), eager=eager)
-        place = _decide(None, send, **streams).place
+        place = _decide(None, send, NOW, **streams).place
         assert isinstance(place, Ready)
         return place.order
 
