@@ -258,14 +258,35 @@ class HealthDesk:
 
     # ---- telling
 
-    async def told(self) -> HealthView:
-        """Tell how everything is doing, asking the pacer anew. Raises: CapacityError: it is restarting."""
+    async def told(self, *, curves: bool = False) -> HealthView:
+        """Tell how everything is doing, asking the pacer anew; with the curves of a day and a month.
+
+        Raises: CapacityError: the pacer is restarting.
+        """
         if is_paced(self._config):
             try:
                 self._pacing = await self._cluster.pacing(PacingQuestion(self._known, curves=True))
             except WorkerLostError as error:
                 raise CapacityError("the controller is restarting", 1.0) from error
-        return self.view()
+        view = self.view()
+        return self._with_curves(view) if curves else view
+
+    def _with_curves(self, view: HealthView) -> HealthView:
+        """Add what feedback counted over time; a lane of the pacer is known to it by its provider's feedback name."""
+        now = self._now()
+        found = [
+            {
+                (self._source_at(address), provider): points
+                for (address, provider), points in self._watcher.rates.curves(window, now).items()
+            }
+            for window in ("day", "month")
+        ]
+        lines = []
+        for one in view.lines:
+            place = (one.source, one.lane.feedback_name if one.lane is not None else one.provider)
+            day, month = (curves.get(place, []) for curves in found)
+            lines.append(msgspec.structs.replace(one, day=day, month=month))
+        return msgspec.structs.replace(view, lines=lines)
 
     def view(self) -> HealthView:
         """Tell how everything is doing, as far as it is known here."""

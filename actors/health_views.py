@@ -6,6 +6,7 @@ __all__ = ("HealthLine", "HealthView", "Imported", "StreamLine", "WaitView")
 
 import msgspec
 
+from deliverability.feedback.rates import RatePoint
 from deliverability.pacing.health import Reason
 from deliverability.pacing.telling_forms import LaneView
 
@@ -34,6 +35,9 @@ class HealthLine(msgspec.Struct, frozen=True):
     reasons: list[Reason]
     lane: LaneView | None = None
     streams: list[StreamLine] = []
+    day: list[RatePoint] = []
+    """The last day by ten minutes, and the last month by day, where curves are asked for."""
+    month: list[RatePoint] = []
 
 
 class HealthView(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
 
+import msgspec
 import typer
 
 from actors.cli.client import Client, find_data_dir
@@ -30,6 +31,10 @@ def health(
     provider: Annotated[
         str, typer.Option(metavar="NAME", help="Only this provider, with all that is known of it.")
     ] = "",
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page, with curves of a day and a month."),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,8 +42,13 @@ def health(
     if context.invoked_subcommand is not None:
         return
     with Client(find_data_dir(data, os.environ)) as client:
-        view = client.get("/v1/health/lanes", HealthView)
+        asked = {"curves": "true"} if html is not None else {}
+        view = client.get("/v1/health/lanes", HealthView, **asked)
     lines = [one for one in view.lines if provider in ("", one.provider)]
+    if html is not None:
+        from actors.health_page.page import write_page
+
+        write_page(msgspec.structs.replace(view, lines=lines), html)
     if as_json:
         print_json(view if not provider else lines)
         return
@@ -56,6 +66,8 @@ def health(
         return
     for text in view.limited:
         print_line(f"  {text}")
+    if html is not None:
+        print_line(f"Wrote {html}")
 
 
 @app.command("import")

@@ -18,10 +18,15 @@ _Request = Request[Any, Any, Any]
 
 
 @get("/v1/health/lanes", guards=[operator_only])
-async def get_health_lanes(request: _Request) -> HealthView:
+async def get_health_lanes(
+    request: _Request,
+    curves: Annotated[
+        bool, QueryParameter(description="With the curves of the last day and month.")
+    ] = False,
+) -> HealthView:
     """Tell how each source is doing at each provider, the worst first, and what is limited."""
     edge = edge_of(request)
-    return await edge.intake.answered(_desk(request).told())
+    return await edge.intake.answered(_desk(request).told(curves=curves))
 
 
 @post("/v1/health/exports", status_code=200, guards=[operator_only])

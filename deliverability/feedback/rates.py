@@ -7,7 +7,7 @@ arrival, against what was accepted in the same window, as the providers count it
 
 from __future__ import annotations
 
-__all__ = ("Lane", "LaneRates", "Rates", "Window")
+__all__ = ("Lane", "LaneRates", "RatePoint", "Rates", "Window")
 
 from collections import Counter
 from collections.abc import Iterator
@@ -64,6 +64,16 @@ class LaneRates(msgspec.Struct, frozen=True):
         """Bounces, at once or later, of what was decided."""
         decided = self.delivered + self.bounced
         return (self.bounced + self.returned) / decided if decided else 0.0
+
+
+class RatePoint(msgspec.Struct, frozen=True, array_like=True):
+    """What happened in one bucket of a curve that began at `at` (ms); `bounced`: at once or later."""
+
+    at: int
+    delivered: int = 0
+    deferred: int = 0
+    bounced: int = 0
+    complained: int = 0
 
 
 class _Counts(msgspec.Struct, array_like=True):
@@ -131,6 +141,28 @@ class Rates:
             if rates.causes:
                 yield rates
 
+    def curves(self, window: Window, now: int) -> dict[tuple[str, str], list[RatePoint]]:
+        """Give the curve of each source at each provider over a window that ends now, over all tenants and streams.
+
+        In steps of ten minutes up to a day, of a day beyond; steps in which nothing happened are zeros.
+        """
+        length = _WINDOWS[window]
+        is_fine = length <= DAY_MS
+        width = FINE_MS if is_fine else DAY_MS
+        first, last = (now - length) // width + 1, now // width
+        totals: dict[tuple[str, str], dict[int, Counter[str]]] = {}
+        for lane, counts in self._lanes.items():
+            for bucket, held in (counts.fine if is_fine else counts.days).items():
+                if first <= bucket <= last:
+                    steps = totals.setdefault((lane.source, lane.provider), {})
+                    kinds = steps.setdefault(bucket, Counter())
+                    for said, number in held.items():
+                        kinds[said.partition(" ")[0]] += number
+        return {
+            place: [_point(bucket * width, steps.get(bucket)) for bucket in range(first, last + 1)]
+            for place, steps in totals.items()
+        }
+
     def dump(self) -> bytes:
         """Encode everything, to go on with after a restart."""
         return msgspec.msgpack.encode(list(self._lanes.items()))
@@ -147,6 +179,13 @@ class Rates:
         busy = sorted(self._lanes, key=lambda lane: _last(self._lanes[lane]))
         for lane in busy[: LANES_MAX // 10]:
             del self._lanes[lane]
+
+
+def _point(at: int, kinds: Counter[str] | None) -> RatePoint:
+    if kinds is None:
+        return RatePoint(at)
+    bounced = kinds["bounced"] + kinds["returned"]
+    return RatePoint(at, kinds["delivered"], kinds["deferred"], bounced, kinds["complained"])
 
 
 def _last(counts: _Counts) -> tuple[int, int]:

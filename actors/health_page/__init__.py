@@ -1,0 +1,1 @@
+"""The page of health: curves of each source at each provider."""
