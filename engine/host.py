@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from engine import quarantine
 from engine.entities import EntityCache, Entry, Machines
 from engine.errors import RefusedError, StoreError
-from engine.feed import Feed, FeedEntry
+from engine.feed import Emitted, Feed, FeedEntry
 from engine.inputs import Arrival, TellOut, Verdict
 from engine.keyspace import EntityKey, Keyspace
 from engine.lanes import Lanes
@@ -39,6 +39,9 @@ DROP_PER_TICK = (
 UNUSED_GRANTS_MAX = 500
 """Entities of a lane that may leave a credit unused in one tick (they end, or are parked); the rest comes later."""
 
+
+FEED_TRIES = 100
+"""Each of them fails only when another one wrote in between."""
 
 _Turn = tuple[int, bytes, bool]
 """An arrival by its number, what stands for it among seen ids, whether a row shows that it was seen."""
@@ -394,6 +397,9 @@ class Host:
         stale = set(self.store.commit(batches))
         if fed is not None and FEED not in stale:
             self._feed.stand, released.fed = fed[0].stand, fed[1]
+        elif fed is not None:
+            ours = [one for p in dirty if p.number not in stale for one in p.emits]
+            released.fed = self._feed_beside(ours)
         for partition, batch in zip(dirty, batches, strict=False):
             if partition.number in stale:
                 released.lost.append(partition.number)
@@ -401,6 +407,22 @@ class Host:
             released.releases += [(partition.epoch, release) for release in partition.releases]
             released.tells += partition.tells
             partition.settle(batch.stand)
+
+    def _feed_beside(self, emitted: Sequence[Emitted]) -> int:
+        """Write to a feed that another life of this worker claimed what partitions emitted that are still ours.
+
+        It begins on another node when this one can't be reached by those who watch over it. What is durable here would
+        never be told otherwise; the other life finds its next number taken, and does the same. Raises: StoreError.
+        """
+        for _ in range(FEED_TRIES):
+            made = Feed(self.store.stand(FEED)).batch(emitted)
+            if made is None:
+                return 0
+            if not self.store.commit([made[0]]):
+                # under our old epoch, so that once we have no partition left nothing of us gets there
+                self._feed.again(made[0].stand)
+                return made[1]
+        raise StoreError("the feed is written by another life of this worker all the time")
 
     def _lose(self, released: Released, taken: Sequence[Arrival]) -> None:
         """Take back what was decided for partitions that somebody else owns now: none of it is durable."""

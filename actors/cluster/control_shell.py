@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.cluster.controller import Controller, Registration
-from actors.cluster.governing import GoverningDesk, budgets_of
+from actors.cluster.governing import GoverningDesk, budgets_of, ledger_unlocked
 from actors.cluster.placing import PlacingDesk
 from actors.pacing_desk import PacingQuestion, pacing_desk_of
 from actors.pacing_views import PacingView
@@ -43,7 +43,8 @@ class ControllerShell:
         self._controller = Controller(Path(folder), run, partitions, owners, senders)
         budget_of = budgets_of(wire.decode(list[Limit], limits))
         mono_ms = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731
-        self._governor = GoverningDesk(Path(folder), run, budget_of, mono_ms)
+        is_over = ledger_unlocked(Path(folder))
+        self._governor = GoverningDesk(Path(folder), run, budget_of, mono_ms, is_over)
         wall_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
         decoded = msgspec.msgpack.decode(config, type=Config) if config else None
         self._pacing = pacing_desk_of(Path(folder), decoded, wall_ms) if decoded else None

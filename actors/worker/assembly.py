@@ -47,7 +47,7 @@ from deliverability.message.stream_policy import StreamPolicy
 from deliverability.suppression.entry import Hasher
 from deliverability.suppression.view import Guard
 from deliverability.transport.delivery import Delivery, Verdict
-from deliverability.transport.ledger import LedgerFile
+from deliverability.transport.ledger import LedgerFile, ledger_path
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
 from engine.entities import Machines
@@ -285,7 +285,7 @@ def assemble_sending(
     config, data = settings.config, Path(settings.data_dir)
     incarnation = time.time_ns() // 1000
     ledger = LedgerFile(
-        data / "ledgers" / f"{holder}-{incarnation}.ledger",
+        ledger_path(data, holder, incarnation),
         sync=config.delivery.ledger_sync == "power_loss",
     )
     limits = EgressSettings(work_ahead_ms=config.workers.credit_horizon_ms)

@@ -32,10 +32,11 @@ from actors.worker.egress_wire import Exchange, Greeting, Request
 from actors.worker.leases import LeaseDesk
 from actors.worker.pacing import PaceDesk
 from actors.worker.pulse import Pulse, pulse_path
+from actors.worker.recovery import adopt_patiently
 from actors.worker.rendering import letterheads
 from deliverability.egress import Egress
 from deliverability.transport.delivery import Delivery
-from deliverability.transport.ledger import LedgerFile, adopt
+from deliverability.transport.ledger import LedgerFile
 from engine.keyspace import Keyspace
 
 log = structlog.get_logger()
@@ -198,7 +199,7 @@ class EgressWorker:
         data, name = Path(settings.data_dir), f"e{settings.index}"
         heads = letterheads(settings.config, secret_of)
         catalog = LiveCatalog(data / "catalog", catalog_compilers(heads))
-        adopted = [adopt(path) for path in ledgers_of(data, name)]
+        adopted = [adopt_patiently(path) for path in ledgers_of(data, name)]
         egress, delivery, gate, ledger = assemble_sending(
             settings,
             name,

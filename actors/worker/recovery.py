@@ -6,7 +6,15 @@ doubt. Ledgers of former incarnations are adopted at start and removed once thei
 
 from __future__ import annotations
 
-__all__ = ("Recovered", "held_in", "held_messages", "of_former", "recover", "resolve")
+__all__ = (
+    "Recovered",
+    "adopt_patiently",
+    "held_in",
+    "held_messages",
+    "of_former",
+    "recover",
+    "resolve",
+)
 
 import time
 from collections.abc import Iterator
@@ -26,8 +34,8 @@ from engine.tick import Answer
 
 log = structlog.get_logger()
 
-FOREIGN_TRIES = 100
-FOREIGN_PAUSE_S = 0.01
+TRIES = 100
+PAUSE_S = 0.01
 
 
 class Recovered:
@@ -52,11 +60,11 @@ def recover(parts: Assembly) -> Recovered:
     """Adopt the ledgers of former incarnations and find the fate of all that was in hand."""
     found = Recovered()
     for path in parts.old_ledgers:
-        found.adopted.append(adopt(path))
+        found.adopted.append(adopt_patiently(path))
     held = held_messages(parts)
     parts.egress.hold(held)
     foreign = [
-        _adopt_patiently(path) for path in parts.foreign_ledgers({one.holder for one in held})
+        adopt_patiently(path) for path in parts.foreign_ledgers({one.holder for one in held})
     ]
     found.answers = resolve(parts, found.adopted + foreign)
     found.held = len(found.answers)
@@ -79,13 +87,13 @@ def recover(parts: Assembly) -> Recovered:
     return found
 
 
-def _adopt_patiently(path: Path) -> Adopted:
-    """Adopt a ledger that other workers may be reading at the same moment; it stays where it is for them."""
-    for _ in range(FOREIGN_TRIES):
+def adopt_patiently(path: Path) -> Adopted:
+    """Adopt a ledger at which other workers, or the governor, may be looking at the same moment."""
+    for _ in range(TRIES):
         try:
             return adopt(path)
         except RefusedError:
-            time.sleep(FOREIGN_PAUSE_S)
+            time.sleep(PAUSE_S)
     return adopt(path)
 
 

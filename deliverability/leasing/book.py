@@ -141,6 +141,14 @@ class Book:
         """Hear for certain that a life of a holder is over: what it had is free at once."""
         self._holders.pop((name, incarnation), None)
 
+    def silent(self, now: int, for_ms: int) -> list[tuple[str, int]]:
+        """Name the lives (holder, incarnation) that weren't heard of for so long, or never by this governor."""
+        return [
+            name
+            for name, holder in sorted(self._holders.items())
+            if holder.unheard or holder.heard + for_ms <= now
+        ]
+
     def lives(self) -> list[Life]:
         """List all lives that may hold something; to be durable before an answer goes out."""
         return [

@@ -12,7 +12,7 @@ A torn last entry (the process died in the middle of a write) is left out: it wa
 
 from __future__ import annotations
 
-__all__ = ("Adopted", "LedgerFile", "adopt")
+__all__ = ("Adopted", "LedgerFile", "adopt", "ledger_path", "writer_lives")
 
 import fcntl
 import os
@@ -28,6 +28,11 @@ from engine.ids import ID_BYTES
 _HEAD = 1 + ID_BYTES + 4
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(AttemptOutcome).decode
+
+
+def ledger_path(data_dir: Path, holder: str, incarnation: int) -> Path:
+    """Tell where the ledger of a life of a holder lies."""
+    return data_dir / "ledgers" / f"{holder}-{incarnation}.ledger"
 
 
 class LedgerFile:
@@ -108,7 +113,7 @@ def adopt(path: Path) -> Adopted:
 
     Raises: RefusedError when its writer lives (holds the lock).
     """
-    fd = os.open(path, os.O_RDONLY)
+    fd = _opened(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with os.fdopen(os.dup(fd), "rb") as file:
@@ -117,6 +122,27 @@ def adopt(path: Path) -> Adopted:
         raise RefusedError(f"ledger {path} is in use by a living egress") from error
     finally:
         os.close(fd)
+
+
+def writer_lives(path: Path) -> bool:
+    """Tell whether the writer of a ledger lives; a file that is gone was closed or adopted, so its writer doesn't."""
+    try:
+        fd = _opened(path)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _opened(path: Path) -> int:
+    """Open a ledger to lock it: over NFS an exclusive lock wants a file that is open for writing."""
+    return os.open(path, os.O_RDWR)
 
 
 def _read(path: str, raw: bytes) -> Adopted:

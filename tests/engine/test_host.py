@@ -221,6 +221,29 @@ def test_the_feed_is_in_commit_order_and_read_by_cursor() -> None:
     assert host.feed_after(*places[-1], 5) == []
 
 
+def test_two_lives_of_a_worker_lose_nothing_of_their_feed() -> None:
+    """One begins on another node while the former still has partitions: what either makes durable is told, once."""
+    store = MemoryStore()
+    former = host_on(store, numbers=range(3))
+    keyspace = former.keyspace
+    first, second, third = (keys_in(number, keyspace, 1)[0] for number in (1, 2, 3))
+    tick(former, NOW, arrival(first, Do(emit="a"), 1))
+    newer = host_on(store, numbers=())
+    assert newer.take([3]) == [3]
+    assert tick(former, NOW, arrival(first, Do(emit="b"), 2)).fed == 1
+    assert tick(newer, NOW, arrival(third, Do(emit="c"), 3)).fed == 1
+    assert newer.take([1]) == [1]
+    two = (arrival(first, Do(emit="lost"), 4), arrival(second, Do(emit="d"), 5))
+    released = tick(former, NOW, *two)
+    assert (released.verdicts, released.fed) == (["lost", "accepted"], 1)
+    assert newer.take([2]) == [2]
+    assert tick(former, NOW, arrival(second, Do(emit="lost too"), 6)).fed == 0
+    assert tick(newer, NOW, arrival(first, Do(emit="e"), 7)).fed == 1
+    told = [msgspec.msgpack.decode(bytes(one.body))["say"] for one in newer.feed_after(0, -1, 100)]
+    assert told == ["a", "b", "c", "d", "e"]
+    assert former.feed_after(0, -1, 100) == newer.feed_after(0, -1, 100)
+
+
 def test_a_newer_catalog_is_used_and_an_older_one_refused() -> None:
     """Its version never goes back."""
     host = host_on()

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.cluster.governing import GoverningDesk, budgets_of
+from actors.cluster.governing import SILENT_MS, GoverningDesk, budgets_of, ledger_unlocked
 from actors.worker.leases import LeaseDesk, ask_for_ever
 from deliverability.governor import Gate, Governor, Lease, Limit
 from deliverability.leasing.book import Book
 from deliverability.leasing.terms import TERM_MS, Answer, Ask, Need
+from deliverability.transport.ledger import LedgerFile, adopt, ledger_path
 from engine.errors import StoreError, VeredusError
 
 LIMITS = (Limit("a.example", 10, 6000, 100), Limit("*", 1, 60, 10))
@@ -30,7 +31,12 @@ class Clock:
 
 
 def _desk(folder: Path, clock: Clock, run: int = 7) -> GoverningDesk:
-    return GoverningDesk(folder, run, budgets_of(LIMITS), clock)
+    return GoverningDesk(folder, run, budgets_of(LIMITS), clock, ledger_unlocked(folder))
+
+
+def _begun(folder: Path, holder: str, incarnation: int) -> LedgerFile:
+    """Begin a life: its ledger is locked until it is closed, or its process ends."""
+    return LedgerFile(ledger_path(folder, holder, incarnation))
 
 
 def _ask(holder: str, incarnation: int, number: int, seen: int = 0) -> Ask:
@@ -40,6 +46,7 @@ def _ask(holder: str, incarnation: int, number: int, seen: int = 0) -> Ask:
 def test_lives_outlive_the_governor_and_a_new_one_waits(tmp_path: Path) -> None:
     """What was leased may still be used: a new life gives nothing for a term, and knows who may use it."""
     clock = Clock()
+    lives = [_begun(tmp_path, "w0", 1), _begun(tmp_path, "w1", 1)]
     first = _desk(tmp_path, clock)
     given = first.ask(_ask("w0", 1, 1))
     assert given is not None
@@ -58,6 +65,48 @@ def test_lives_outlive_the_governor_and_a_new_one_waits(tmp_path: Path) -> None:
     after = second.ask(_ask("w1", 1, 3))
     assert after is not None
     assert after.shares[ROUTE].connections == 10
+    for life in lives:
+        life.close()
+
+
+def test_who_died_with_its_node_frees_what_it_had(tmp_path: Path) -> None:
+    """Nobody begins its next life: the lock of its ledger says that it is over, and a stopped one keeps what it has."""
+    clock = Clock()
+    dead, other = _begun(tmp_path, "w0", 1), _begun(tmp_path, "w1", 1)
+    desk = _desk(tmp_path, clock)
+    given = desk.ask(_ask("w0", 1, 1))
+    assert given is not None
+    assert given.shares[ROUTE].connections == 10
+    clock.now += 2 * TERM_MS
+    stopped = desk.ask(_ask("w1", 1, 1))
+    assert stopped is not None
+    assert stopped.shares[ROUTE].connections == 0, "w0 is silent, but lives"
+    dead.close()
+    clock.now += SILENT_MS
+    told = desk.ask(_ask("w1", 1, 2))
+    assert told is not None
+    assert told.shares[ROUTE].connections == 10
+    assert adopt(ledger_path(tmp_path, "w0", 1)).in_doubt == set(), "it is still there for others"
+    other.close()
+
+
+def test_who_died_while_there_was_no_governor_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A new governor waits for all lives of the former one, not for those that are over."""
+    clock = Clock()
+    living, dead = _begun(tmp_path, "w0", 1), _begun(tmp_path, "w1", 1)
+    first = _desk(tmp_path, clock)
+    for holder in ("w0", "w1"):
+        assert first.ask(_ask(holder, 1, 1)) is not None
+    dead.close(remove=True)  # its file may be gone, too
+    second = _desk(tmp_path, clock)
+    epoch = 2
+    assert second.ask(_ask("w0", 1, 2)) is not None
+    clock.now += 2 * TERM_MS
+    answer = second.ask(_ask("w0", 1, 3, seen=epoch))
+    assert answer is not None
+    assert answer.epoch == epoch
+    assert answer.shares[ROUTE].connections == 10
+    living.close()
 
 
 def test_another_run_begins_with_nothing(tmp_path: Path) -> None:
