@@ -27,7 +27,6 @@ from deliverability.transport.ledger import ledger_path, writer_lives
 from engine.errors import StoreError
 from engine.store.catalog_files import write_durably
 
-
 log = structlog.get_logger()
 
 SILENT_MS = 1000
