@@ -25,6 +25,7 @@ CASES = {
     "render": "composing",
     "replay": "running a log's time",
     "chaos": "kills, stops and moves under load: what is lost, and how long until all is served again",
+    "autoscale": "nodes that come and go by themselves with the load",
     "pacing": "finding a provider's limits",
     "scenarios": "transitions of journeys, alone and durable; how late timers are",
     "journeys": "ten million waiting journeys: memory, disk, start",
@@ -58,6 +59,7 @@ def measure(
         versions=version_facts(),
         settings={"quick": quick, "seed": seed, "store": store} | measured.settings,
         calibration=calibration,
+        timeline=measured.timeline,
     )
 
 

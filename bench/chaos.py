@@ -15,18 +15,14 @@ from __future__ import annotations
 __all__ = ("run",)
 
 import asyncio
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Self
 
 import msgspec
 import uvloop
@@ -40,6 +36,7 @@ from bench.deployment import Sender, configure, worker_settings
 from bench.frame import Measured, Result, plain, say
 from bench.mailing import Variant, publish_variants
 from bench.redis_server import RedisServer
+from bench.twin_process import TwinProcess
 from engine.config import Config, Store
 from engine.errors import CapacityError, StoreError
 from engine.keyspace import Keyspace, contact_key
@@ -245,9 +242,9 @@ def run(*, quick: bool, seed: int) -> Measured:
         server.start()
         config = _configured(folder, server)
         chaos = Chaos(folder, config, settings, seed)
-        with _Twin(folder) as twin:
+        with TwinProcess(folder / "twin") as twin:
             told = uvloop.run(chaos.run(server, twin.port))
-        found = count(folder / "acknowledged", folder / "twin" / "twin" / "received.ndjson")
+        found = count(folder / "acknowledged", twin.received)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -278,30 +275,6 @@ def _by_kind(faults: list[tuple[str, float, float]]) -> list[Result]:
     for name, _, took in faults:
         kinds.setdefault(name, []).append(took)
     return [plain(f"recovery: {name}", "s", some) for name, some in sorted(kinds.items())]
-
-
-class _Twin:
-    """A twin in a process of its own, which takes everything and writes down what it took."""
-
-    def __init__(self, folder: Path) -> None:
-        root = Path(__file__).resolve().parent.parent
-        code = "from actors.cli.main import main; main()"
-        arguments = ["twin", "--port", "0", "--preset", "sink", "--keep", "0", "--json"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments, "--data", str(folder / "twin")],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=root,
-        )
-        assert self._process.stdout is not None, "it is a pipe"
-        self.port = int(json.loads(self._process.stdout.readline())["port"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=30)
 
 
 def _configured(folder: Path, server: RedisServer) -> Config:

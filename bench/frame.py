@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from bench.timeline import Timeline
+
 Sample = dict[str, float]
 """The figures of one round by name."""
 
@@ -36,6 +38,7 @@ class Measured(msgspec.Struct, frozen=True):
 
     results: list[Result]
     settings: dict[str, Any] = {}
+    timeline: Timeline | msgspec.UnsetType = msgspec.UNSET
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -47,6 +50,7 @@ class Report(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     settings: dict[str, Any]
     calibration: dict[str, float]
+    timeline: Timeline | msgspec.UnsetType = msgspec.UNSET
 
 
 def plain(name: str, unit: str, values: Sequence[float]) -> Result:

@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.report.charts import Bar, Segment, bars, responsive
 from bench.frame import Report, Result
+from bench.timeline import Timeline, draw
 
 
 def page(reports: Sequence[Report], at: datetime) -> str:
@@ -42,6 +43,9 @@ def _case(report: Report) -> str:
         for name in ("figure", "ratio", "median", "unit", "min", "max", "ceiling")
     )
     rows = "".join(_row(one) for one in report.results)
+    if isinstance(report.timeline, Timeline):
+        seen = report.timeline
+        chart += responsive(lambda width: draw(seen, width))
     return (
         f"<section><h2>{escape(report.case)}</h2>{chart}<table><tr>{head}</tr>{rows}</table>"
         f"<h3>Settings</h3>{_table(report.settings)}"

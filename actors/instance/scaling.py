@@ -6,12 +6,13 @@ it never asks for a worker. Adding waits for a node, removing drains first and i
 
 from __future__ import annotations
 
-__all__ = ("Scaling", "loads_of")
+__all__ = ("Scaling", "keep_scaled", "loads_of")
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,12 +30,20 @@ from engine.store.control_file import ControlFile
 from engine.store.format import settle
 from engine.tally import ACCEPTED, merged
 
+if TYPE_CHECKING:
+    from actors.instance.backend import ClusterBackend
+
 log = structlog.get_logger()
+
+LOOK_S = 1.0
 
 URGENT = 1
 """Message classes up to this are mail that somebody waits for."""
 
 QUEUED = "queued"
+
+Seen = Callable[[Sequence[WorkerStatus], PlacementView | None, Sequence[Use], int], None]
+"""Hears what was seen of the workers, and how many there should be."""
 
 
 class Scaling:
@@ -145,6 +154,21 @@ class Scaling:
                 f"{workers} workers are asked for, and scaling.workers_max is {most}",
                 mend="ask for fewer, or raise it and restart",
             )
+
+
+async def keep_scaled(
+    backend: ClusterBackend, cluster: Cluster, scaling: Scaling, seen: Seen
+) -> None:
+    """Keep the number of workers right, and let somebody hear what was seen."""
+    while True:
+        try:
+            statuses = await backend.statuses()
+            placement, uses = await cluster.placement(), await cluster.budgets()
+            scaling.see(statuses, placement, uses)
+            seen(statuses, placement, uses, scaling.wanted)
+        except VeredusError as error:
+            log.warning("cluster_not_seen", error=str(error))
+        await asyncio.sleep(LOOK_S)
 
 
 def loads_of(

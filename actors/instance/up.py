@@ -30,7 +30,7 @@ from actors.instance.leaving import announced, verify_senders
 from actors.instance.lock import locked
 from actors.instance.metrics import WorkerCollector
 from actors.instance.queues import ClusterQueues
-from actors.instance.scaling import Scaling
+from actors.instance.scaling import Scaling, keep_scaled
 from actors.instance.starting import UP_REASON, starting
 from actors.instance.tls_reports import TlsReporter
 from actors.log import configure
@@ -134,7 +134,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 serving = tasks.create_task(gateway.serve(ready, stop))
                 looking = tasks.create_task(_look(backend, collector))
                 watching_cluster = tasks.create_task(
-                    _look_at_cluster(backend, cluster, cluster_collector, scaling)
+                    keep_scaled(backend, cluster, scaling, cluster_collector.look)
                 )
                 publishing = tasks.create_task(_bring_catalogs(config, cluster))
                 planning = tasks.create_task(keeper.serve())
@@ -240,21 +240,6 @@ async def _look(backend: ClusterBackend, collector: WorkerCollector) -> None:
             collector.look(await backend.statuses())
         except VeredusError as error:
             log.warning("status_failed", error=str(error))
-        await asyncio.sleep(LOOK_S)
-
-
-async def _look_at_cluster(
-    backend: ClusterBackend, cluster: Cluster, collector: ClusterCollector, scaling: Scaling
-) -> None:
-    """Keep the cluster's metrics fresh, and its number of workers right."""
-    while True:
-        try:
-            statuses = await backend.statuses()
-            placement, uses = await cluster.placement(), await cluster.budgets()
-            scaling.see(statuses, placement, uses)
-            collector.look(statuses, placement, uses, scaling.wanted)
-        except VeredusError as error:
-            log.warning("cluster_not_seen", error=str(error))
         await asyncio.sleep(LOOK_S)
 
 
