@@ -13,7 +13,7 @@ import typer
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, new_app
 from actors.cli.output import print_json, print_line, print_table
-from actors.cluster.views import ClusterDone, ClusterView
+from actors.cluster.views import ClusterDone, ClusterView, NodeView
 from engine.errors import InputError, Place
 
 app = new_app("Workers, nodes and partitions of a running instance.")
@@ -32,9 +32,9 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(view)
         return
-    alive = sum(worker.alive for worker in view.workers)
+    alive, nodes = sum(one.alive for one in view.workers), sum(one.alive for one in view.nodes)
     print_line(
-        f"{alive} of {len(view.workers)} workers alive on {len(view.nodes)} nodes; {len(view.partitions)} partitions, "
+        f"{alive} of {len(view.workers)} workers alive on {nodes} nodes; {len(view.partitions)} partitions, "
         f"{view.in_motion} on their way; routing version {view.version}"
     )
     if not view.moves:
@@ -57,16 +57,20 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def nodes(data: Data = None, as_json: AsJson = False) -> None:
-    """List the nodes of Ray, and which workers are on each."""
+    """List the nodes of Ray, and what is on each: workers, and the controller."""
     view = _view(data)
     if as_json:
         print_json(view.nodes)
         return
     print_table(
         "Nodes",
-        ("node", "address", "alive", "CPUs", "workers"),
-        [(n.id[:12], n.address, n.alive, n.cpus, " ".join(n.workers)) for n in view.nodes],
+        ("node", "address", "alive", "CPUs", "on it"),
+        [(n.id[:12], n.address, n.alive, n.cpus, _on_it(n)) for n in view.nodes],
     )
+
+
+def _on_it(node: NodeView) -> str:
+    return " ".join(["controller", *node.workers] if node.controller else node.workers)
 
 
 @app.command()

@@ -121,6 +121,12 @@ class ControllerShell:
         """Let all workers look for a catalog. Idempotent."""
         return await self._controller.publish(version)
 
+    async def home(self) -> str:
+        """Name the node that this runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
     async def pid(self) -> int:
         """Tell its process."""
         return os.getpid()

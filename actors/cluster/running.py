@@ -225,13 +225,15 @@ class Cluster:
         return moving
 
     async def nodes(self) -> list[NodeView]:
-        """List Ray's nodes, and which workers are on each."""
+        """List Ray's nodes, and what is on each."""
         import ray
 
         told = await asyncio.to_thread(ray.nodes)
         workers = self.workers
-        asked = [asyncio.wait_for(worker.home(), HOME_S) for worker in workers]
-        homes = await asyncio.gather(*asked, return_exceptions=True)
+        asking = [called(self._controller.home.remote(), "the controller")]
+        asking += [worker.home() for worker in workers]
+        asked = [asyncio.wait_for(one, HOME_S) for one in asking]
+        controller, *homes = await asyncio.gather(*asked, return_exceptions=True)
         found = []
         for node in told:
             here = [
@@ -240,9 +242,9 @@ class Cluster:
                 if home == node["NodeID"]
             ]
             cpus = float(node["Resources"].get("CPU", 0.0))
-            found.append(
-                NodeView(node["NodeID"], node["NodeManagerAddress"], node["Alive"], cpus, here)
-            )
+            controls = controller == node["NodeID"]
+            address, alive = node["NodeManagerAddress"], node["Alive"]
+            found.append(NodeView(node["NodeID"], address, alive, cpus, here, controls))
         return found
 
     def index_of(self, partition: int) -> int:
@@ -346,14 +348,18 @@ def _spread(address: str) -> dict[str, Any]:
 
 
 def _here(address: str) -> dict[str, Any]:
-    """Give what places the controller: on this node, which is the one that stays."""
+    """Give what places the controller: on this node, which is the one that stays, and nowhere else.
+
+    A soft affinity isn't enough: to a node without CPUs, as heads are, Ray then prefers any other, and the controller
+    dies with a node of workers.
+    """
     if not address:
         return {}
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     node = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _start_ray(workers: int, address: str) -> None:

@@ -18,13 +18,14 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """A node of Ray, and the workers on it."""
+    """A node of Ray, the workers on it, and whether the controller is."""
 
     id: str
     address: str
     alive: bool
     cpus: float
     workers: list[str]
+    controller: bool = False
 
 
 class PlacedWorker(msgspec.Struct, frozen=True):

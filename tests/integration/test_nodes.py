@@ -20,7 +20,6 @@ from tests.engine.store.redis_servers import needs_redis
 from tests.integration.instance import ROOT, Running, prepare, run
 
 pytestmark = [
-    pytest.mark.long,  # three nodes on two cores: it failed in one run of two, why isn't known yet
     pytest.mark.ray,
     pytest.mark.timeout(400),
     needs_redis,
@@ -60,6 +59,7 @@ def test_workers_live_on_several_nodes(tmp_path: Path, nodes: Any) -> None:
 def _story(folder: Path, nodes: Any) -> None:
     instance = Running(folder)
     try:
+        assert _controllers(folder) == [nodes.head_node.node_id], "on the node of `up`, which stays"
         homes = _homes(folder)
         assert sorted(homes) == ["w0", "w1"]
         assert len(set(homes.values())) == 2, "one on each node"
@@ -105,6 +105,11 @@ def _told(folder: Path, *arguments: str) -> Any:
 def _homes(folder: Path) -> dict[str, str]:
     """Tell on which node each worker is."""
     return {worker: node["id"] for node in _told(folder, "nodes") for worker in node["workers"]}
+
+
+def _controllers(folder: Path) -> list[str]:
+    """Tell on which node the controller is."""
+    return [node["id"] for node in _told(folder, "nodes") if node["controller"]]
 
 
 def _sign_up(instance: Running, part: int) -> None:
