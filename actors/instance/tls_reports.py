@@ -1,19 +1,22 @@
-"""Sends reports on TLS to the domains that ask for them: yesterday's, by mail that a tenant signs. RFC 8460 §3, §5.3.
+"""Sends reports on TLS to the domains that ask for them: yesterday's, by signed mail or HTTPS. RFC 8460 §3, §5.3, §5.4.
 
 Once an hour it is looked whether a day is over whose reports aren't all gone. Which are, stands in `tls/DAY.sent` of
-the data directory, a domain a line; and since a report's mail is the same octets every time, one that is sent again
-after a crash is known again by its content. A domain whose record can't be looked up now is asked again the next
-hour, until the day after. Reports by `https:` aren't made.
+the data directory: `domain address` a line for each that has its report, `domain` once all have. A report's mail is the
+same octets every time, so one that is sent again after a crash is known again by its content; one that is posted
+again has the same report id, by which the receiver knows it (§4.4). A domain whose record can't be looked up now, or
+whose server doesn't take the report, is asked again the next hour, until the day after.
 """
 
 from __future__ import annotations
 
-__all__ = ("TlsReporter", "report_addresses")
+__all__ = ("TlsReporter", "report_poster", "report_targets")
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import blake2b
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +27,8 @@ from actors.submission.content import Injector
 from actors.submission.gathering import Transaction
 from deliverability.compose.addresses import parse_mailbox
 from deliverability.dns.asking import Answer, Asking, RecordType, ask
+from deliverability.dns.mail_hosts import AddressPolicy, find_addresses
+from deliverability.policy.tags import Mistake
 from deliverability.policy.tls_report import (
     SessionRow,
     TlsReportFrame,
@@ -31,6 +36,9 @@ from deliverability.policy.tls_report import (
     report_mail,
 )
 from deliverability.policy.tls_rpt import TlsRptRecord, select_tls_rpt
+from deliverability.routing.destinations import allowed
+from deliverability.transport.dns import DnsResolver
+from deliverability.transport.https_post import parse_https_url, post
 from deliverability.transport.tls_files import read_counts
 from engine.config import Config
 from engine.errors import InputError, VeredusError
@@ -41,10 +49,13 @@ LOOK_S = 3600.0
 AFTER = dt.timedelta(hours=1)
 """A day's reports go so long after its end: by then all senders have written what they counted."""
 ADDRESSES_MAX = 3  # of one record
+CONTENT_TYPE = "application/tlsrpt+gzip"  # RFC 8460 §6.4
 STREAM = "transactional"
 
 Ask = Callable[[Asking[Answer]], Awaitable[Answer]]
 Take = Callable[[Transaction], Awaitable[SendResult]]
+Post = Callable[[str, bytes], Coroutine[None, None, "int | Mistake"]]
+"""Posts a report to a URL; gives the status, or why there is none."""
 
 
 class TlsReporter:
@@ -56,6 +67,7 @@ class TlsReporter:
         ask: asks DNS.
         take: sends a transaction; answers when it is durable.
         now: UTC.
+        post: brings a report to an `https:` address.
     """
 
     def __init__(
@@ -65,6 +77,7 @@ class TlsReporter:
         ask: Ask,
         take: Take,
         now: Callable[[], dt.datetime],
+        post: Post,
     ) -> None:
         self._contact = config.delivery.tls.report_from
         self._submitter = self._contact.rpartition("@")[2]
@@ -74,6 +87,7 @@ class TlsReporter:
         self._ask = ask
         self._take = take
         self._now = now
+        self._post = post
 
     async def run(self) -> None:
         """Look for ever."""
@@ -92,17 +106,19 @@ class TlsReporter:
         day = (self._now() - AFTER).date() - dt.timedelta(days=1)
         rows = await asyncio.to_thread(read_counts, self._folder, day)
         sent = self._folder / f"{day.isoformat()}.sent"
-        done = set(sent.read_text("utf-8").split()) if sent.exists() else set()
+        done = set(sent.read_text("utf-8").splitlines()) if sent.exists() else set()
         told = []
         for domain in sorted({row.domain for row, _ in rows} - done):
-            addresses = await self._wanted(domain)
-            if addresses is None:
+            targets = await self._wanted(domain)
+            if targets is None:
                 continue
-            for address in addresses:
-                await self._send(domain, rows, day, address)
+            left = [target for target in targets if f"{domain} {target}" not in done]
+            brought = [target for target in left if await self._bring(domain, rows, day, target)]
+            lines = [f"{domain} {target}" for target in brought]
+            lines += [domain] if len(brought) == len(left) else []
             with sent.open("a", encoding="utf-8") as file:
-                file.write(f"{domain}\n")
-            if addresses:
+                file.writelines(f"{line}\n" for line in lines)
+            if brought:
                 told.append(domain)
         if told:
             log.info("tls_reports_sent", day=day.isoformat(), domains=len(told))
@@ -114,15 +130,31 @@ class TlsReporter:
         if not answer.outcome.settled:
             return None
         record = select_tls_rpt(answer.texts)
-        return report_addresses(record) if isinstance(record, TlsRptRecord) else ()
+        return report_targets(record) if isinstance(record, TlsRptRecord) else ()
 
-    async def _send(
-        self, domain: str, rows: list[tuple[SessionRow, int]], day: dt.date, address: str
-    ) -> None:
+    async def _bring(
+        self, domain: str, rows: list[tuple[SessionRow, int]], day: dt.date, target: str
+    ) -> bool:
+        """Send or post one report. False: it is worth trying again."""
         frame = TlsReportFrame(
             self._tenant.from_name or self._submitter, self._contact, self._submitter, day
         )
         report = compose_report(frame, domain, rows)
+        if not target.startswith("https:"):
+            await self._send(frame, domain, report, target)
+            return True
+        status = await self._post(target, report)
+        if isinstance(status, int) and 200 <= status < 300:
+            return True
+        why = status.why if isinstance(status, Mistake) else f"status {status}"
+        # a refusal that the same report would meet again (RFC 9110 §15.5) is the end of it
+        final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
+        log.warning(
+            "tls_report_not_posted", domain=domain, url=target, why=why[:200], given_up=final
+        )
+        return final
+
+    async def _send(self, frame: TlsReportFrame, domain: str, report: bytes, address: str) -> None:
         mail = report_mail(frame, domain, report, address, frame.end)
         message = self._injector.read_raw(self._tenant.name, mail)
         digest = blake2b(f"{address}\0".encode() + mail, digest_size=32).digest()
@@ -133,12 +165,38 @@ class TlsReporter:
             log.warning("tls_report_refused", status=result.status, reason=result.reason[:200])
 
 
-def report_addresses(record: TlsRptRecord) -> tuple[str, ...]:
-    """Give the mailboxes of a record, as RFC 6068 writes them; what isn't one is left out."""
+def report_poster(config: Config, resolver: DnsResolver, tls: ssl.SSLContext) -> Post:
+    """Make what posts reports: to public addresses outside `prohibited_networks`, whatever DNS says.
+
+    A certificate that can't be verified stops no report: it may be what the report is about, and the report is no
+    secret (RFC 8460 §3: submitters MAY ignore such errors). `tls` says whether it does.
+    """
+
+    async def bring(url: str, report: bytes) -> int | Mistake:
+        target = parse_https_url(url)
+        if isinstance(target, Mistake):
+            return target
+        delivery = config.delivery
+        found, _ = await resolver.run(
+            find_addresses(target.host, AddressPolicy(delivery.address_policy))
+        )
+        public = [one for one in found if ip_address(one).is_global]
+        addresses = allowed(public, delivery.prohibited_networks)
+        if found and not addresses:
+            return Mistake(f"the addresses of {target.host} are not of the public network")
+        return await post(target, addresses, tls, report, CONTENT_TYPE)
+
+    return bring
+
+
+def report_targets(record: TlsRptRecord) -> tuple[str, ...]:
+    """Give the mailboxes of a record, as RFC 6068 writes them, and its `https:` URLs; what is neither is left out."""
     found = []
     for uri in record.uris:
         scheme, _, rest = uri.partition(":")
-        if scheme.lower() != "mailto":
+        if scheme.lower() == "https":
+            if not isinstance(parse_https_url(f"https:{rest}"), Mistake):
+                found.append(f"https:{rest}")
             continue
         try:
             found.append(str(parse_mailbox(unquote(rest.partition("?")[0]))))

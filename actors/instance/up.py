@@ -32,7 +32,7 @@ from actors.instance.metrics import WorkerCollector
 from actors.instance.queues import ClusterQueues
 from actors.instance.scaling import Scaling, keep_scaled
 from actors.instance.starting import UP_REASON, starting
-from actors.instance.tls_reports import TlsReporter
+from actors.instance.tls_reports import TlsReporter, report_poster
 from actors.log import configure
 from actors.pacing_rules import rules_of
 from actors.planning.instance import PlanningInstance
@@ -57,6 +57,7 @@ from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.dns.asking import Asking
 from deliverability.preflight.findings import Report
+from deliverability.transport.tls_watch import TlsContexts
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.store.catalog_files import CatalogFiles
@@ -266,10 +267,16 @@ async def _report_tls(config: Config, injector: Injector, backend: ClusterBacken
         return
     gatherer = Gatherer(config, injector, backend, _wall_ms)
     gatherer.start()
-    ask = resolver_of(config).run
+    resolver = resolver_of(config)
+    posting = report_poster(config, resolver, TlsContexts().open)
     try:
         await TlsReporter(
-            config, injector, ask, gatherer.take, lambda: dt.datetime.now(dt.UTC)
+            config,
+            injector,
+            resolver.run,
+            gatherer.take,
+            lambda: dt.datetime.now(dt.UTC),
+            posting,
         ).run()
     finally:
         await gatherer.stop()

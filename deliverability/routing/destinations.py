@@ -9,6 +9,7 @@ __all__ = (
     "Destination",
     "Nowhere",
     "RoutingSettings",
+    "allowed",
     "domain_of",
     "find_destination",
     "pool_of",
@@ -142,7 +143,7 @@ def find_destination(
     excluded: list[tuple[str, str]] = []
     for host in found.hosts:
         demand, why = yield from _demand(host, found.secure, settings, sts, configured)
-        addresses = _allowed(host.addresses, settings.prohibited)
+        addresses = allowed(host.addresses, settings.prohibited)
         if not why and not addresses:
             why = "its addresses are in prohibited_networks"
         if why:
@@ -224,7 +225,8 @@ def _tlsa(host: MailHost, port: int) -> Asking[tuple[TlsaRecord, ...] | None]:
     return ()
 
 
-def _allowed(addresses: Sequence[str], prohibited: Sequence[str]) -> tuple[str, ...]:
+def allowed(addresses: Sequence[str], prohibited: Sequence[str]) -> tuple[str, ...]:
+    """Leave out the addresses of networks that no stranger's DNS can make us connect to."""
     networks: list[IPv4Network | IPv6Network] = [ip_network(n, strict=False) for n in prohibited]
     return tuple(
         address
