@@ -197,7 +197,7 @@ class Preflight:
         domain = author_of(read_mail(made.message))[2]
         policy = config.stream(stream)
         relay = config.delivery.relay.starttls if config.delivery.mode == "relay" else ""
-        selectors = tuple(key.selector for key in tenant.dkim)
+        selectors = tuple(key.selector for key in head.keys)
         streams = tuple(
             Stream(one, domain, selectors) for one in sorted({*DEFAULT_STREAMS, *config.streams})
         )

@@ -33,11 +33,27 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class DkimKey(_Section, frozen=True, kw_only=True):
-    """One DKIM key of a tenant. Several for one domain sign a message several times. RFC 6376 §3.6."""
+    """One DKIM key of a tenant. Several for one domain sign a message several times. RFC 6376 §3.6.
+
+    Files are watched: what changes signs within seconds, without a restart.
+    """
 
     domain: Annotated[_Domain, Meta(description="the d= of the signature")]
-    selector: Annotated[_Domain, Meta(description="the s= of the signature")]
+    selector: Annotated[
+        str,
+        Meta(
+            pattern=r"^([a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)?$(?!\n)",
+            max_length=253,
+            description="the s= of the signature; with `key_dir` the files' names say it",
+        ),
+    ] = ""
     key_file: Annotated[_File, Meta(description="PEM, RSA or Ed25519")] = ""
+    key_dir: Annotated[
+        _File,
+        Meta(
+            description="in place of `key_file`: a folder of SELECTOR.pem; the newest signs that DNS shows"
+        ),
+    ] = ""
     key_env: Annotated[
         str,
         Meta(

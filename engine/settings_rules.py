@@ -81,11 +81,20 @@ def _check_from(tenant: Tenant, path: str, text: Text) -> None:
 
 def _check_keys(keys: tuple[DkimKey, ...], path: str, text: Text) -> None:
     for number, key in enumerate(keys):
-        if bool(key.key_file) == bool(key.key_env):
+        given = [name for name in ("key_file", "key_env", "key_dir") if getattr(key, name)]
+        if len(given) != 1:
             raise text.error(
                 f"{path}[{number}].key_file",
-                "a key comes from a file or from the environment",
-                "give key_file or key_env",
+                "a key comes from a file, a folder or the environment",
+                "give one of key_file, key_dir and key_env",
+            )
+        if bool(key.selector) == bool(key.key_dir):
+            raise text.error(
+                f"{path}[{number}].selector",
+                "the names of the files in key_dir are the selectors"
+                if key.key_dir
+                else "a key needs the selector that its record stands under",
+                "leave it out" if key.key_dir else "give selector",
             )
 
 

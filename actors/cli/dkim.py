@@ -261,10 +261,10 @@ def _loaded(key: DkimKey) -> tuple[SigningKey, str]:
 
 
 def _configured(config: Config) -> Sequence[DkimKey]:
-    from actors.dkim_state import active_keys, read_rotations
+    from actors.dkim_state import signing_keys
 
     keys = [*(key for tenant in config.tenant for key in tenant.dkim), *config.delivery.dkim]
-    return active_keys(keys, read_rotations(Path(config.data_dir)))
+    return signing_keys(config, keys)
 
 
 def _config(file: Path | None) -> Config:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.cluster.desk import ClusterDesk
 from actors.cluster.running import Cluster
+from actors.dkim_watch import KeyChooser, KeyWatch
 from actors.feedback.loop import acting_of, feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.health_desk import HealthDesk
@@ -94,7 +95,10 @@ async def up(options: UpOptions, say: Callable[[str], None]) -> None:
 async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     config = _sized(options.config)
     stop = asyncio.Event()
+    chooser = KeyChooser(config, lambda asking: resolver_of(config).run(asking), _wall_ms)
+    await chooser.look()
     heads = letterheads(config, secret_of)
+    keys = KeyWatch(config, heads, time.monotonic)
     if config.delivery.mode == "live":
         await verify_senders(config, heads, resolver_of(config).run)
     rules_of(config)  # a mistake in a rule file is told here, not by an actor that can't begin
@@ -133,7 +137,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
             ready = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(gateway.serve(ready, stop))
-                looking = tasks.create_task(_look(backend, collector))
+                looking = tasks.create_task(_look(backend, collector, keys))
+                choosing = tasks.create_task(chooser.run())
                 watching_cluster = tasks.create_task(
                     keep_scaled(backend, cluster, scaling, cluster_collector.look)
                 )
@@ -175,6 +180,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 telling.cancel()
                 reporting.cancel()
                 caring.cancel()
+                choosing.cancel()
                 await webhooks.close()
         say("draining")
 
@@ -234,9 +240,10 @@ def _publish(options: UpOptions, say: Callable[[str], None]) -> None:
     )
 
 
-async def _look(backend: ClusterBackend, collector: WorkerCollector) -> None:
-    """Keep the metrics fresh."""
+async def _look(backend: ClusterBackend, collector: WorkerCollector, keys: KeyWatch) -> None:
+    """Keep the metrics fresh, and the keys that sign what is put together here."""
     while True:
+        keys.look()
         try:
             collector.look(await backend.statuses())
         except VeredusError as error:

@@ -26,6 +26,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from actors.dkim_watch import KeyWatch
 from actors.operations.room import disk_free_bytes, memory_free_bytes
 from actors.suppression.files import hasher_of
 from actors.suppression.follow import guard_of
@@ -312,9 +313,12 @@ def assemble_sending(
         pace.begin(incarnation, ways.paths_of, clock, concluded)
         gate = PacedGate(ways.gate, pace, ways.queue_of)
 
+    keys = KeyWatch(config, heads, time.monotonic)
+
     def look() -> None:
         ways.look()
         attempts.look()
+        keys.look()
         if pace is not None:
             pace.look()
 

@@ -6,15 +6,14 @@ version.
 
 from __future__ import annotations
 
-__all__ = ("Letterhead", "MailRenderer", "compile_template_object", "letterheads")
+__all__ = ("Letterhead", "MailRenderer", "compile_template_object", "letterheads", "load_keys")
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from actors.dkim_state import active_keys, configured_keys, read_pem, read_rotations
+from actors.dkim_state import configured_keys, read_pem, signing_keys
 from actors.worker.injected import Blobs, InjectedRenderer
 from deliverability.compose.composer import Skeleton, compile_template
 from deliverability.compose.template import Letter, Profile, Template, Tracking
@@ -35,10 +34,10 @@ _TEMPLATE = msgspec.json.Decoder(Template)
 
 
 class Letterhead(msgspec.Struct, frozen=True):
-    """What all mail of a tenant has in common."""
+    """What all mail of a tenant has in common. `keys` changes in place when other keys sign (`actors.dkim_watch`)."""
 
     profile: Profile
-    keys: Sequence[SigningKey]
+    keys: list[SigningKey]
     ring: KeyRing
     tag: int
     reverse_path_domain: str
@@ -53,11 +52,7 @@ def letterheads(config: Config, secret_of: Callable[[Tenant], bytes]) -> Mapping
 def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
     domain = tenant.from_address.rpartition("@")[2] or next(iter(tenant.from_domains), "localhost")
     ring = KeyRing(0, {0: secret})
-    keys = []
-    # a rotation that has switched is on record in the data directory; see `veredus dkim rotate`
-    for key in active_keys(configured_keys(config, tenant), read_rotations(Path(config.data_dir))):
-        pem = read_pem(key, os.environ)
-        keys.append(load_key(pem, key.domain, key.selector, key.key_file or f"${key.key_env}"))
+    keys = load_keys(config, tenant)
     profile = Profile(
         message_id_domain=domain,
         feedback_sender=tenant.name,
@@ -74,6 +69,17 @@ def _letterhead(config: Config, tenant: Tenant, secret: bytes) -> Letterhead:
         tenant.reverse_path_domain or domain,
         Guard(config.delivery.mode, config.delivery.allow, tenant.from_domains),
     )
+
+
+def load_keys(config: Config, tenant: Tenant) -> list[SigningKey]:
+    """Load the keys that sign a tenant's mail now. Raises: ConfigError, InputError: one can't be used."""
+    # a rotation that has switched is on record in the data directory; see `veredus dkim rotate`
+    return [
+        load_key(
+            read_pem(key, os.environ), key.domain, key.selector, key.key_file or f"${key.key_env}"
+        )
+        for key in signing_keys(config, configured_keys(config, tenant))
+    ]
 
 
 def _tracking(tenant: Tenant) -> Tracking | None:
