@@ -14,6 +14,7 @@ __all__ = (
     "AuditEntry",
     "AuditPage",
     "Backend",
+    "CallPage",
     "ConsentView",
     "Conservation",
     "ContactInput",
@@ -44,10 +45,18 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from deliverability.returned import Reported
-from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, SendDirect
+from engine.vocabulary import (
+    Call,
+    CallAnswered,
+    ConsentGiven,
+    ContactPut,
+    Erase,
+    Event,
+    SendDirect,
+)
 from scenarios.runs import EnterJourney
 
-ContactInput = Event | ContactPut | ConsentGiven | Erase | EnterJourney
+ContactInput = Event | ContactPut | ConsentGiven | Erase | EnterJourney | CallAnswered
 """What arrives for a contact. (`SendDirect` comes by `send`, through its idempotency key.)"""
 
 
@@ -182,6 +191,14 @@ class OutcomePage(msgspec.Struct, frozen=True):
 
     items: list[OutcomeEntry]
     next: str  # opaque, always usable, also when there was nothing new
+    more: bool = False
+
+
+class CallPage(msgspec.Struct, frozen=True):
+    """Calls of scenarios in commit order per store; as an `OutcomePage`."""
+
+    items: list[Call]
+    next: str
     more: bool = False
 
 

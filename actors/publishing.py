@@ -13,9 +13,11 @@ __all__ = ("Publication", "missing_templates", "publish", "read_template", "temp
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+from actors.endpoint_uses import endpoint_mistakes
 from actors.template_uses import template_mistakes
 from actors.worker.assembly import catalog_compilers
 from actors.worker.rendering import Letterhead
@@ -65,13 +67,20 @@ def publish(
     now: int,
     actor: str,
     reason: str,
+    calls: Literal["posted", "assumed"] = "posted",
 ) -> Head:
-    """Publish everything, or nothing. Raises: InputError: something of it can't be used, with its place."""
+    """Publish everything, or nothing. Raises: InputError: something of it can't be used, with its place.
+
+    `calls` of scenarios to systems outside: "assumed" where nobody posts them, as in a replay.
+    """
     contents: list[tuple[str, str, str, bytes]] = []
     for tenant in config.tenant:
-        contents += _settings(config, tenant)
+        contents += _settings(config, tenant, calls)
+    tenants = {tenant.name: tenant for tenant in config.tenant}
     for publication in publications:
         _check_from(publication, heads[publication.tenant])
+        if calls == "posted":
+            _check_endpoints(publication, tenants[publication.tenant])
         contents += _contents(publication)
     compilers = catalog_compilers(heads)
     for section, tenant_name, name, content in contents:
@@ -113,7 +122,9 @@ def _stays(
     ]
 
 
-def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes]]:
+def _settings(
+    config: Config, tenant: Tenant, calls: Literal["posted", "assumed"]
+) -> list[tuple[str, str, str, bytes]]:
     streams = {**DEFAULT_STREAMS, **config.streams}
     free = tuple(sorted(name for name, stream in streams.items() if not stream.consent_topic))
     made = [
@@ -121,7 +132,9 @@ def _settings(config: Config, tenant: Tenant) -> list[tuple[str, str, str, bytes
             "setting",
             tenant.name,
             "contact",
-            msgspec.json.encode(_contact_settings(tenant, free)),
+            msgspec.json.encode(
+                msgspec.structs.replace(_contact_settings(tenant, free), webhooks=calls)
+            ),
         )
     ]
     for name, stream in sorted(streams.items()):
@@ -152,7 +165,9 @@ def _contact_settings(tenant: Tenant, free: tuple[str, ...]) -> ContactSettings:
             raise InputError(f"can't be read: {error.strerror}", place) from error
         except msgspec.MsgspecError as error:
             raise InputError(str(error), place, "docs/scenarios.md has the fields") from error
-    return msgspec.structs.replace(settings, streams_without_consent=free)
+    return msgspec.structs.replace(
+        settings, streams_without_consent=free, endpoints=tuple(sorted(tenant.endpoint))
+    )
 
 
 def _check_from(publication: Publication, head: Letterhead) -> None:
@@ -162,6 +177,12 @@ def _check_from(publication: Publication, head: Letterhead) -> None:
             raise InputError(
                 f"template {name}: {refusal}", mend="add it to from_domains, if it is yours to use"
             )
+
+
+def _check_endpoints(publication: Publication, tenant: Tenant) -> None:
+    for file, text in publication.scenarios.items():
+        for mistake in endpoint_mistakes(text, file, tenant.endpoint):
+            raise mistake.error()
 
 
 def missing_templates(publication: Publication) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = (
     "Config",
     "Delivery",
     "DkimKey",
+    "Endpoint",
     "Http",
     "Inbound",
     "Limits",
@@ -185,6 +186,20 @@ class Workers(_Section, frozen=True, kw_only=True):
     ] = 64
 
 
+class Endpoint(_Section, frozen=True, kw_only=True):
+    """A system of yours that scenarios call by this name (step `webhook`), signed (Standard Webhooks)."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://[^\s/@]+(/[^\s]*)?$(?!\n)",
+            description="https, or http on this machine",
+        ),
+    ]
+    secret_file: Annotated[_File, Meta(description="what `veredus webhook secret --out FILE` made")]
+    timeout_s: Annotated[int, Meta(ge=1, le=60, description="for an answer")] = 15
+
+
 class Webhook(_Section, frozen=True, kw_only=True):
     """Where outcomes of a tenant's mail are posted, signed (Standard Webhooks). Without `url`: nowhere."""
 
@@ -253,6 +268,7 @@ class Tenant(_Section, frozen=True, kw_only=True):
         Meta(description="whether links of marketing mail are rewritten and a pixel is added"),
     ] = "none"
     webhook: Webhook = Webhook()
+    endpoint: dict[_Name, Endpoint] = {}
     contact_file: Annotated[
         _File,
         Meta(

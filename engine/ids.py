@@ -6,7 +6,7 @@ part preceded by its length, so that no two different lists of parts hash alike.
 
 from __future__ import annotations
 
-__all__ = ("ID_BYTES", "derive", "journey_id", "message_id", "row_input_id")
+__all__ = ("ID_BYTES", "call_id", "derive", "journey_id", "message_id", "row_input_id")
 
 from hashlib import blake2b
 
@@ -48,6 +48,11 @@ def journey_id(contact: bytes, scenario: str, instance: str, opened_by: bytes) -
 def message_id(journey: bytes, step: str, visit: int, item: str = "") -> bytes:
     """Derive the id of a message: H(journey, step, visit, item)."""
     return derive(journey, b"message", journey, step, str(visit), item)
+
+
+def call_id(journey: bytes, step: str, visit: int) -> bytes:
+    """Derive the id of a call to a system outside, the key by which that system knows it again."""
+    return derive(journey, b"call", journey, step, str(visit))
 
 
 def row_input_id(file_digest: bytes, row: int) -> bytes:

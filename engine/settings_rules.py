@@ -16,7 +16,7 @@ from engine import settings_checks, settings_text
 from engine.settings_delivery import DEFAULT_STREAMS
 
 if TYPE_CHECKING:
-    from engine.config import Config, Tenant, Webhook
+    from engine.config import Config, Endpoint, Tenant, Webhook
     from engine.settings_delivery import DkimKey
     from engine.settings_text import Source as Text
 
@@ -53,7 +53,9 @@ def check_tenants(config: Config, text: Text) -> None:
                 )
             hashes[key] = f"tenant {tenant.name!r}"
         _check_from(tenant, path, text)
-        _check_webhook(tenant.webhook, path, text)
+        _check_webhook(tenant.webhook, f"{path}.webhook", text)
+        for name, endpoint in tenant.endpoint.items():
+            _check_webhook(endpoint, f"{path}.endpoint.{name}", text)
         if config.stream(tenant.stream) is None:
             known = [*config.streams, *DEFAULT_STREAMS]
             mend = settings_text.did_you_mean(tenant.stream, known) or "add [streams.<name>]"
@@ -98,19 +100,19 @@ def _check_keys(keys: tuple[DkimKey, ...], path: str, text: Text) -> None:
             )
 
 
-def _check_webhook(webhook: Webhook, path: str, text: Text) -> None:
+def _check_webhook(webhook: Webhook | Endpoint, path: str, text: Text) -> None:
     if not webhook.url:
         return
     if not webhook.secret_file:
         raise text.error(
-            f"{path}.webhook.secret_file",
+            f"{path}.secret_file",
             "a webhook needs a secret to sign with",
             "`veredus webhook secret --out FILE` makes one",
         )
     host = webhook.url.partition("://")[2].partition("/")[0]
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     if webhook.url.startswith("http://") and not settings_text.is_loopback(name):
-        raise text.error(f"{path}.webhook.url", "outside this machine it must be https")
+        raise text.error(f"{path}.url", "outside this machine it must be https")
 
 
 def check_http(config: Config, text: Text) -> None:

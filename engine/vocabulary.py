@@ -7,9 +7,12 @@ hand; the contact answers `Permit` or `Refuse` in the same unit; what became of 
 from __future__ import annotations
 
 __all__ = (
+    "CALLS",
     "CONSENT_AGAIN",
     "EAGER_MAX",
     "TRANSACTIONAL",
+    "Call",
+    "CallAnswered",
     "Cancel",
     "Consent",
     "ConsentAgain",
@@ -128,6 +131,42 @@ class ConsentAgain(msgspec.Struct, frozen=True):
 
     contact: str
     topic: str
+
+
+CALLS = "call"
+"""The feed's channel of `Call`."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """On the feed: a journey calls a system outside, which a tenant's configuration knows as `endpoint`.
+
+    Whoever posts it does so at least once and always under `call_id`, not after `not_after` (ms), and only while the
+    journey stands at the step; then it gives the contact `CallAnswered`. Of the answer only the fields `keep` go back.
+    """
+
+    call_id: str
+    endpoint: str
+    contact: str
+    scenario: str
+    version: str
+    step: str
+    journey: str
+    visit: int
+    at: int
+    not_after: int
+    data: dict[str, Any]
+    keep: tuple[str, ...] = ()
+
+
+class CallAnswered(msgspec.Struct, frozen=True, tag="call_answered", array_like=True):
+    """What came of a `Call`: `taken`, or refused for good. `status` is the reply's (RFC 9110 §15)."""
+
+    journey: bytes
+    step: str
+    visit: int
+    taken: bool
+    status: int
+    fields: Annotated[dict[str, Any], Personal] = {}
 
 
 class Erase(msgspec.Struct, frozen=True, tag="erase", array_like=True):

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 import msgspec
 
 from engine.machine import Record
+from engine.vocabulary import CallAnswered
+from scenarios.calls import answered, call
 from scenarios.doing import do
 from scenarios.migration import moved
 from scenarios.program import (
     Branching,
+    Calling,
     Condition,
     Doing,
     Ending,
@@ -54,6 +57,8 @@ def _act(step: Instruction, looped: frozenset[str]) -> Act:
             return _waiting_by_calendar(step, step.id in looped)
         case Listening():
             return _listening(step, step.id in looped)
+        case Calling():
+            return _calling(step, step.id in looped)
         case Branching():
             return _branching(step)
         case Splitting():
@@ -170,6 +175,28 @@ def _listening(step: Listening, in_loop: bool) -> Act:
         return OVER
 
     return listen
+
+
+def _calling(step: Calling, in_loop: bool) -> Act:
+    identity, timeout_ms = step.id, step.timeout_ms
+
+    def call_out(walk: Walk) -> int:
+        draft = walk.draft
+        if walk.compiled is not draft.view.current.get(walk.compiled.name):
+            went = _move(walk, identity)
+            if went is not None:
+                return went
+        visit = _visit(walk, identity) if in_loop else 1
+        if draft.view.settings.webhooks == "assumed":
+            assumed = CallAnswered(walk.journey.id, identity, visit, taken=True, status=200)
+            draft.record("webhook_called", journey=walk.journey.id, step=identity, assumed=True)
+            walk.journey = answered(draft, step, walk.journey, assumed)
+            return step.next
+        call(draft, step, walk.journey, visit)
+        walk.journey = stand(draft, walk.journey, identity, visit, draft.now + timeout_ms)
+        return OVER
+
+    return call_out
 
 
 # ---- branching

@@ -51,11 +51,13 @@ from scenarios.model import (
     Update,
     Wait,
     WaitFor,
+    Webhook,
     branches,
     walk,
 )
 from scenarios.program import (
     Branching,
+    Calling,
     Condition,
     Doing,
     Ending,
@@ -198,7 +200,7 @@ def _expressions(scenario: Scenario) -> Iterator[str]:
                 yield source
             case Wait(calendar=Calendar(date=source)):
                 yield source
-            case Update(attributes=attributes):
+            case Update(attributes=attributes) | Webhook(data=attributes):
                 values = (one for one in attributes.values() if isinstance(one, str))
                 yield from (one[1:] for one in values if one.startswith("="))
             case _:
@@ -348,6 +350,18 @@ class _Layout:
             case Update(id=identity, attributes=attributes):
                 values = tuple((key, _value(value)) for key, value in attributes.items())
                 return Updating(identity, values, after)
+            case Webhook(id=identity):
+                values = tuple((key, _value(value)) for key, value in step.data.items())
+                return Calling(
+                    identity,
+                    step.endpoint,
+                    values,
+                    step.caught,
+                    step.keep,
+                    step.timeout_ms,
+                    after,
+                    self.lay(step.otherwise, after),
+                )
             case Score() | Tag() | Start() | Stop() | Notify():
                 return Doing(step.id, step, after)
             case End(reason=reason):

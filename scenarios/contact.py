@@ -4,7 +4,8 @@
 
 A contact has one place: `At(the first due time of its journeys)`, or none. On `Wake` it runs everything that is due.
 An `Event` is counted, goes to the journeys that wait for it, and opens new ones. A `send` step tells the message, which
-asks `MaySend` when it could go and reports `OutcomeNotice`. A tombstone acknowledges all, drops it, and counts.
+asks `MaySend` when it could go and reports `OutcomeNotice`. A `webhook` step puts a call on the feed, and stands
+until `CallAnswered`. A tombstone acknowledges all, drops it, and counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.keyspace import CONTACT, message_key, name_of, tenant_of
 from engine.machine import Context, Record, Tell, Transition, Wake
 from engine.vocabulary import (
     CONSENT_AGAIN,
+    CallAnswered,
     Cancel,
     Consent,
     ConsentAgain,
@@ -36,7 +38,7 @@ from scenarios.dates import appoint, keep_appointments
 from scenarios.draft import Draft
 from scenarios.entry import enter_by_state, retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
-from scenarios.interpreter import wake
+from scenarios.interpreter import take_answer, wake
 from scenarios.membership import follow_segments
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.moving import move_back, move_journeys, release_held
@@ -61,6 +63,7 @@ ContactInput = (
     | StopJourneys
     | LookAnew
     | ReleaseHeld
+    | CallAnswered
     | Wake
 )
 
@@ -107,8 +110,8 @@ class ContactMachine:
                     keep_appointments(draft)
             case MaySend():
                 answer(draft, body, self._suppressed)
-            case OutcomeNotice():
-                _settle(draft, body)
+            case OutcomeNotice() | CallAnswered():
+                _hear(draft, body)
             case ContactPut():
                 _put(draft, body)
             case ConsentGiven():
@@ -133,7 +136,7 @@ class ContactMachine:
         return _conclude(draft, body if isinstance(body, Event) else None)
 
 
-_ONLY_WHO_EXISTS = (MoveJourneys, MoveBack, StopJourneys, LookAnew, ReleaseHeld)
+_ONLY_WHO_EXISTS = (CallAnswered, MoveJourneys, MoveBack, StopJourneys, LookAnew, ReleaseHeld)
 
 
 def _take_run(draft: Draft, body: _OfRuns) -> None:
@@ -184,7 +187,11 @@ def _nobody(body: ContactInput, tenant: str) -> Transition:
     return Transition(None)
 
 
-def _settle(draft: Draft, body: OutcomeNotice) -> None:
+def _hear(draft: Draft, body: OutcomeNotice | CallAnswered) -> None:
+    """Hear what came of a message or a call."""
+    if isinstance(body, CallAnswered):
+        take_answer(draft, body)
+        return
     release_or_keep(draft, body)
     if body.final:
         draft.settle(body.message_id)
@@ -239,7 +246,7 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
         case MaySend():
             refuse = Refuse(body.attempt, "erased")
             return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
-        case OutcomeNotice() | Wake() | Erase():
+        case OutcomeNotice() | CallAnswered() | Wake() | Erase():
             return Transition(state)
         case MoveJourneys() | MoveBack() | StopJourneys() | LookAnew() | ReleaseHeld():
             return Transition(state)

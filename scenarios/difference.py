@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from scenarios.duration import format_duration
-from scenarios.model import End, Scenario, Step, Wait, WaitFor, branches, walk
+from scenarios.model import End, Scenario, Standing, Step, branches, walk
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -119,8 +119,8 @@ def places_for_removed(before: Scenario, after: Scenario) -> dict[str, str]:
     It is the next waiting step of the old order that the new version still has; "" where there is
     none, and the journey would end.
     """
-    waiting = [s.id for s in walk(before.steps) if isinstance(s, (Wait, WaitFor))]
-    kept = {s.id for s in walk(after.steps) if isinstance(s, (Wait, WaitFor))}
+    waiting = [s.id for s in walk(before.steps) if isinstance(s, Standing)]
+    kept = {s.id for s in walk(after.steps) if isinstance(s, Standing)}
     proposal = {}
     for at, identity in enumerate(waiting):
         if identity not in kept:

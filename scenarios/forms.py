@@ -40,6 +40,7 @@ Kind = Literal[
     "score",
     "tag",
     "notify",
+    "webhook",
 ]
 
 

@@ -33,6 +33,7 @@ from scenarios.model import (
     Update,
     Wait,
     WaitFor,
+    Webhook,
 )
 
 Counts = Mapping[tuple[str, str], int]
@@ -126,6 +127,9 @@ def _ways_of(step: Step) -> list[_Way]:
             named = [(str(at), one.event, one.then) for at, one in enumerate(waiters)]
             late = f"after {format_duration(timeout_ms)}"
             return [*named, ("timeout", late, otherwise)] if timeout_ms else named
+        case Webhook(otherwise=otherwise, timeout_ms=timeout_ms):
+            late = f"refused, or after {format_duration(timeout_ms)}"
+            return [("taken", "taken", ()), ("else", late, otherwise)]
         case _:
             return []
 
@@ -172,10 +176,13 @@ def _told(step: Step) -> str:
             return f"{name} {add:+d}"
         case Tag(add=added, remove=removed):
             return " ".join([f"+{one}" for one in added] + [f"-{one}" for one in removed])
-        case Start(scenario=name) | Stop(scenario=name):
+        case (
+            Start(scenario=name)
+            | Stop(scenario=name)
+            | Notify(channel=name)
+            | Webhook(endpoint=name)
+        ):
             return name
-        case Notify(channel=channel):
-            return channel
         case End(reason=reason):
             return reason
         case _:
@@ -198,6 +205,7 @@ _SHAPES: Final = {
     "end": ('(["', '"])'),
     "wait": ('[/"', '"/]'),
     "wait_for": ('[/"', '"/]'),
+    "webhook": ('[["', '"]]'),
     "if": ('{"', '"}'),
     "switch": ('{"', '"}'),
     "split": ('{"', '"}'),

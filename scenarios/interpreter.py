@@ -7,15 +7,17 @@ shows. A run that takes more than `RUN_STEPS_MAX` steps ends the journey.
 
 from __future__ import annotations
 
-__all__ = ("RUN_STEPS_MAX", "advance", "wake")
+__all__ = ("RUN_STEPS_MAX", "advance", "take_answer", "wake")
 
 from typing import Final
 
 import msgspec
 
+from engine.vocabulary import CallAnswered
+from scenarios.calls import answered, unanswered
 from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
-from scenarios.program import Listening, Waiting
+from scenarios.program import Calling, Listening, Waiting
 from scenarios.state import Journey
 from scenarios.walk import OVER, Walk
 
@@ -64,5 +66,28 @@ def _run_due(draft: Draft, journey: Journey) -> Journey | None:
     if isinstance(step, Listening):
         draft.record("branch_taken", journey=journey.id, step=step.id, branch="timeout")
         return advance(draft, compiled, journey, step.otherwise, meant)
+    if isinstance(step, Calling):
+        draft.data = journey.event
+        late = unanswered(draft, step, journey)
+        return advance(draft, compiled, late, step.otherwise, meant)
     assert isinstance(step, Waiting), f"a journey stands at `{journey.step}`, which doesn't wait"
     return advance(draft, compiled, journey, step.next, meant)
+
+
+def take_answer(draft: Draft, body: CallAnswered) -> None:
+    """Let a journey go on that waits for this answer; another, or one that has gone on, isn't touched."""
+    journey = next((one for one in draft.journeys if one.id == body.journey), None)
+    compiled = draft.view.of_journey(journey) if journey is not None else None
+    at = compiled.places.get(body.step) if compiled is not None else None
+    step = compiled.program[at] if compiled is not None and at is not None else None
+    if (
+        journey is None
+        or compiled is None
+        or not isinstance(step, Calling)
+        or (journey.step, journey.visit) != (body.step, body.visit)
+    ):
+        draft.record("answer_ignored", journey=body.journey, step=body.step, status=body.status)
+        return
+    after = answered(draft, step, journey, body)
+    position = step.next if body.taken else step.otherwise
+    draft.replace(journey, advance(draft, compiled, after, position, draft.now))

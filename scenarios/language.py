@@ -11,6 +11,7 @@ __all__ = ("CLASSES", "DOCUMENT", "FORMS", "PARTS", "STEP_KINDS", "Field", "Form
 from typing import Final
 
 from scenarios.forms import ID, Field, Form, Kind
+from scenarios.language_calls import CALLING, WEBHOOK
 from scenarios.language_experiments import DECIDING, EXPERIMENT, GUARDING
 
 CLASSES: Final = {"urgent": 0, "transactional": 1, "bulk": 2}
@@ -379,6 +380,7 @@ STEP_KINDS: Final = {
         START,
         STOP,
         NOTIFY,
+        WEBHOOK,
         END,
     )
 }
@@ -400,6 +402,7 @@ PARTS: Final = {
         SCORING,
         TAGGING,
         NOTIFYING,
+        CALLING,
     )
 }
 """The forms that stand inside others."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from scenarios.program import Listening, Waiting
+from scenarios.program import Listening, Standing, Waiting
 from scenarios.state import Journey
 
 if TYPE_CHECKING:  # a compiled scenario contains acts, and those move journeys
@@ -52,7 +52,7 @@ class MoveBack(msgspec.Struct, frozen=True, tag="move_back", array_like=True):
 class Moved(msgspec.Struct, frozen=True):
     """Where a journey would stand: the step of the new version (None: it ends)."""
 
-    step: Waiting | Listening | None
+    step: Standing | None
 
 
 def moved(journey_step: str, target: CompiledScenario, places: Mapping[str, str]) -> Moved:
@@ -60,17 +60,17 @@ def moved(journey_step: str, target: CompiledScenario, places: Mapping[str, str]
     for identity in (journey_step, places.get(journey_step, "")):
         at = target.places.get(identity)
         step = target.program[at] if at is not None else None
-        if isinstance(step, (Waiting, Listening)):
+        if isinstance(step, Standing):
             return Moved(step)
     return Moved(None)
 
 
-def moved_due(journey: Journey, step: Waiting | Listening, now: int, spread_ms: int) -> int:
+def moved_due(journey: Journey, step: Standing, now: int, spread_ms: int) -> int:
     """Work out when a journey is due that stands since `journey.since`; calendars excepted.
 
     What is due already is spread by the journey's id. 0: a `wait_for` without time-out.
     """
-    length = step.timeout_ms if isinstance(step, Listening) else step.duration_ms
+    length = step.duration_ms if isinstance(step, Waiting) else step.timeout_ms
     if isinstance(step, Listening) and not length:
         return 0
     return spread(journey, journey.since + length, now, spread_ms)

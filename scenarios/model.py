@@ -8,6 +8,7 @@ contains it.
 from __future__ import annotations
 
 __all__ = (
+    "CALL_MS",
     "WITHIN_MS",
     "Calendar",
     "Case",
@@ -23,6 +24,7 @@ __all__ = (
     "Score",
     "Send",
     "Split",
+    "Standing",
     "Start",
     "Step",
     "Stop",
@@ -34,6 +36,7 @@ __all__ = (
     "WaitFor",
     "Waiter",
     "Watch",
+    "Webhook",
     "branches",
     "walk",
 )
@@ -281,11 +284,33 @@ class Notify(_Part, frozen=True, tag="notify"):
     text: str = ""
 
 
+CALL_MS: Final = 86_400_000
+"""How long a call is tried, unless it says."""
+
+
+class Webhook(_Part, frozen=True, tag="webhook"):
+    """Post to an endpoint of the tenant's configuration, and wait for the answer.
+
+    `data`: as attributes of `Update`. `caught` names the answer under `journey`, of which the fields `keep` are kept.
+    """
+
+    id: str
+    endpoint: str
+    data: dict[str, Any] = {}
+    caught: str = ""
+    keep: tuple[str, ...] = ()
+    timeout_ms: int = CALL_MS
+    otherwise: tuple[Step, ...] = ()
+
+
 class End(_Part, frozen=True, tag="end"):
     """End the journey, with a reason for the record."""
 
     reason: str = ""
 
+
+Standing = Wait | WaitFor | Webhook
+"""The steps at which a journey stands."""
 
 Step = (
     Wait
@@ -302,6 +327,7 @@ Step = (
     | Start
     | Stop
     | Notify
+    | Webhook
     | End
 )
 
@@ -351,6 +377,8 @@ def branches(step: Step) -> tuple[tuple[Step, ...], ...]:
             return (then, otherwise)
         case WaitFor(waiters=waiters, otherwise=otherwise):
             return (*(waiter.then for waiter in waiters), otherwise)
+        case Webhook(otherwise=otherwise):
+            return (otherwise,)
         case Switch(cases=cases, otherwise=otherwise):
             return (*(case.then for case in cases), otherwise)
         case Split(variants=variants):

@@ -6,9 +6,10 @@ __all__ = ("move_back", "move_journeys", "release_held")
 
 import msgspec
 
+from scenarios.calls import call
 from scenarios.draft import Draft
 from scenarios.migration import MoveBack, MoveJourneys, moved, moved_due, spread
-from scenarios.program import Listening, Waiting
+from scenarios.program import Calling, Standing, Waiting
 from scenarios.runs import ReleaseHeld
 from scenarios.state import Earlier, Journey
 from scenarios.waits import due_of
@@ -44,7 +45,7 @@ def move_back(draft: Draft, body: MoveBack) -> None:
         target = draft.view.version(body.scenario, earlier.version)
         at = target.places.get(earlier.step) if target else None
         step = target.program[at] if target is not None and at is not None else None
-        if target is None or not isinstance(step, (Waiting, Listening)):
+        if target is None or not isinstance(step, Standing):
             draft.record("version_missing", scenario=body.scenario, version=earlier.version)
             continue
         after = msgspec.structs.replace(
@@ -62,9 +63,7 @@ def release_held(draft: Draft, body: ReleaseHeld) -> None:
             draft.replace(journey, msgspec.structs.replace(journey, due=due))
 
 
-def _stand(
-    draft: Draft, journey: Journey, after: Journey, step: Waiting | Listening, spread_ms: int
-) -> None:
+def _stand(draft: Draft, journey: Journey, after: Journey, step: Standing, spread_ms: int) -> None:
     """Put a journey at a step; it is due as if it had stood there since it stood where it did."""
     due = _due(draft, after, step, spread_ms)
     if due is None:
@@ -72,6 +71,11 @@ def _stand(
         return
     if journey.held and not journey.due:
         due = 0  # its scenario is paused
+    if isinstance(step, Calling) and not _calls_already(draft, journey, step):
+        # nobody would answer a journey that was only put at such a step
+        call(draft, step, after, after.visit)
+        after = msgspec.structs.replace(after, since=draft.now)
+        due = due and draft.now + step.timeout_ms
     draft.record(
         "journey_moved",
         journey=journey.id,
@@ -84,7 +88,14 @@ def _stand(
     draft.replace(journey, msgspec.structs.replace(after, due=due))
 
 
-def _due(draft: Draft, journey: Journey, step: Waiting | Listening, spread_ms: int) -> int | None:
+def _calls_already(draft: Draft, journey: Journey, step: Calling) -> bool:
+    """Tell whether a journey stood at the same call before its move."""
+    before = draft.view.of_journey(journey)
+    at = before.places.get(step.id) if before is not None and journey.step == step.id else None
+    return before is not None and at is not None and isinstance(before.program[at], Calling)
+
+
+def _due(draft: Draft, journey: Journey, step: Standing, spread_ms: int) -> int | None:
     if not isinstance(step, Waiting) or step.calendar is None:
         return moved_due(journey, step, draft.now, spread_ms)
     draft.data = journey.event

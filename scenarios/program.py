@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "Branching",
+    "Calling",
     "Condition",
     "Doing",
     "Ending",
@@ -14,6 +15,7 @@ __all__ = (
     "Sees",
     "Sending",
     "Splitting",
+    "Standing",
     "Updating",
     "Waiting",
 )
@@ -129,12 +131,26 @@ class Doing(msgspec.Struct, frozen=True):
     next: int
 
 
+class Calling(msgspec.Struct, frozen=True):
+    """Call a system outside, and stand until its answer comes, or the time is out. `values`: as of `Updating`."""
+
+    id: str
+    endpoint: str
+    values: tuple[tuple[str, Any], ...]
+    caught: str
+    keep: tuple[str, ...]
+    timeout_ms: int
+    next: int
+    otherwise: int
+
+
 class Ending(msgspec.Struct, frozen=True):
     """The journey is over."""
 
     reason: str
 
 
-Instruction = (
-    Waiting | Listening | Branching | Splitting | Looping | Sending | Updating | Doing | Ending
-)
+Standing = Waiting | Listening | Calling
+"""The instructions at which a journey stands."""
+
+Instruction = Standing | Branching | Splitting | Looping | Sending | Updating | Doing | Ending

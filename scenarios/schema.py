@@ -124,5 +124,7 @@ def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each
             return _or(name, _list(name), _reference("tagging"))
         case "notify":
             return _or(name, _reference("notifying"))
+        case "webhook":
+            return _or(name, _reference("calling"))
         case _:
             assert_never(field.kind)

@@ -47,6 +47,10 @@ class ContactSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     streams_without_consent: tuple[str, ...] = (TRANSACTIONAL,)
     caps: tuple[Cap, ...] = ()
     quiet_hours: QuietHours | None = None
+    endpoints: tuple[str, ...] = ()  # that the configuration has, by name
+    webhooks: Literal["posted", "assumed"] = (
+        "posted"  # assumed: taken at once, and nothing is posted
+    )
 
 
 class Pause(msgspec.Struct, frozen=True):

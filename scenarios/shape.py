@@ -18,6 +18,7 @@ from scenarios.model import (
     Step,
     Wait,
     WaitFor,
+    Webhook,
     branches,
     walk,
 )
@@ -37,6 +38,8 @@ def caught_names(scenario: Scenario | None) -> tuple[str, ...]:
             names += [waiter.caught for waiter in step.waiters if waiter.caught]
         elif isinstance(step, ForEach):
             names.append(step.variable)
+        elif isinstance(step, Webhook) and step.caught:
+            names.append(step.caught)
     return tuple(names)
 
 
@@ -71,6 +74,8 @@ def _names_of(step: Step) -> Iterator[str]:
         yield from (waiter.caught for waiter in step.waiters)
     elif isinstance(step, ForEach):
         yield step.variable
+    elif isinstance(step, Webhook) and step.caught:
+        yield step.caught
 
 
 def _unreachable(steps: tuple[Step, ...], report: _Report) -> None:
@@ -90,7 +95,7 @@ def _ends(step: Step) -> bool:
     """Tell whether every journey ends within the step."""
     if isinstance(step, End):
         return True
-    if isinstance(step, (ForEach, Repeat)):
+    if isinstance(step, (ForEach, Repeat, Webhook)):
         return False
     ways = list(branches(step))
     if isinstance(step, WaitFor) and not step.timeout_ms:
@@ -115,7 +120,7 @@ def _waits(steps: tuple[Step, ...]) -> bool:
     for step in steps:
         if isinstance(step, (Wait, WaitFor, End)):
             return True
-        ways = () if isinstance(step, (ForEach, Repeat)) else branches(step)
+        ways = () if isinstance(step, (ForEach, Repeat, Webhook)) else branches(step)
         if ways and all(_waits(way) for way in ways):
             return True
     return False

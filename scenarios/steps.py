@@ -11,6 +11,7 @@ from scenarios.experiment_reader import ExperimentReader
 from scenarios.language import CLASSES, PARTS, STEP_KINDS, Form
 from scenarios.mistakes import did_you_mean
 from scenarios.model import (
+    CALL_MS,
     WITHIN_MS,
     Calendar,
     Case,
@@ -32,6 +33,7 @@ from scenarios.model import (
     Wait,
     Waiter,
     WaitFor,
+    Webhook,
 )
 from scenarios.scalars import Written, join
 
@@ -115,6 +117,7 @@ class StepReader(ExperimentReader):
             "start": self._start,
             "stop": self._stop,
             "notify": self._notify,
+            "webhook": self._webhook,
             "end": self._end,
         }
         return readers[kind](items, identity, path)
@@ -369,6 +372,34 @@ class StepReader(ExperimentReader):
         form, parts = self._part(items["notify"], "notifying", "channel", at)
         channel = self.scalar(form, parts, "channel", at)
         return Notify(identity, channel, self.scalar(form, parts, "text", at))
+
+    def _webhook(self, items: _Items, identity: str, path: str) -> Step:
+        at = join(path, "webhook")
+        form, parts = self._part(items["webhook"], "calling", "endpoint", at)
+        data: dict[str, Any] = {}
+        if (node := parts.get("data")) is not None:
+            if isinstance(node, MappingNode):
+                here = join(at, "data")
+                data = {key: self._value(one, join(here, key)) for key, one in node.items.items()}
+            else:
+                self.mistake(node, join(at, "data"), "data has names", "write `data: {plan: pro}`")
+        caught = self.scalar(form, parts, "as", at)
+        keep = self._names(parts["keep"], join(at, "keep")) if "keep" in parts else ()
+        if "status" in keep:
+            message = "`status` is the reply's, and always kept"
+            self.mistake(parts["keep"], join(at, "keep"), message, "take it out")
+        elif keep and not caught:
+            message = "what is kept of the answer has no name"
+            self.mistake(parts["keep"], join(at, "keep"), message, "add `as: answer`, for instance")
+        return Webhook(
+            identity,
+            self.scalar(form, parts, "endpoint", at),
+            data,
+            caught,
+            keep,
+            self.duration(items.get("timeout"), join(path, "timeout")) or CALL_MS,
+            self.steps(items.get("else"), join(path, "else")),
+        )
 
     def _end(self, items: _Items, _identity: str, path: str) -> Step:
         return End(self.scalar(STEP_KINDS["end"], items, "end", path))

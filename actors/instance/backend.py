@@ -16,6 +16,7 @@ import msgspec
 from actors.backend import (
     Arrival,
     AuditPage,
+    CallPage,
     Conservation,
     ContactView,
     Explanation,
@@ -192,6 +193,10 @@ class ClusterBackend:
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
         """Read the feeds behind a cursor; waits for the first entry if there is none."""
         return await self._feeds.outcomes(tenant, cursor, limit, wait_ms)
+
+    async def scenario_calls(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> CallPage:
+        """Read the calls of a tenant's scenarios behind a cursor."""
+        return await self._feeds.calls(tenant, cursor, limit, wait_ms)
 
     async def status(self) -> StatusView:
         """Describe the instance."""

@@ -14,15 +14,17 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from actors.backend import OutcomeEntry, OutcomePage
+from actors.backend import CallPage, OutcomeEntry, OutcomePage
 from actors.instance.reach import Reach
 from deliverability.message.records import OutcomeRecord
 from engine.errors import InputError
 from engine.feed import FeedEntry
+from engine.vocabulary import CALLS, Call
 
 POLL_S = 0.05
 N_MAX = 2**31  # behind every entry of one position
 _OUTCOME = msgspec.msgpack.Decoder(OutcomeRecord)
+_CALL = msgspec.msgpack.Decoder(Call)
 _CURSOR = msgspec.msgpack.Decoder(list[tuple[int, int]])
 
 
@@ -42,18 +44,30 @@ class Feeds:
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
         """Read the feeds behind a cursor; waits for the first entry if there is none."""
+        entries, behind, more = await self._entries("outcome", tenant, cursor, limit, wait_ms)
+        return OutcomePage([_outcome(entry) for entry in entries], behind, more)
+
+    async def calls(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> CallPage:
+        """Read the calls of a tenant's scenarios behind a cursor."""
+        entries, behind, more = await self._entries(CALLS, tenant, cursor, limit, wait_ms)
+        return CallPage([_CALL.decode(entry.body) for entry in entries], behind, more)
+
+    async def _entries(
+        self, channel: str, tenant: str, cursor: str, limit: int, wait_ms: int
+    ) -> tuple[list[FeedEntry], str, bool]:
         places = await self._places(cursor)
         deadline = asyncio.get_running_loop().time() + wait_ms / 1000
         while True:
-            items, places, more = await self._read_feeds(tenant, places, limit)
+            items, places, more = await self._read_feeds((channel, tenant), places, limit)
             if items or asyncio.get_running_loop().time() >= deadline:
-                return OutcomePage(items, _cursor(places), more)
-            await asyncio.sleep(POLL_S)
+                return items, _cursor(places), more
+            if not more:
+                await asyncio.sleep(POLL_S)
 
     async def _read_feeds(
-        self, tenant: str, places: list[tuple[int, int]], limit: int
-    ) -> tuple[list[OutcomeEntry], list[tuple[int, int]], bool]:
-        items: list[OutcomeEntry] = []
+        self, wanted: tuple[str, str], places: list[tuple[int, int]], limit: int
+    ) -> tuple[list[FeedEntry], list[tuple[int, int]], bool]:
+        items: list[FeedEntry] = []
         after = places + [(0, 0)] * (self._reach.feeds - len(places))
         more = False
         for number, place in enumerate(after):
@@ -64,8 +78,8 @@ class Feeds:
             page = await self._reach.feed(number, place, room)
             for entry in page.entries:
                 after[number] = (entry.position, entry.n)
-                if entry.channel == "outcome" and entry.tenant == tenant:
-                    items.append(_outcome(entry))
+                if (entry.channel, entry.tenant) == wanted:
+                    items.append(entry)
             more = more or len(page.entries) == room
         return items, after, more
 

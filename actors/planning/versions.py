@@ -20,6 +20,7 @@ from typing import Literal
 
 import msgspec
 
+from actors.endpoint_uses import endpoint_mistakes
 from actors.planning.aims import Aim, LookAtAll, Move, Release, Revert
 from actors.planning.runs import Run, RunFiles, run_id
 from actors.preflighting import PreflightLine
@@ -34,7 +35,7 @@ from scenarios.checking import load
 from scenarios.difference import Change as Difference
 from scenarios.difference import differences, places_for_removed
 from scenarios.migration import Migration
-from scenarios.model import Scenario, Wait, WaitFor, walk
+from scenarios.model import Scenario, Standing, walk
 from scenarios.segments import Segment, load_segment
 from scenarios.settings import ContactSettings, Pause
 
@@ -93,7 +94,7 @@ def proposed_places(before: Scenario, after: Scenario, asked: dict[str, str]) ->
     Raises: InputError: a step that isn't removed, or a place that no journey can stand at.
     """
     proposal = places_for_removed(before, after)
-    standing = {step.id for step in walk(after.steps) if isinstance(step, (Wait, WaitFor))}
+    standing = {step.id for step in walk(after.steps) if isinstance(step, Standing)}
     for step, place in asked.items():
         if step not in proposal:
             known = ", ".join(proposal) or "none"
@@ -207,10 +208,12 @@ class VersionDesk:
         """Publish a scenario: immutable, content-hashed, on record; with what becomes of contacts under way.
 
         Publishing what is current already changes nothing. Raises: InputError: with all that is wrong, a template that
-        isn't there or uses what no step gives, or a map that can't be used.
+        isn't there or uses what no step gives, an endpoint that isn't there, or a map that can't be used.
         """
         load(text, file)  # what is wrong with the text itself is told first
         self.check_templates(tenant, text, file)
+        for mistake in endpoint_mistakes(text, file, self.contact_settings(tenant).endpoints):
+            raise mistake.error()
         return self._make_current(tenant, text, file, migrating, author)
 
     def _make_current(

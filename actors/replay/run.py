@@ -111,6 +111,7 @@ async def replay(options: ReplayOptions, console: Console) -> Replayed:
         now=int(started * 1000),
         actor="replay",
         reason=str(options.log.path),
+        calls="assumed",
     )
     clock = SetClock(surveyed.first_ms)
     async with _twin(options, clock) as twin, _cluster(config, twin, surveyed.first_ms) as cluster:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from actors.simulation.calls import heard_of
 from actors.simulation.counting import DAY_MS, HOUR_MS, MINUTE_MS, Tally
 from actors.simulation.post import HandedOver, Post, Told
 from actors.simulation.world import World
@@ -34,6 +35,8 @@ from engine.machine import (
     Wake,
 )
 from engine.vocabulary import (
+    CALLS,
+    Call,
     ConsentGiven,
     ContactPut,
     Event,
@@ -43,7 +46,7 @@ from engine.vocabulary import (
     data_of,
 )
 from scenarios.behaviour.acting import Actor, Doing
-from scenarios.program import Listening, Waiting
+from scenarios.program import Standing
 from scenarios.state import Contact
 from scenarios.zones import local_time, zone_of
 
@@ -324,6 +327,8 @@ class Life:
                 self._recorded(effect.fact, effect.detail)
             elif isinstance(effect, Tell):
                 self._units.append((True, name_of(effect.to), effect.body))
+            elif isinstance(effect, Emit) and effect.channel == CALLS:
+                self._called(effect.body)
             elif isinstance(effect, Emit) and effect.channel.startswith("notify."):
                 channel = effect.channel.removeprefix("notify.")
                 if self.story is not None:
@@ -331,6 +336,15 @@ class Life:
                 if self._actor is not None:
                     self._plan(self._actor.after_notify(channel, effect.body, self.now))
         self._reached()
+
+    def _called(self, call: Call) -> None:
+        """Let the system outside answer."""
+        heard = heard_of(call, self._actor, self.now)
+        self._plan(heard.doings)
+        if self.story is not None:
+            self._tell("the scenario calls", heard.said)
+        if heard.answer is not None:
+            self._push(heard.at, _INPUT, ((call.call_id.encode(), heard.answer),), b"")
 
     def _reached(self) -> None:
         """Count the steps that were taken; those at which journeys stand are counted by their records."""
@@ -340,7 +354,7 @@ class Life:
         program, names = self._world.compiled.program, self._world.step_names
         for at in trace:
             step = program[at]
-            if not isinstance(step, (Waiting, Listening)) and at in names:
+            if not isinstance(step, Standing) and at in names:
                 _add(self._tally.reached, names[at])
         trace.clear()
 
@@ -440,7 +454,9 @@ class Life:
                         now, message.scenario, message.step, message.message_id, message.template
                     )
                 )
-            meant = self._meant(state, message)
+            meant = self._world.meant(
+                state.created, str(message.variables.get("contact", {}).get("timezone", ""))
+            )
             _add(tally.demand, f"{provider}\t{state.created // MINUTE_MS}\t{meant}")
             _add(tally.late, f"{provider}\t{meant}\t{(now - state.created) // MINUTE_MS}")
         outcome = self._post.attempt(self, message)
@@ -458,20 +474,6 @@ class Life:
             }
             cause = message.variables.get("event", {})
             self._plan(self._actor.after_mail(about, cause, now))
-
-    def _meant(self, state: MessageState, message: Message) -> str:
-        """Tell for which wall time it was meant, such as `09:00 Europe/Warsaw`; "" for none."""
-        minutes = self._world.at_minutes
-        if not minutes:
-            return ""
-        name = str(message.variables.get("contact", {}).get("timezone", "") or "UTC")
-        zone = zone_of(name)
-        if zone is None:
-            return ""
-        wall = local_time(state.created, zone)
-        if wall.hour * 60 + wall.minute not in minutes or wall.second:
-            return ""
-        return f"{wall:%H:%M} {name}"
 
     def _step_of(self, send: Send) -> str:
         """Name a step; those of scenarios that run beside have their scenario's name before."""

@@ -22,6 +22,7 @@ from scenarios.model import Scenario, Split, Wait, walk
 from scenarios.proof.coverage import Traced, traced
 from scenarios.proof.rehearsal import Published
 from scenarios.settings import ContactSettings
+from scenarios.zones import local_time, zone_of
 
 TENANT = "default"
 
@@ -84,6 +85,17 @@ class World:
             served = self._twin.provider_of(domain)
             found = self._providers[domain] = served.name if served else domain
         return found
+
+    def meant(self, created: int, name: str) -> str:
+        """Tell for which wall time a contact's mail was meant, such as `09:00 Europe/Warsaw`; "" for none."""
+        name = name or "UTC"
+        zone = zone_of(name) if self.at_minutes else None
+        if zone is None:
+            return ""
+        wall = local_time(created, zone)
+        if wall.hour * 60 + wall.minute not in self.at_minutes or wall.second:
+            return ""
+        return f"{wall:%H:%M} {name}"
 
 
 class _Changed(Published):

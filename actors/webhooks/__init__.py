@@ -1,5 +1,6 @@
-"""Webhooks: outcomes of a tenant's mail, brought to its own endpoint. Standard Webhooks.
+"""Webhooks: what is brought to a tenant's own endpoints: outcomes of mail, and calls of scenarios. Standard Webhooks.
 
-`signing` makes what is posted and signs it (pure); `sender` reads the outcome feed behind a durable cursor and posts,
-with retries; `desk` runs one sender for each tenant that wants one, and answers questions. Begin with `sender`.
+`signing` makes what is posted and signs it (pure); `posting` makes one try; `sender` reads events behind a durable
+cursor and posts, with retries; `calls` brings the answers of calls back to their contacts; `desk` runs one sender for
+each endpoint, and answers questions. Begin with `sender`.
 """

@@ -1,26 +1,25 @@
-"""One tenant's webhook: reads outcomes behind a cursor, posts each, and keeps what wasn't taken for later.
+"""One endpoint: reads events behind a cursor, posts each, and keeps what wasn't taken for later.
 
-The cursor and what waits are one file, written durably before anything more is read: so each outcome is posted at
-least once, over any crash, under the same id. Outcomes of one message are posted one after the other; those of other
-messages don't wait for it. When nothing is taken any more (the endpoint is down) nothing more is read, and what waits
-is tried at growing intervals.
+The cursor and what waits are one file, written durably before anything more is read: so each event is posted at
+least once, over any crash, under the same id. Events of one message (or journey) are posted one after the other; those
+of others don't wait for it. When nothing is taken any more (the endpoint is down) nothing more is read, and what waits
+is tried at growing intervals. Who must know how an event ended is told before it is forgotten.
 """
 
 from __future__ import annotations
 
-__all__ = ("Kept", "Posted", "Sender", "SenderSettings", "WaitingEvent")
+__all__ = ("EventPage", "Kept", "Posted", "Read", "Sender", "SenderSettings", "WaitingEvent")
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from actors.backend import OutcomePage
-from actors.webhooks.signing import Event, event_of
+from actors.webhooks.signing import Event
 from engine.errors import DamageError, InputError, VeredusError
 from engine.store.catalog_files import write_durably
 
@@ -35,7 +34,7 @@ DOWN_AFTER = 5
 class SenderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How patient a sender is."""
 
-    page: int = 100  # outcomes read at a time
+    page: int = 100  # events read at a time
     concurrency: int = 8  # posts at a time
     waiting_max: int = 1_000  # events kept for later; with more nothing is read
     first_s: float = 5.0  # before the second try
@@ -62,14 +61,22 @@ class Kept(msgspec.Struct, frozen=True):
     last_delivered_ms: int = 0
     last_failure: str = ""
     last_failure_ms: int = 0
+    refused: int = 0
+    dropped: int = 0
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """What became of one try. `status` 0: there was no answer, for the reason."""
+    """What became of one try. `status` 0: there was no answer, for the reason.
+
+    `end`: it won't be tried again though it wasn't taken: the endpoint refused it for good, or nobody wants it any
+    more. `fields`: of the answer.
+    """
 
     status: int
     reason: str = ""
     retry_after_s: float = 0.0
+    end: Literal["", "refused", "unwanted"] = ""
+    fields: dict[str, Any] = {}
 
     @property
     def taken(self) -> bool:
@@ -77,37 +84,50 @@ class Posted(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300
 
 
-class Source(Protocol):
-    """Where outcomes are read."""
+class EventPage(msgspec.Struct, frozen=True):
+    """Events behind a cursor, and the cursor behind them."""
 
-    async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
-        """Read behind a cursor."""
+    events: tuple[Event, ...]
+    next: str
+
+
+Fate = Literal["", "delivered", "refused", "dropped", "given_up"]
+
+Read = Callable[[str, int, int], Awaitable[EventPage]]
+"""Reads events: (cursor, how many at most, how long to wait for the first, ms). Raises: VeredusError."""
 
 
 class Sender:
-    """Posts the outcomes of one tenant.
+    """Posts the events of one endpoint.
 
     Args:
         tenant: whose.
-        source: where outcomes are read.
+        read: where events are read.
         post: makes one try.
         path: where the cursor is kept.
         now_ms: wall time.
         draw: chance, for the spread of retries.
+        begin: the first cursor: "latest", from now on, or "", from the beginning of what is kept.
+        ended: is told how an event ended, taken or not, before it is forgotten; may be told twice.
     """
 
     def __init__(
         self,
         tenant: str,
-        source: Source,
+        read: Read,
         post: Callable[[Event], Awaitable[Posted]],
         path: Path,
         now_ms: Callable[[], int],
         draw: random.Random,
         settings: SenderSettings | None = None,
+        *,
+        begin: Literal["latest", ""] = "latest",
+        ended: Callable[[Event, Posted], Awaitable[None]] | None = None,
     ) -> None:
         self._tenant = tenant
-        self._source = source
+        self._source = read
+        self._begins = begin
+        self._ended = ended
         self._post = post
         self._path = path
         self._now_ms = now_ms
@@ -123,6 +143,7 @@ class Sender:
         if not self.kept.cursor:
             await self._begin()
         while True:
+            await self._expire()
             due = self._due()
             room = len(self.kept.waiting) < self._settings.waiting_max
             if due:
@@ -138,8 +159,8 @@ class Sender:
         return len(self._failing) >= DOWN_AFTER
 
     async def _begin(self) -> None:
-        """Begin with what comes from now on: what became of mail before there was a webhook isn't told."""
-        page = await self._asked("latest", 1, 0)
+        """Begin: what became of mail before there was a webhook isn't told, but a call may have been made before."""
+        page = await self._asked(self._begins, 1 if self._begins else 0, 0)
         await self._keep(msgspec.structs.replace(self.kept, cursor=page.next))
 
     async def _read_on(self) -> None:
@@ -150,7 +171,11 @@ class Sender:
         if page.next == self.kept.cursor:
             return
         now = self._now_ms()
-        fresh = tuple(WaitingEvent(event_of(entry), now, next_ms=now) for entry in page.items)
+        fresh = tuple(
+            WaitingEvent(event, now, next_ms=now)
+            for event in page.events
+            if not _is_over(event, now)
+        )
         # kept before they are tried: what is read is never read again
         await self._keep(
             msgspec.structs.replace(
@@ -158,14 +183,14 @@ class Sender:
             )
         )
 
-    async def _asked(self, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
+    async def _asked(self, cursor: str, limit: int, wait_ms: int) -> EventPage:
         while True:
             try:
-                return await self._source.outcomes(self._tenant, cursor, limit, wait_ms)
+                return await self._source(cursor, limit, wait_ms)
             except InputError as error:
                 # the cursor is of another data directory or number of workers: from now on, rather than never again
                 _log.error("webhook_cursor_lost", tenant=self._tenant, error=str(error))
-                cursor = "latest"
+                cursor = self._begins
             except VeredusError as error:
                 _log.warning("webhook_waits", tenant=self._tenant, error=str(error))
                 await asyncio.sleep(READ_RETRY_S)
@@ -194,31 +219,72 @@ class Sender:
         results = await asyncio.gather(*(one(waiting) for waiting in due))
         now = self._now_ms()
         after = {waiting.event.id: waiting for waiting in self.kept.waiting}
+        fates: list[Fate] = []
         changes: dict[str, int | str] = {}
-        delivered, given_up = self.kept.delivered, self.kept.given_up
         for waiting, posted in zip(due, results, strict=True):
-            if posted.taken:
-                del after[waiting.event.id]
-                delivered += 1
-                changes["last_delivered_ms"] = now
-                continue
-            reason = f"{posted.status or 'no answer'} {posted.reason}".strip()
-            changes |= {"last_failure": reason, "last_failure_ms": now}
-            if now - waiting.since_ms > self._settings.give_up_s * 1000:
-                del after[waiting.event.id]
-                given_up += 1
-                _log.error("webhook_given_up", tenant=self._tenant, id=waiting.event.id)
-            else:
+            fate = self._fate(waiting, posted, now)
+            fates.append(fate)
+            if fate in ("delivered", "refused", "dropped"):
+                await self._tell(waiting.event, posted)
+            if fate == "":
                 after[waiting.event.id] = self._later(waiting, posted, now)
+            else:
+                del after[waiting.event.id]
+            if fate == "delivered":
+                changes["last_delivered_ms"] = now
+            elif fate != "dropped":
+                reason = f"{posted.status or 'no answer'} {posted.reason}".strip()
+                changes |= {"last_failure": reason, "last_failure_ms": now}
         self._look(due, results, now)
-        kept = msgspec.structs.replace(
-            self.kept, waiting=tuple(after.values()), delivered=delivered, given_up=given_up
+        await self._keep(
+            msgspec.structs.replace(self._counted(fates), waiting=tuple(after.values()), **changes)
         )
-        await self._keep(msgspec.structs.replace(kept, **changes))
+
+    def _fate(self, waiting: WaitingEvent, posted: Posted, now: int) -> Fate:
+        """Tell what becomes of an event after a try; "": it is tried again."""
+        if posted.taken:
+            return "delivered"
+        if posted.end:
+            return "refused" if posted.end == "refused" else "dropped"
+        if now < self._last_try(waiting):
+            return ""
+        _log.error("webhook_given_up", tenant=self._tenant, id=waiting.event.id)
+        return "given_up"
+
+    def _counted(self, fates: Sequence[Fate]) -> Kept:
+        sums: dict[str, Any] = {
+            what: getattr(self.kept, what) + fates.count(what) for what in set(fates) if what
+        }
+        return msgspec.structs.replace(self.kept, **sums)
+
+    async def _expire(self) -> None:
+        """Give up what may not be posted any more, also where the endpoint is down."""
+        now = self._now_ms()
+        left = tuple(one for one in self.kept.waiting if not _is_over(one.event, now))
+        late: list[Fate] = ["given_up"] * (len(self.kept.waiting) - len(left))
+        if late:
+            _log.warning("webhook_out_of_time", tenant=self._tenant, events=len(late))
+            await self._keep(msgspec.structs.replace(self._counted(late), waiting=left))
+
+    async def _tell(self, event: Event, posted: Posted) -> None:
+        """Tell how an event ended, until it is heard: it isn't forgotten before."""
+        ended = self._ended
+        while ended is not None:
+            try:
+                await ended(event, posted)
+            except VeredusError as error:
+                _log.warning("webhook_waits", tenant=self._tenant, error=str(error))
+                await asyncio.sleep(READ_RETRY_S)
+            else:
+                return
+
+    def _last_try(self, waiting: WaitingEvent) -> float:
+        """Tell when an event that still isn't taken is given up, ms."""
+        return waiting.event.not_after or waiting.since_ms + self._settings.give_up_s * 1000
 
     def _look(self, due: list[WaitingEvent], results: list[Posted], now: int) -> None:
         """Note whether anything is taken at all; while nothing is, the next probe comes later each time."""
-        if any(posted.taken for posted in results):
+        if any(posted.taken or posted.end for posted in results):
             self._failing.clear()
             self._probes = 0
             return
@@ -248,6 +314,11 @@ class Sender:
     async def _keep(self, kept: Kept) -> None:
         await asyncio.to_thread(write_durably, self._path, msgspec.json.encode(kept))
         self.kept = kept
+
+
+def _is_over(event: Event, now: int) -> bool:
+    """Tell whether an event may not be posted any more."""
+    return 0 < event.not_after <= now
 
 
 def _read(path: Path) -> Kept:

@@ -25,11 +25,16 @@ _SECRET_BYTES_MIN, _SECRET_BYTES_MAX = 24, 64  # as the specification has it
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event, ready to be posted; `message_id` tells whose order it keeps."""
+    """One event, ready to be posted; `message_id` tells whose order it keeps.
+
+    `not_after` (ms; 0: the sender's own patience): later it isn't posted any more. `about`: for whoever hears its end.
+    """
 
     id: str
     message_id: str
     body: bytes
+    not_after: int = 0
+    about: bytes = b""
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -81,7 +86,7 @@ def read_secret(text: str, file: str) -> bytes:
     if not _SECRET_BYTES_MIN <= len(octets) <= _SECRET_BYTES_MAX:
         raise ConfigError(
             f"expected {PREFIX} and {_SECRET_BYTES_MIN} to {_SECRET_BYTES_MAX} octets in base64",
-            Place(file=file, path="tenant.webhook.secret_file"),
+            Place(file=file),
             "`veredus webhook secret` makes one",
         )
     return octets

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-__all__ = ("WebhookTried", "WebhookView")
+__all__ = ("EndpointView", "WebhookTried", "WebhookView")
 
 import msgspec
 
 
+class EndpointView(msgspec.Struct, frozen=True):
+    """How an endpoint stands that scenarios call. `dropped`: nobody waited for the answer any more."""
+
+    name: str = ""
+    url: str = ""
+    waiting: int = 0
+    oldest_ms: int | None = None
+    delivered: int = 0
+    given_up: int = 0
+    last_delivered_ms: int = 0
+    last_failure: str = ""
+    last_failure_ms: int = 0
+    refused: int = 0
+    dropped: int = 0
+
+
 class WebhookView(msgspec.Struct, frozen=True):
-    """How a tenant's webhook stands."""
+    """How a tenant's webhook stands (`url` "": it has none), and the endpoints that its scenarios call."""
 
     url: str
     waiting: int
@@ -18,6 +34,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     last_delivered_ms: int
     last_failure: str
     last_failure_ms: int
+    endpoints: list[EndpointView] = []
 
 
 class WebhookTried(msgspec.Struct, frozen=True):

@@ -45,7 +45,15 @@ from engine.feed import FeedEntry
 from engine.inputs import Arrival, TellOut
 from engine.once import Once, Several
 from engine.tally import Counts
-from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed, SendDirect
+from engine.vocabulary import (
+    CallAnswered,
+    ConsentGiven,
+    ContactPut,
+    Erase,
+    Event,
+    MarkSuppressed,
+    SendDirect,
+)
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 
@@ -58,6 +66,7 @@ Arriving = (
     | StopJourneys
     | LookAnew
     | ReleaseHeld
+    | CallAnswered
     | ConsentGiven
     | Erase
     | MarkSuppressed

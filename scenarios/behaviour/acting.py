@@ -6,7 +6,7 @@ answers to, and when that was, it is told.
 
 from __future__ import annotations
 
-__all__ = ("Actor", "Cast", "Doing", "domain_of")
+__all__ = ("Actor", "Answer", "Cast", "Doing", "domain_of")
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,16 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.vocabulary import Event, data_of
+from engine.vocabulary import Call, Event, data_of
 from scenarios.behaviour.draws import Draws, seed_of
-from scenarios.behaviour.model import Answers, Behaviour, Following, Happening, Span
+from scenarios.behaviour.model import (
+    Answers,
+    Behaviour,
+    CallAnswers,
+    Following,
+    Happening,
+    Span,
+)
 from scenarios.behaviour.values import Frame, Maker, compile_value
 from scenarios.duration import DAY_MS, parse_duration
 from scenarios.zones import UTC, first_instant, local_time, zone_of
@@ -52,6 +59,8 @@ SHOPPING: Final = (
 OFFICE: Final = (0, 0, 0, 0, 0, 0, 1, 4, 10, 12, 12, 11, 7, 10, 12, 11, 9, 5, 2, 1, 1, 1, 0, 0)
 """Weights of the hours of a day at which people work."""
 
+_TAKEN: Final = 200
+_REFUSED: Final = 422
 _ZONE_ATTRIBUTE: Final = "timezone"
 _EMAIL: Final = "email"
 
@@ -62,6 +71,14 @@ class Doing(msgspec.Struct, frozen=True, gc=False):
     at: int
     event: Event
     once: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What a system outside answers to a call, and when. `status`: of its reply (RFC 9110 §15)."""
+
+    at: int
+    status: int
+    fields: Mapping[str, Any] = {}
 
 
 class _Delay(msgspec.Struct, frozen=True):
@@ -101,6 +118,12 @@ class _Mail(msgspec.Struct, frozen=True):
     unsubscribed: float
 
 
+class _Called(msgspec.Struct, frozen=True):
+    rule: CallAnswers
+    delay: _Delay
+    data: tuple[tuple[str, Maker], ...]
+
+
 class Cast:
     """A behaviour, compiled: what all actors share."""
 
@@ -124,6 +147,14 @@ class Cast:
         self.clicked_after = _delay(mail.clicked_after)
         self._all_mail = self._mail_of(Answers())
         self._mail = {step: self._mail_of(one) for step, one in mail.steps.items()}
+
+        called = behaviour.webhooks
+        self._all_calls = _called("*", called)
+        self._calls = {step: _called(step, one) for step, one in called.steps.items()}
+
+    def called(self, step: str) -> _Called:
+        """Give how calls of a step are answered."""
+        return self._calls.get(step, self._all_calls)
 
     def mail(self, step: str) -> _Mail:
         """Give how mail of a step is answered."""
@@ -181,6 +212,19 @@ class Actor:
     def after_notify(self, channel: str, body: Mapping[str, Any], at: int) -> Sequence[Doing]:
         """Answer an entry of a feed; its cause has the data of the event that opened the journey."""
         return self._answer(f"notify {channel}", {**body["event"], "text": body["text"]}, at)
+
+    def after_call(self, call: Call, at: int) -> tuple[Answer | None, Sequence[Doing]]:
+        """Answer a call for the system outside, and tell what the contact does after one that was taken."""
+        draws, one = self._draws, self._cast.called(call.step)
+        name = f"webhook {call.step}"
+        taken = draws.chance(f"{name} taken", one.rule.taken)
+        when = at + one.delay.draw(draws, f"{name} delay")
+        if not taken:
+            refused = draws.chance(f"{name} refused", one.rule.refused)
+            return (Answer(when, _REFUSED) if refused else None), ()
+        frame = self._frame(call.data, {})
+        fields = {field: maker(frame) for field, maker in one.data}
+        return Answer(when, _TAKEN, fields), self._answer(name, call.data, when)
 
     def after_mail(
         self, about: Mapping[str, Any], cause: Mapping[str, Any], at: int
@@ -283,6 +327,10 @@ def _follows(at: int, rule: Following) -> _Follows:
     name = f"follows {at} {rule.event}"
     once: Callable[[Frame], Any] | None = compile_value(rule.once, name) if rule.once else None
     return _Follows(rule, name, _delay(rule.delay), once, _makers(rule.data, name))
+
+
+def _called(step: str, rule: CallAnswers) -> _Called:
+    return _Called(rule, _delay(rule.delay), _makers(rule.data, f"webhook {step}"))
 
 
 def _delay(written: str | Span) -> _Delay:

@@ -11,6 +11,8 @@ __all__ = (
     "DOMAINS",
     "Answers",
     "Behaviour",
+    "CallAnswers",
+    "Called",
     "Duration",
     "Following",
     "GivenCap",
@@ -86,12 +88,12 @@ class Happening(Part, frozen=True, kw_only=True):
 
 
 class Following(Part, frozen=True, kw_only=True):
-    """What comes after something: `event NAME`, `notify CHANNEL`, or `mail STEP` (`mail *`: any).
+    """What comes after something: `event NAME`, `notify CHANNEL`, `webhook STEP` (taken), `mail STEP` (`mail *`: any).
 
     `once` names what it comes about once for, such as a cart: of several on their way only the first to come counts.
     """
 
-    after: Annotated[str, Meta(pattern=r"^(event|notify|mail) \S.*$", max_length=220)]
+    after: Annotated[str, Meta(pattern=r"^(event|notify|webhook|mail) \S.*$", max_length=220)]
     event: _Name
     chance: Share = 1.0
     delay: Duration | Span = "0s"
@@ -122,6 +124,21 @@ class MailAnswers(Part, frozen=True, kw_only=True):
     unsubscribed: Share = 0.004
     bounced: Share = 0.005
     steps: dict[_Name, Answers] = {}
+
+
+class CallAnswers(Part, frozen=True, kw_only=True):
+    """How calls of one `webhook` step are answered: `taken`; `refused` of those that aren't; the rest not at all."""
+
+    taken: Share = 1.0
+    refused: Share = 0.0
+    delay: Duration | Span = "0s"
+    data: dict[_Name, Any] = {}
+
+
+class Called(CallAnswers, frozen=True, kw_only=True):
+    """How all calls are answered, and apart those of steps that differ; then nothing of the first holds."""
+
+    steps: dict[_Name, CallAnswers] = {}
 
 
 class People(Part, frozen=True, kw_only=True):
@@ -171,3 +188,4 @@ class Behaviour(Part, frozen=True, kw_only=True):
     happens: tuple[Happening, ...] = ()
     follows: tuple[Following, ...] = ()
     mail: MailAnswers = MailAnswers()
+    webhooks: Called = Called()

@@ -72,6 +72,9 @@ def _check_values(behaviour: Behaviour, root: Node, file: str) -> None:
         for at, one in enumerate(behaviour.follows)
         if one.once
     ]
+    called = behaviour.webhooks
+    fields.append(("webhooks.data", called.data))
+    fields += [(f"webhooks.steps.{step}.data", one.data) for step, one in called.steps.items()]
     for path, data in fields:
         for name, spec in data.items():
             try:

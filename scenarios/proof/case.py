@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ("Case", "Expected", "Given", "Outage", "Scripted", "Suite", "Then", "Timed", "What")
+__all__ = (
+    "Answered",
+    "Case",
+    "Expected",
+    "Given",
+    "Outage",
+    "Scripted",
+    "Suite",
+    "Then",
+    "Timed",
+    "What",
+)
 
 from typing import Any, Literal
 
@@ -11,7 +22,7 @@ import msgspec
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed
 from scenarios.settings import ContactSettings
 
-What = Literal["send", "not_sent", "notify", "ended"]
+What = Literal["send", "not_sent", "notify", "call", "ended"]
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -48,6 +59,15 @@ class Scripted(msgspec.Struct, frozen=True):
     after_ms: int
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """What becomes of the next call of a step: the status of its answer (0: none comes), so long after it."""
+
+    step: str
+    status: int
+    after_ms: int = 0
+    fields: dict[str, Any] = {}
+
+
 class Outage(msgspec.Struct, frozen=True):
     """Nothing is handed over from `at` until `until`."""
 
@@ -58,8 +78,8 @@ class Outage(msgspec.Struct, frozen=True):
 class Expected(msgspec.Struct, frozen=True):
     """One line of the expected timeline. `at` None: whenever.
 
-    `name` is the step, the channel, or the reason of an end; `detail` the template of a send ("" for any), or the
-    reason of what isn't sent.
+    `name` is the step, the channel, or the reason of an end; `detail` the template of a send ("" for any), the
+    reason of what isn't sent, or the endpoint of a call ("" for any).
     """
 
     what: What
@@ -69,7 +89,7 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Then(msgspec.Struct, frozen=True):
-    """What must have happened. Sends, non-sends and notifications are complete: one more is a failure.
+    """What must have happened. Sends, non-sends, notifications and calls are complete: one more is a failure.
 
     None: not looked at. Of `attributes` and `scores` only those named are looked at; an attribute None isn't there.
     """
@@ -94,6 +114,7 @@ class Case(msgspec.Struct, frozen=True):
     outages: tuple[Outage, ...]
     until: int
     then: Then
+    answers: tuple[Answered, ...] = ()
 
 
 class Suite(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from engine.machine import Record
 from scenarios.compiling import CompiledScenario
 from scenarios.program import (
     Branching,
+    Calling,
     Ending,
     Listening,
     Looping,
@@ -134,6 +135,9 @@ class Coverage:
                             yield f"{step.id}: {one.branch}", f"{step.id}: {event}"
                     if step.timeout_ms:
                         yield f"{step.id}: timeout", f"{step.id}: timeout"
+                case Calling():
+                    yield f"{step.id}: taken", f"{step.id}: taken"
+                    yield f"{step.id}: else", f"{step.id}: else"
                 case Branching():
                     for _, _, name in step.ways:
                         yield f"{step.id}: {name}", f"{step.id}: {name}"

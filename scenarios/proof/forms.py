@@ -104,7 +104,7 @@ WHEN: Final = _form(
     "Something that happens: `at` and one of the others.",
     ("at", "when: `4h` after the beginning, or `2026-03-29 02:30`"),
     ("event", "an event comes"),
-    ("data", "the event's data"),
+    ("data", "the event's data, or the fields of the answer"),
     ("put", "attributes are set, null removes"),
     ("grant", "consent to a topic is given"),
     ("withdraw", "consent to a topic is withdrawn"),
@@ -113,7 +113,12 @@ WHEN: Final = _form(
     ("outage", "nothing is handed over for so long"),
     ("mail", "what becomes of the next mail of this step"),
     ("outcome", "`delivered`, `deferred` or `bounced`"),
-    ("after", "so long after the hand-over; deferred: it is tried again after this time"),
+    ("webhook", "what becomes of the next call of this step"),
+    ("answer", "the status of its answer, such as `200`, `422`; `none`: none comes"),
+    (
+        "after",
+        "so long after the hand-over or the call; deferred: it is tried again after this time",
+    ),
 )
 ACTIONS: Final = (
     "event",
@@ -124,13 +129,15 @@ ACTIONS: Final = (
     "erase",
     "outage",
     "mail",
+    "webhook",
 )
 THEN: Final = _form(
     "then",
-    "What must have happened. `sends`, `not_sent` and `notified` are complete: one more fails the case.",
+    "What must have happened. `sends`, `not_sent`, `notified` and `called` are complete: one more fails the case.",
     ("sends", "mails that went, at the time of their hand-over: `{step, at, template}`, or a step"),
     ("not_sent", "mails that were decided and didn't go: `{step, reason, at}`"),
     ("notified", "entries on feeds: `{channel, at}`, or a channel"),
+    ("called", "calls of `webhook` steps: `{step, at, endpoint}`, or a step"),
     (
         "ended",
         "how journeys ended, all of them: `{reason, at}`, or a reason; `done` is the last step's end",
@@ -145,6 +152,7 @@ THEN_LINES: Final[dict[str, tuple[What, str, tuple[str, ...]]]] = {
     "sends": ("send", "step", ("step", "at", "template")),
     "not_sent": ("not_sent", "step", ("step", "at", "reason")),
     "notified": ("notify", "channel", ("channel", "at")),
+    "called": ("call", "step", ("step", "at", "endpoint")),
     "ended": ("ended", "reason", ("reason", "at")),
 }
 """Lists of lines: what they stand for, which key names them, all keys."""

@@ -38,6 +38,7 @@ from scenarios.model import (
     Waiter,
     WaitFor,
     Watch,
+    Webhook,
 )
 
 _replace = msgspec.structs.replace
@@ -155,6 +156,16 @@ def _of_step(step: Step) -> Iterator[tuple[str, Step]]:
             yield from _of_send(step)
         case Score():
             yield f"{step.id}: another point", _replace(step, add=step.add + 1)
+        case Webhook():
+            yield f"{step.id}: another endpoint", _replace(step, endpoint=f"not-{step.endpoint}")
+            for damage, timeout_ms in _durations(step.timeout_ms):
+                yield f"{step.id}: timeout {damage}", _replace(step, timeout_ms=timeout_ms)
+            for at, name in enumerate(step.keep):
+                yield (
+                    f"{step.id}: doesn't keep {name}",
+                    _replace(step, keep=_without(step.keep, at)),
+                )
+            yield from _inside(step, "otherwise", step.otherwise)
         case Update() | Tag() | Start() | Stop() | Notify() | End():
             return
         case _:

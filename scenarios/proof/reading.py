@@ -16,8 +16,9 @@ from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode, pars
 from scenarios.duration import parse_duration
 from scenarios.language import Form
 from scenarios.mistakes import Mistake, did_you_mean
-from scenarios.model import Notify, Scenario, Send, Wait, WaitFor, walk
+from scenarios.model import Notify, Scenario, Send, Standing, Webhook, walk
 from scenarios.proof.case import (
+    Answered,
     Case,
     Expected,
     Given,
@@ -78,8 +79,9 @@ class _Reader(ScalarReader):
         steps = tuple(walk(scenario.steps))
         self._file_name = file
         self._sends = tuple(step.id for step in steps if isinstance(step, Send))
-        self._stands = tuple(step.id for step in steps if isinstance(step, (Wait, WaitFor)))
+        self._stands = tuple(step.id for step in steps if isinstance(step, Standing))
         self._channels = tuple(step.channel for step in steps if isinstance(step, Notify))
+        self._calls = tuple(step.id for step in steps if isinstance(step, Webhook))
         self._beside = False
 
     def suite(self, root: Node) -> Suite:
@@ -104,6 +106,7 @@ class _Reader(ScalarReader):
         inputs: list[Timed] = []
         script: list[Scripted] = []
         outages: list[Outage] = []
+        answers: list[Answered] = []
         for at, action in enumerate(self._list(items.get("when"), join(path, "when"))):
             made = self._action(action, f"{path}.when[{at}]", zoned)
             match made:
@@ -113,13 +116,23 @@ class _Reader(ScalarReader):
                     script.append(made)
                 case Outage():
                     outages.append(made)
+                case Answered():
+                    answers.append(made)
                 case None:
                     pass
         until = self._time(items.get("until"), join(path, "until"), zoned) or 0
         then = self._then(items.get("then"), join(path, "then"), zoned)
         name = self._text(items.get("name"), join(path, "name"))
         return Case(
-            name, node.line, given, tuple(inputs), tuple(script), tuple(outages), until, then
+            name,
+            node.line,
+            given,
+            tuple(inputs),
+            tuple(script),
+            tuple(outages),
+            until,
+            then,
+            tuple(answers),
         )
 
     # ---- given
@@ -213,7 +226,9 @@ class _Reader(ScalarReader):
 
     # ---- when
 
-    def _action(self, node: Node, path: str, zoned: _Zoned) -> Timed | Scripted | Outage | None:
+    def _action(
+        self, node: Node, path: str, zoned: _Zoned
+    ) -> Timed | Scripted | Outage | Answered | None:
         items = self._mapping(node, path, WHEN)
         kinds = [key for key in ACTIONS if key in items]
         if len(kinds) != 1:
@@ -226,6 +241,8 @@ class _Reader(ScalarReader):
         value = items[kind]
         if kind == "mail":
             return self._scripted(items, path)
+        if kind == "webhook":
+            return self._answered(items, path)
         at = self._time(items.get("at"), join(path, "at"), zoned)
         if at is None:
             if "at" not in items:
@@ -262,6 +279,19 @@ class _Reader(ScalarReader):
             self.mistake(items["mail"], path, message, "say after which time, `after: 30m`")
         return Scripted(step, outcome or "delivered", after_ms)
 
+    def _answered(self, items: dict[str, Node], path: str) -> Answered:
+        step = self._step(items["webhook"], join(path, "webhook"), self._calls)
+        text = self._text(items.get("answer"), join(path, "answer"))
+        status = 0 if text == "none" else int(text) if text.isdecimal() and len(text) == 3 else -1
+        if status < 0:
+            node = items.get("answer") or items["webhook"]
+            self.mistake(
+                node, join(path, "answer"), "this is no answer", "write `200`, `422` or `none`"
+            )
+        after_ms = self._elapsed(items.get("after"), join(path, "after"))
+        fields = self._plain_mapping(items.get("data"), join(path, "data"))
+        return Answered(step, max(status, 0), after_ms, fields)
+
     # ---- then
 
     def _then(self, node: Node | None, path: str, zoned: _Zoned) -> Then:
@@ -294,8 +324,10 @@ class _Reader(ScalarReader):
             self.mistake(node, path, f"there is no `{named}`", f"write `{named}: …`")
             return Expected(what, "")
         known = {"sends": self._sends, "not_sent": self._sends, "notified": self._channels}
+        known["called"] = self._calls
         name = self._step(items[named], join(path, named), known.get(key, ()))
-        detail = self._text(items.get("template"), join(path, "template"))
+        said = "endpoint" if key == "called" else "template"
+        detail = self._text(items.get(said), join(path, said))
         if key == "not_sent":
             if "reason" not in items:
                 self.mistake(node, path, "there is no `reason`", f"one of {', '.join(NON_SENDS)}")

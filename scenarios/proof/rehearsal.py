@@ -18,10 +18,10 @@ import msgspec
 from engine.errors import InputError, Place
 from engine.keyspace import contact_key, name_of
 from engine.machine import At, Context, Emit, Record, Tell, Wake
-from engine.vocabulary import Consent, Permit, Send
+from engine.vocabulary import CALLS, Call, CallAnswered, Consent, Permit, Send
 from scenarios.compiling import CompiledScenario
 from scenarios.contact import ContactMachine
-from scenarios.proof.case import Case, Given, What
+from scenarios.proof.case import Answered, Case, Given, What
 from scenarios.proof.postal import Post
 from scenarios.state import Contact, Points
 
@@ -29,6 +29,7 @@ INPUTS_MAX: Final = 20_000
 """So many inputs of one case; a scenario that takes more doesn't end."""
 
 _TENANT: Final = "test"
+_TAKEN: Final = 200
 _WAKE, _MAIL, _INPUT = range(3)
 
 
@@ -95,6 +96,7 @@ class _Rehearsal:
         self._timeline: list[Happened] = []
         self._records: list[Record] = []
         self._opened = 0
+        self._answers = list(case.answers)
         self._post = Post(
             case.script, case.outages, self._units.append, self._call_mail, self._note_mail
         )
@@ -114,7 +116,10 @@ class _Rehearsal:
             self._post.now = self._now
             self._one(rank, what)
         assert self._state is not None, "a contact that was given is never unmade"
-        unused = tuple(one.step for one in self._post.unused)
+        unused = tuple(
+            [f"{one.step} that `when` speaks of was never handed over" for one in self._post.unused]
+            + [f"{one.step} that `when` speaks of was never called" for one in self._answers]
+        )
         timeline, records = tuple(self._timeline), tuple(self._records)
         now = max(self._now, self._case.until)
         return Rehearsed(timeline, self._state, records, self._opened, now, unused)
@@ -152,6 +157,8 @@ class _Rehearsal:
                     self._post.take(name_of(effect.to), effect.body)
                 case Record():
                     self._note_record(effect)
+                case Emit(channel=channel, body=body) if channel == CALLS:
+                    self._called(body)
                 case Emit(channel=channel) if not channel.startswith("notify."):
                     pass  # news that the engine keeps its own counts and lists by
                 case Emit():
@@ -161,6 +168,21 @@ class _Rehearsal:
                     )
                 case _:
                     raise AssertionError("a contact releases nothing")
+
+    def _called(self, body: Call) -> None:
+        """Note a call, and let its answer come: as the case says, else at once that it is taken."""
+        self._timeline.append(Happened(self._now, "call", body.step, body.endpoint))
+        found = next((one for one in self._answers if one.step == body.step), None)
+        if found is not None:
+            self._answers.remove(found)
+        answer = found or Answered(body.step, _TAKEN)
+        at = self._now + answer.after_ms
+        if answer.status and at < body.not_after:  # later the time is out, and nobody waits
+            journey, taken = bytes.fromhex(body.journey), 200 <= answer.status < 300
+            given = CallAnswered(
+                journey, body.step, body.visit, taken, answer.status, answer.fields
+            )
+            self._push(at, _INPUT, given)
 
     def _call_mail(self, at: int, message_id: bytes) -> None:
         self._push(at, _MAIL, message_id)

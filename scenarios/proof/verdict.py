@@ -82,13 +82,15 @@ def _told(line: Expected | Happened) -> str:
             return f"not sent: {line.name}, {line.detail}"
         case "notify":
             return f"notify {line.name}"
+        case "call":
+            return f"call {line.name}{f' ({line.detail})' if line.detail else ''}"
         case "ended":
             return f"ended: {line.name}"
 
 
 def _remarks(case: Case, rehearsed: Rehearsed) -> list[str]:
     then, contact = case.then, rehearsed.contact
-    remarks = [f"the {one} that `when` speaks of was never handed over" for one in rehearsed.unused]
+    remarks = [f"the {one}" for one in rehearsed.unused]
     if then.opened is not None and then.opened != rehearsed.opened:
         remarks.append(f"expected {then.opened} journeys to open, got {rehearsed.opened}")
     if then.standing is not None:

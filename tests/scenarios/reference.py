@@ -57,6 +57,9 @@ CONDITIONS: dict[str, Callable[[View], bool]] = {
     "journey.event.x == event.x": lambda v: v.opened["x"] == v.event["x"],
     "journey.key == 'p'": lambda v: v.key == "p",
     "journey.item == 'j'": lambda v: v.caught["item"] == "j",
+    "journey.answer.status == 200": lambda v: v.caught["answer"]["status"] == 200,
+    "journey.answer.owner == 'o'": lambda v: v.caught["answer"]["owner"] == "o",
+    "journey.answer.status == 0": lambda v: v.caught["answer"]["status"] == 0,
     "journey.got.x > 1": lambda v: v.caught["got"]["x"] > 1,
 }
 OF_STATE = tuple(one for one in CONDITIONS if "event" not in one and "journey" not in one)
@@ -88,6 +91,7 @@ class Journey:
     since: int = 0
     visits: dict[str, int] = field(default_factory=dict)
     caught: dict[str, Any] = field(default_factory=dict)
+    call: int | None = None
 
     @property
     def name(self) -> str:
@@ -127,6 +131,7 @@ class Reference:
         self.ended: list[tuple[int, str, str]] = []
         self.told: list[tuple[int, str, str]] = []
         self.cancelled: set[bytes] = set()
+        self.calls: list[tuple[int, str, str, int, dict[str, Any]]] = []
         self.assigned: dict[str, str] = {}
         self.rulings: dict[str, dict[str, int]] = {}
 
@@ -171,6 +176,15 @@ class Reference:
                 if entry.get("event") == name and self._holds(entry.get("when"), data):
                     self._enter(scenario, data)
                     break
+        self._conclude(before)
+
+    def answer(self, call: int, status: int, fields: dict[str, Any]) -> None:
+        """Answer the n-th call that was made; nobody may wait for it any more."""
+        before = self._begin()
+        for journey in self.journeys:
+            if journey.call == call:
+                self._resume(journey, (status, fields))
+                break
         self._conclude(before)
 
     def _begin(self) -> State:
@@ -286,7 +300,7 @@ class Reference:
     def _resume(self, journey: Journey, answer: Any) -> None:
         """Let a journey go on; one that was stopped on the way runs on to where it would wait, and is gone."""
         assert journey.run is not None
-        journey.due, journey.waiters, journey.calendar = None, [], None
+        journey.due, journey.waiters, journey.calendar, journey.call = None, [], None, None
         reason = ""
         try:
             kind, journey.due, more = journey.run.send(answer)
@@ -299,6 +313,8 @@ class Reference:
                 journey.waiters = more
             elif kind == "calendar":
                 journey.calendar = more
+            elif kind == "webhook":
+                journey.call = more
             return
         self.ended.append((self.now, journey.name, reason))
         if journey in self.journeys:
@@ -454,6 +470,27 @@ class Reference:
     def _notify(self, journey: Journey, step: dict[str, Any]) -> None:
         self.told.append((self.now, journey.name, step["id"]))
 
+    def _webhook(self, journey: Journey, step: dict[str, Any]) -> Run:
+        spec, visit = step["webhook"], journey.visits.get(step["id"], 0) + 1
+        journey.visits[step["id"]] = visit
+        data = {}
+        for name, value in spec.get("data", {}).items():
+            data[name] = value
+            if value.startswith("="):
+                try:
+                    data[name] = VALUES[value](self._view(journey.opened, journey))
+                except KeyError:
+                    del data[name]
+        self.calls.append((self.now, journey.name, step["id"], visit, data))
+        due = self.now + int(step.get("timeout", "24h")[:-1]) * HOUR
+        answer = yield "webhook", due, len(self.calls) - 1
+        status, fields = answer or (0, {})
+        if "as" in spec:
+            kept = {name: fields[name] for name in spec.get("keep", []) if name in fields}
+            journey.caught = {**journey.caught, spec["as"]: {**kept, "status": status}}
+        if not 200 <= status < 300:
+            yield from self._play(journey, step.get("else", []))
+
     def _end_step(self, _: Journey, step: dict[str, Any]) -> None:
         raise Ended(step["end"])
 
@@ -474,5 +511,6 @@ KINDS: dict[str, Callable[[Reference, Journey, dict[str, Any]], Run | None]] = {
     "start": Reference._start,
     "stop": Reference._stop,
     "notify": Reference._notify,
+    "webhook": Reference._webhook,
     "end": Reference._end_step,
 }

@@ -14,18 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.keyspace import name_of
-from engine.vocabulary import Cancel, ContactPut, Event
+from engine.vocabulary import CALLS, CallAnswered, Cancel, ContactPut, Event
 from scenarios.checking import examine
 from scenarios.experiments import Ruling
 from scenarios.language import STEP_KINDS
-from tests.scenarios.reference import CONDITIONS, HOUR, KINDS, OF_STATE, VALUES, Reference
+from tests.scenarios.reference import CONDITIONS, DAY, HOUR, KINDS, OF_STATE, VALUES, Reference
 from tests.scenarios.world import World
 
 Steps = list[dict[str, Any]]
 
 _EVENTS = st.sampled_from(["a", "a", "b"])
 _HOURS = st.integers(1, 4).map(lambda hours: f"{hours}h")
-_ANYWHERE = [one for one in CONDITIONS if "journey.item" not in one and "journey.got" not in one]
+_OF_PLACES = ("journey.item", "journey.got", "journey.answer")
+_ANYWHERE = [one for one in CONDITIONS if not one.startswith(_OF_PLACES)]
+_AFTER_ANSWER = st.sampled_from([one for one in CONDITIONS if one.startswith("journey.answer")])
 _AT_STEPS = st.sampled_from(_ANYWHERE)
 _AFTER_GOT = st.sampled_from([*_ANYWHERE, "journey.got.x > 1", "journey.got.x > 1"])
 _IN_LOOP = st.sampled_from(["journey.item == 'j'", *_ANYWHERE])
@@ -110,6 +112,20 @@ def _loop(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
     return step
 
 
+@st.composite
+def _webhook(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
+    """Call, and look at the answer on both ways."""
+    spec: dict[str, Any] = {"endpoint": "desk"}
+    _optional(draw, spec, "data", st.sampled_from(sorted(VALUES)).map(lambda one: {"v": one}))
+    step: dict[str, Any] = {"webhook": spec, "else": draw(inner)}
+    _optional(draw, step, "timeout", _HOURS)
+    after = []
+    if draw(st.booleans()):
+        spec |= {"as": "answer", "keep": draw(st.sampled_from([["owner"], ["other"]]))}
+        after = [{"if": draw(_AFTER_ANSWER), "then": draw(inner), "else": draw(inner)}]
+    return {"if": draw(_AT_STEPS), "then": [step, *after], "else": draw(inner)}
+
+
 _SEND = st.just({"send": {"template": "x", "topic": "n"}})
 _DAYS = st.sampled_from(["1970-01-01", "1970-01-02"])
 _simple: st.SearchStrategy[dict[str, Any]] = st.one_of(
@@ -132,7 +148,9 @@ def _steps(depth: int) -> st.SearchStrategy[Steps]:
     one = _simple
     if depth:
         inner = _steps(depth - 1)
-        one = st.one_of(_simple, _wait_for(inner), _branch(inner), _loop(inner), _draw(inner))
+        one = st.one_of(
+            _simple, _wait_for(inner), _branch(inner), _loop(inner), _draw(inner), _webhook(inner)
+        )
     ends = st.sampled_from([[], [], [], [{"end": "done"}]])
     return st.builds(list.__add__, st.lists(one, min_size=depth, max_size=3), ends)
 
@@ -227,8 +245,11 @@ _data = st.fixed_dictionaries(
 _attributes = st.fixed_dictionaries(
     {}, optional={"flag": st.sampled_from(["on", "off"]), "day": _DAYS}
 )
+_answers = st.tuples(
+    st.integers(0, 3), st.sampled_from([200, 200, 204, 422]), st.just({"owner": "o", "more": 1})
+)
 _happenings = st.lists(
-    st.tuples(st.integers(0, 6), st.one_of(st.tuples(_EVENTS, _data), _attributes)),
+    st.tuples(st.integers(0, 6), st.one_of(st.tuples(_EVENTS, _data), _attributes, _answers)),
     min_size=2,
     max_size=10,  # so many of each the machine keeps for those who look back
 )
@@ -246,6 +267,19 @@ def _ruled(world: World, reference: Reference, weights: dict[str, int]) -> None:
             alone = next(iter(weights)) if len(weights) == 1 else ""
             world.catalog.put("experiment", one.key, Ruling(alone, {} if alone else weights))
             reference.rulings[f"{one.scenario}/{one.step}"] = weights
+
+
+def _answer(
+    world: World, reference: Reference, number: int, status: int, fields: dict[str, Any]
+) -> None:
+    """Answer one of the newest calls, which may have been answered before."""
+    calls = [one.body for one in world.emitted if one.channel == CALLS]
+    if number < len(calls):
+        call = calls[-1 - number]
+        journey, taken = bytes.fromhex(call.journey), status < 300
+        answer = CallAnswered(journey, call.step, call.visit, taken, status, fields)
+        world.give("c", answer)
+        reference.answer(len(calls) - 1 - number, status, fields)
 
 
 @settings(max_examples=150, deadline=None)
@@ -280,17 +314,24 @@ def test_the_machine_and_the_reference_agree(
         if isinstance(happening, dict):
             world.give("c", ContactPut(happening))
             reference.put(happening)
+        elif len(happening) == 3:
+            _answer(world, reference, *happening)
         else:
             name, data = happening
             body = json.dumps(data).encode() if as_text else data
             world.give("c", Event(name, now, body))
             reference.event(name, data)
-    world.drain()
-    reference.drain()
+    now += 20 * DAY  # scenarios that start each other have no end
+    world.until(now)
+    reference.until(now)
     sent = [(at, send.scenario, send.step, identity) for at, _, identity, send in world.sent]
     assert reference.sent == sent
     ended = [(one["scenario"], one["reason"]) for one in world.facts("journey_ended")]
     assert [(name, reason) for _, name, reason in reference.ended] == ended
+    calls = [one.body for one in world.emitted if one.channel == CALLS]
+    assert reference.calls == [
+        (one.at, one.scenario, one.step, one.visit, one.data) for one in calls
+    ]
     told = [one.body for one in world.emitted if one.channel == "notify.desk"]
     assert reference.told == [(one["at"], one["scenario"], one["step"]) for one in told]
     cancelled = {name_of(tell.to) for tell in world.told if isinstance(tell.body, Cancel)}

@@ -12,11 +12,13 @@ from actors.backend import (
     Arrival,
     AuditEntry,
     AuditPage,
+    CallPage,
     ConsentView,
     Conservation,
     ContactView,
     Explanation,
     ItemResult,
+    JourneyView,
     MessageView,
     OutcomeEntry,
     OutcomePage,
@@ -35,7 +37,7 @@ from actors.backend import (
 from deliverability.returned import Reported
 from engine import control_log
 from engine.errors import CapacityError, InputError
-from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
+from engine.vocabulary import Call, CallAnswered, ConsentGiven, ContactPut, Erase, Event
 from scenarios.runs import EnterJourney
 
 
@@ -54,6 +56,7 @@ class MemoryBackend:
         self._sends: dict[tuple[str, str], SendRequest] = {}
         self._outcomes: list[tuple[str, OutcomeEntry]] = []
         self._news = asyncio.Event()
+        self._scenario_calls: list[tuple[str, Call]] = []
         self.waiting = 0
         self.log: list[control_log.ControlRecord] = []
         self.poison: dict[str, QuarantineDetail] = {}
@@ -132,6 +135,22 @@ class MemoryBackend:
     def add_outcome(self, tenant: str, entry: OutcomeEntry) -> None:
         self._outcomes.append((tenant, entry))
         self._news.set()
+
+    def add_call(self, tenant: str, call: Call) -> None:
+        self._scenario_calls.append((tenant, call))
+
+    def stand(self, tenant: str, contact: str, journey: str, step: str) -> None:
+        """Let a contact have a journey that stands at a step; "": it has none."""
+        stands = [JourneyView(journey, "s", "v", step, "waiting")] if step else []
+        self._contacts[tenant, contact] = ContactView(contact, journeys=stands)
+
+    async def scenario_calls(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> CallPage:
+        position = int(cursor or 0)
+        if position >= len(self._scenario_calls):
+            await asyncio.sleep(min(wait_ms, 2) / 1000)
+        found = self._scenario_calls[position : position + limit]
+        mine = [call for owner, call in found if owner == tenant]
+        return CallPage(mine, str(position + len(found)))
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
         if cursor not in ("", "latest") and not cursor.isdigit():
@@ -233,7 +252,7 @@ def _applied(view: ContactView, arrival: Arrival) -> ContactView:
             return msgspec.structs.replace(view, consents=consents)
         case Erase():
             return ContactView(view.contact, erased=True)
-        case EnterJourney():
+        case EnterJourney() | CallAnswered():
             return view
 
 

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.backend import OutcomeEntry
 from actors.webhooks.desk import WebhookDesk
-from actors.webhooks.sender import Posted, Sender, SenderSettings
+from actors.webhooks.sender import EventPage, Posted, Sender, SenderSettings
 from actors.webhooks.signing import Event, event_of, make_secret, read_secret, signed_headers
 from engine.config import Config, Tenant, Webhook, parse
 from engine.errors import ConfigError
@@ -94,7 +94,12 @@ def sender(
     loop = asyncio.get_running_loop()
     clock = now or (lambda: NOW + int(loop.time() * 1000))
     path = folder / "default.json"
-    return Sender("default", backend, endpoint.post, path, clock, random.Random(1), settings)
+
+    async def read(cursor: str, limit: int, wait_ms: int) -> EventPage:
+        page = await backend.outcomes("default", cursor, limit, wait_ms)
+        return EventPage(tuple(event_of(entry) for entry in page.items), page.next)
+
+    return Sender("default", read, endpoint.post, path, clock, random.Random(1), settings)
 
 
 @contextlib.asynccontextmanager
