@@ -29,6 +29,7 @@ _ORDER: Final = {
     for at, key in enumerate(
         dict.fromkeys(
             (
+                "endpoint",  # before the name of its answer
                 *(field.key for form in (DOCUMENT, *STEP_KINDS.values()) for field in form.fields),
                 *_FIRST,
                 *(field.key for form in FORMS for field in form.fields),

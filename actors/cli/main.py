@@ -44,7 +44,9 @@ COMMANDS = {
     "contacts": Command("actors.cli.contacts", "Import contacts, show or erase one."),
     "audit": Command("actors.cli.audit", "Show control log and conservation law; check both."),
     "queue": Command("actors.cli.queue", "Suspend, cancel, reroute what waits; messages in doubt."),
-    "webhook": Command("actors.cli.webhook", "Test the endpoint that is told outcomes."),
+    "webhook": Command(
+        "actors.cli.webhook", "Test the endpoints that are told outcomes, or called by scenarios."
+    ),
     "quarantine": Command("actors.cli.quarantine", "Inputs that couldn't be decided."),
     "store": Command("actors.cli.store", "Check, read, move the data of an instance that is down."),
     "cluster": Command(

@@ -19,7 +19,9 @@ from engine.errors import InputError, Place
 if TYPE_CHECKING:
     from actors.preview.rendering import Preview, View
 
-app = new_app("Show what a contact would get: a template, or a step that sends.")
+app = new_app(
+    "Show what a contact would get: a template, or a step that sends; or what a step would post."
+)
 
 _Event = Annotated[
     Path | None,
@@ -50,7 +52,10 @@ def preview(
         ),
     ],
     step: Annotated[
-        str, typer.Argument(metavar="[STEP]", help="The step that sends, if there are several.")
+        str,
+        typer.Argument(
+            metavar="[STEP]", help="The step that sends, if there are several; or one that calls."
+        ),
     ] = "",
     contact: Annotated[
         str, typer.Option(metavar="FILE|ID", help="Attributes as JSON, or a contact's id.")
@@ -83,6 +88,8 @@ def preview(
 
     sender = find_sender(config, tenant)
     folder = find_data_dir(data, os.environ)
+    if _previewed_call(target, step, folder, sender.tenant.name, (contact, event, data), as_json):
+        return
     subject = find_subject(target, step, templates, folder, sender.tenant)
     given = Given(
         _contact(contact, data, tenant) if contact else None,
@@ -97,6 +104,34 @@ def preview(
     _tell(made)
     if page is not None:
         print_line(f"Wrote {page}")
+
+
+def _previewed_call(
+    target: str,
+    step: str,
+    folder: Path,
+    tenant: str,
+    given: tuple[str, Path | None, Path | None],
+    as_json: bool,
+) -> bool:
+    """Show what a `webhook` step would post; False: the step is none. `given`: contact, event, data directory."""
+    from actors.preview.calling import find_calling, preview_call
+
+    scenario = find_calling(target, step, folder, tenant)
+    if scenario is None:
+        return False
+    contact, event, data = given
+    attributes = _contact(contact, data, tenant) if contact else {}
+    now_ms = time.time_ns() // 1_000_000
+    made = preview_call(scenario, step, attributes, _read(event) if event else {}, now_ms)
+    if as_json:
+        print_json(made)
+        return True
+    print_line(f"{made.scenario} {made.version}, step {made.step}, posts to {made.endpoint}:")
+    print_line(msgspec.json.format(bytes(made.body)).decode())
+    for name, why in made.without_value.items():
+        print_line(f"left out  {name}: {why}")
+    return True
 
 
 def _contact(told: str, data: Path | None, tenant: str) -> dict[str, Any]:

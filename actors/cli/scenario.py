@@ -90,6 +90,25 @@ def _mistakes_of_templates(
         return [Mistake(error.place.file or str(folder), 0, 0, "", error.message, error.mend)]
 
 
+def _mistakes_of_endpoints(files: list[Path], config: Path) -> list[Mistake]:
+    import os
+
+    from actors.config_file import load
+    from actors.endpoint_uses import endpoint_mistakes
+    from engine.errors import UserError
+    from scenarios.mistakes import Mistake
+
+    try:
+        known = {name for tenant in load(config, os.environ).tenant for name in tenant.endpoint}
+        return [
+            mistake
+            for path in files
+            for mistake in endpoint_mistakes(read_text(path), str(path), known)
+        ]
+    except UserError as error:
+        return [Mistake(error.place.file or str(config), 0, 0, "", error.message, error.mend)]
+
+
 def _load_or_exit(path: Path) -> Scenario:
     from engine.errors import InputError
     from scenarios.checking import examine
@@ -106,7 +125,15 @@ def _load_or_exit(path: Path) -> Scenario:
 
 @app.command("check")
 def check_files(
-    files: _Files, *, types: _Types = None, templates: _Folder = None, json: _Json = False
+    files: _Files,
+    *,
+    types: _Types = None,
+    templates: _Folder = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Check that it has the endpoints which steps call, too."),
+    ] = None,
+    json: _Json = False,
 ) -> None:
     """Report every mistake of the files at once. Exit status 2 if there is one.
 
@@ -124,6 +151,8 @@ def check_files(
     mistakes = [mistake for path in files for mistake in _mistakes_of(path, schema)]
     if templates is not None:
         mistakes += _mistakes_of_templates(files, templates, schema)
+    if config is not None:
+        mistakes += _mistakes_of_endpoints(files, config)
     if json:
         report = {"files": [str(path) for path in files], "mistakes": mistakes}
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())

@@ -26,7 +26,6 @@ from engine.store.catalog_files import write_durably
 _log = structlog.get_logger("veredus.webhook")
 
 READ_WAIT_MS = 1_000
-READ_RETRY_S = 1.0
 DOWN_AFTER = 5
 """Messages of which an event must fail, with none taken meanwhile, before the endpoint counts as down."""
 
@@ -40,6 +39,7 @@ class SenderSettings(msgspec.Struct, frozen=True, kw_only=True):
     first_s: float = 5.0  # before the second try
     max_s: float = 3_600.0
     give_up_s: float = 3 * 86_400.0
+    again_s: float = 1.0  # after which our own side is asked again, where it couldn't answer
 
 
 class WaitingEvent(msgspec.Struct, frozen=True):
@@ -193,7 +193,7 @@ class Sender:
                 cursor = self._begins
             except VeredusError as error:
                 _log.warning("webhook_waits", tenant=self._tenant, error=str(error))
-                await asyncio.sleep(READ_RETRY_S)
+                await asyncio.sleep(self._settings.again_s)
 
     def _due(self) -> list[WaitingEvent]:
         """Give the events whose turn it is: the first of each message, when its time has come."""
@@ -274,7 +274,7 @@ class Sender:
                 await ended(event, posted)
             except VeredusError as error:
                 _log.warning("webhook_waits", tenant=self._tenant, error=str(error))
-                await asyncio.sleep(READ_RETRY_S)
+                await asyncio.sleep(self._settings.again_s)
             else:
                 return
 

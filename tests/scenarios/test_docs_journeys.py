@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.vocabulary import ContactPut, Event
+from engine.vocabulary import CALLS, CallAnswered, ContactPut, Event
 from scenarios.checking import load
 from scenarios.runs import EnterJourney
 from scenarios.state import Contact
@@ -137,12 +137,33 @@ def birthday() -> None:
     assert len(sent(world)) == 5
 
 
+def hand_over() -> None:
+    answers: list[tuple[int, dict[str, str], str, list[str]]] = [
+        (200, {"owner": "eva"}, "", ["introduction"]),
+        (204, {}, "", []),
+        (422, {}, "by-hand", []),
+        (0, {}, "by-hand", []),  # none comes
+    ]
+    for status, fields, wanted, steps in answers:
+        world = lived("hand-over")
+        world.give("ann", Event("demo.requested", 0, {"plan": "pro"}))
+        [call] = [one.body for one in world.emitted if one.channel == CALLS]
+        assert call.data == {"email": "ann@example.com", "plan": "pro", "from": "web"}
+        if status:
+            journey, taken = bytes.fromhex(call.journey), status < 300
+            world.give("ann", CallAnswered(journey, "to-sales", 1, taken, status, fields))
+        world.drain()
+        assert ends(world) == [wanted]
+        assert [step for _, step in sent(world)] == steps
+
+
 STORIES: dict[str, list[Callable[[], None]]] = {
     "onboarding": [onboarding],
     "cart": [cart, cart_clicked],
     "renewal": [renewal, renewal_cancelled],
     "after-care": [after_care],
     "spring-mail": [spring_mail],
+    "hand-over": [hand_over],
     "vip": [vip],
     "birthday": [birthday],
 }

@@ -12,8 +12,8 @@ from actors.cli.proving import Subject, library, read_subject
 from deliverability.message.machine import MessageMachine
 from deliverability.message.records import AttemptOutcome
 from engine.keyspace import CONTACT, EntityKey, contact_key, kind_of
-from engine.machine import At, Context, Credit, Granted, Ready, Record, Release, Tell, Wake
-from engine.vocabulary import Consent
+from engine.machine import At, Context, Credit, Emit, Granted, Ready, Record, Release, Tell, Wake
+from engine.vocabulary import Call, CallAnswered, Consent
 from scenarios.compiling import compile_scenario
 from scenarios.contact import ContactMachine
 from scenarios.proof.case import Case
@@ -34,6 +34,7 @@ class Production:
         self.places: dict[EntityKey, Any] = {}
         self.due: list[tuple[int, int, int, EntityKey, Any]] = []
         self.ordinal = 0
+        self.answers = list(case.answers)
         self.lines: list[tuple[int, str, str]] = []
 
     def run(self) -> list[tuple[int, str, str]]:
@@ -79,12 +80,26 @@ class Production:
                     case Release():
                         self._note(at, "send", effect.body.step, "")
                         self._push(at, 1, key, AttemptOutcome(effect.body.attempt, "delivered"))
+                    case Emit(channel="call", body=call):
+                        self._answer(at, call)
                     case Record(fact="send_skipped"):
                         detail = effect.detail
                         self._note(at, "not_sent", detail["step"], detail["reason"])
             open_before = before is None or kind_of(key) == CONTACT or not before.finished
             if open_before and kind_of(key) != CONTACT and transition.state.finished:
                 self._finished(at, transition.state)
+
+    def _answer(self, at: int, call: Call) -> None:
+        """Let the script answer the call, or take it at once."""
+        mine = [one for one in self.answers if one.step == call.step]
+        status, after, fields = 200, 0, {}
+        if mine:
+            self.answers.remove(mine[0])
+            status, after, fields = mine[0].status, mine[0].after_ms, mine[0].fields
+        if status:
+            journey = bytes.fromhex(call.journey)
+            body = CallAnswered(journey, call.step, call.visit, status < 300, status, fields)
+            self._push(at + after, 2, self.contact, body)
 
     def _stand(self, at: int, key: EntityKey, place: Any) -> None:
         before = self.places.get(key)
