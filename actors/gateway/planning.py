@@ -78,7 +78,7 @@ async def post_scenario(request: _Request) -> Published | Preview:
     if asked.preview:
         return await _preview(keeper, tenant, asked.text, asked.file, asked.migrating())
     scenario = load(asked.text, asked.file)
-    keeper.versions.check_templates(tenant, asked.text, asked.file)
+    keeper.versions.check_uses(tenant, asked.text, asked.file)
     changes = keeper.versions.text(tenant, scenario.name) != asked.text
     looked = await look_at(keeper, tenant, scenario, asked.override, refuses=changes)
     author = looked.author(author_of(request, asked.reason))
@@ -90,7 +90,7 @@ async def _preview(
     keeper: Keeper, tenant: str, text: str, file: str, migrating: Migrating
 ) -> Preview:
     after = load(text, file)
-    keeper.versions.check_templates(tenant, text, file)
+    keeper.versions.check_uses(tenant, text, file)
     looked = await look_at(keeper, tenant, after, "", refuses=False)
     known = keeper.versions.text(tenant, after.name)
     if known is None:

@@ -142,10 +142,10 @@ class VersionDesk:
             if (item.section, item.tenant) == ("segment", tenant)
         ]
 
-    def check_templates(self, tenant: str, text: str, file: str) -> None:
-        """Check a scenario's steps against the templates that are published.
+    def check_uses(self, tenant: str, text: str, file: str) -> None:
+        """Check a scenario's steps against the templates that are published, and the endpoints that are configured.
 
-        Raises: InputError: a template isn't there, or uses what no step gives.
+        Raises: InputError: a template or an endpoint isn't there, or a template uses what no step gives.
         """
         templates = {
             item.name: msgspec.json.decode(self._files.objects.get(item.digest), type=Template)
@@ -153,6 +153,8 @@ class VersionDesk:
             if (item.section, item.tenant) == ("template", tenant)
         }
         for mistake in template_mistakes(text, file, templates, mend_absent=MEND_ABSENT):
+            raise mistake.error()
+        for mistake in endpoint_mistakes(text, file, self.contact_settings(tenant).endpoints):
             raise mistake.error()
 
     def scenario(self, tenant: str, name: str, version: str = "") -> Scenario:
@@ -211,9 +213,7 @@ class VersionDesk:
         isn't there or uses what no step gives, an endpoint that isn't there, or a map that can't be used.
         """
         load(text, file)  # what is wrong with the text itself is told first
-        self.check_templates(tenant, text, file)
-        for mistake in endpoint_mistakes(text, file, self.contact_settings(tenant).endpoints):
-            raise mistake.error()
+        self.check_uses(tenant, text, file)
         return self._make_current(tenant, text, file, migrating, author)
 
     def _make_current(

@@ -26,6 +26,7 @@ _KINDS: Mapping[type[Any], StepKind] = {
     model.Send: "send",
     model.Wait: "wait",
     model.WaitFor: "wait_for",
+    model.Webhook: "webhook",
     model.If: "if",
     model.Switch: "if",
     model.Split: "if",

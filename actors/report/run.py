@@ -25,7 +25,7 @@ from typing import Literal
 
 import msgspec
 
-StepKind = Literal["entry", "send", "wait", "wait_for", "if", "update", "end"]
+StepKind = Literal["entry", "send", "wait", "wait_for", "webhook", "if", "update", "end"]
 
 
 class InputSummary(msgspec.Struct, frozen=True):

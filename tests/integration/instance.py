@@ -172,11 +172,21 @@ class Running:
         self.client.close()
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
+        self._close()
+        return status
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+        self._close()
+
+    def _close(self) -> None:
         self._reader.join(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._log.close()
-        return status
 
     def finish(self) -> None:
         """End it, if it runs."""

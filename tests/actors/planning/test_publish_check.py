@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +17,7 @@ from actors.publishing import Publication, publish
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import letterheads
 from deliverability.compose.template import Template
+from engine.config import Endpoint, Tenant
 from engine.errors import InputError
 from tests.actors.cli.conftest import Veredus
 from tests.actors.gateway.memory_backend import MemoryBackend
@@ -84,6 +86,41 @@ def test_templates_of_another_tenant_are_not_there(tmp_path: Path) -> None:
     put_templates(tmp_path, SOURCES)
     with pytest.raises(InputError, match="there is no template `good`"):
         VersionDesk(tmp_path).publish("elsewhere", text("good"), "s.yaml", Migrating(), WHY)
+
+
+CALLS = """scenario: calls
+entry: a
+steps:
+  - id: ask
+    webhook: crn
+"""
+
+
+def test_an_endpoint_that_is_not_configured_is_refused(tmp_path: Path) -> None:
+    """With the place and the name that was meant; and so it is when the instance publishes its folder."""
+    endpoint = Endpoint(url="https://crm.example/", secret_file="none")
+    known = Tenant(from_domains=("shop.example",), endpoint={"crm": endpoint})
+    config = msgspec.structs.replace(config_of(tmp_path), tenant=(known,))
+    heads = letterheads(config, secret_of)
+    told: dict[str, Any] = {"now": 1, "actor": "test", "reason": "test"}
+    with pytest.raises(InputError, match="there is no endpoint `crn`") as early:
+        publish(config, heads, [Publication("default", {"s.yaml": CALLS}, {})], **told)
+    assert "`crm`" in early.value.mend
+    publish(config, heads, [], **told)
+    desk = VersionDesk(tmp_path)
+    with pytest.raises(InputError, match="there is no endpoint `crn`") as refused:
+        desk.publish("default", CALLS, "s.yaml", Migrating(), WHY)
+    assert (refused.value.place.line, refused.value.place.path) == (4, "steps[0]")
+    assert "`crm`" in refused.value.mend
+    good = CALLS.replace("crn", "crm")
+    assert desk.publish("default", good, "s.yaml", Migrating(), WHY).changed
+    publish(
+        config_of(tmp_path),
+        heads,
+        [Publication("default", {"s.yaml": CALLS}, {})],
+        calls="assumed",
+        **told,
+    )
 
 
 def test_the_way_back_stays_open(tmp_path: Path) -> None:
