@@ -116,7 +116,7 @@ cases:
             5,
             9,
             "an action is one thing, this is event and erase",
-            "one of event, put, grant, withdraw, suppress, erase, outage, mail",
+            "one of event, put, grant, withdraw, suppress, erase, outage, mail, webhook",
         ),
         (
             "  - name: a\n    then:\n      not_sent: [{step: reminder, reason: capp}]\n",
