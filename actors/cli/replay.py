@@ -56,6 +56,15 @@ def replay(
     every_mail: Annotated[
         bool, typer.Option("--every-mail", help="The twin takes every mail in the end.")
     ] = False,
+    twin_pace: Annotated[
+        int,
+        typer.Option(
+            metavar="MS",
+            min=0,
+            max=60_000,
+            help="So long the twin thinks before it answers a mail.",
+        ),
+    ] = 0,
     workers: Annotated[int, typer.Option(help="How many; 0: as configured.")] = 0,
     split: Annotated[
         bool, typer.Option("--split", help="Let an actor of its own send: roles are split.")
@@ -67,7 +76,13 @@ def replay(
     """Run EVENTS through the scenarios. Time is the log's; after the last event it goes on until nothing is due."""
     from rich.console import Console
 
-    from actors.cli.replaying import configured, split_roles, summarise, write_page
+    from actors.cli.replaying import (
+        configured,
+        demand_kills,
+        split_roles,
+        summarise,
+        write_page,
+    )
     from actors.replay.mapping import load_mapping
     from actors.replay.reading import open_log
     from actors.replay.run import ReplayOptions, read_scenarios, run, templates_for
@@ -81,7 +96,7 @@ def replay(
         log=open_log(events, load_mapping(mapping) if mapping is not None else None),
         scenarios=read_scenarios(scenario),
         templates=templates_for(scenario, templates, made),
-        twin=twin_named(twin, seed=seed, every_mail_in_the_end=every_mail),
+        twin=twin_named(twin, seed=seed, every_mail_in_the_end=every_mail, pace_ms=twin_pace),
         sent=sent,
         received=received,
         kills=kills,
@@ -92,3 +107,4 @@ def replay(
     if report is not None:
         write_page(done, options, report, "Replay")
     summarise(done, as_json=as_json)
+    demand_kills(done, kills)

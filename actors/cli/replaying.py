@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Summary", "configured", "split_roles", "summarise", "write_page")
+__all__ = ("Summary", "configured", "demand_kills", "split_roles", "summarise", "write_page")
 
 import os
 from collections import Counter
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from actors.cli.output import print_json, print_line
+from actors.replay.killing import ATTEMPTING_MIN
 from actors.replay.run import Replayed, ReplayOptions
 from actors.report import write_report
 from actors.report.collecting import ACCEPT_BOUNDS_MS, HistogramCollector
@@ -18,7 +19,7 @@ from actors.report.run import Balance, InputSummary, ProviderResult, RunReport, 
 from actors.report.surroundings import machine_facts, version_facts
 from deliverability.dkim.keys import dns_name, dns_record, generate_pem, load_key
 from engine.config import Config, DkimKey, Tenant, parse
-from engine.errors import InputError
+from engine.errors import InputError, RefusedError
 from engine.tally import ACCEPTED, Counts
 
 FROM_DOMAIN = "shop.example"
@@ -119,6 +120,15 @@ def summarise(done: Replayed, *, as_json: bool) -> None:
         at = ", ".join(f"{number} {place}" for place, number in sorted(done.places.items()))
         print_line(f"kills by part of the tick: {at or 'all between two ticks'}")
     print_line(f"in_the_air={done.in_the_air}")
+
+
+def demand_kills(done: Replayed, wanted: int) -> None:
+    """Say loudly that a run met fewer kills than were asked for. Raises: RefusedError."""
+    if done.kills < wanted:
+        raise RefusedError(
+            f"{done.kills} of {wanted} kills happened: too seldom had a worker {ATTEMPTING_MIN} messages under way",
+            mend="let the twin take its time, --twin-pace 40, or take a log with busier days",
+        )
 
 
 def write_page(done: Replayed, options: ReplayOptions, path: Path, title: str) -> None:

@@ -45,6 +45,8 @@ RAY_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Ray's own choice is 15, meant for computing jobs: what else runs on the machine would go before mail
+    "RAY_worker_niceness": "0",
 }
 
 WORKER_OPTIONS: dict[str, Any] = {
@@ -380,6 +382,7 @@ def _start_ray(workers: int, address: str) -> None:
         return
     try:
         ray.init(
+            address="local",  # one of our own, also where another runs (`ray start`, RAY_ADDRESS)
             num_cpus=max(workers, 1),
             include_dashboard=False,
             object_store_memory=100 << 20,

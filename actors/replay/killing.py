@@ -7,7 +7,7 @@ it met the worker, the pulse tells, which outlives the process.
 
 from __future__ import annotations
 
-__all__ = ("StateKiller", "phases_met")
+__all__ = ("ATTEMPTING_MIN", "StateKiller", "phases_met")
 
 import os
 import signal
@@ -20,6 +20,7 @@ from actors.cluster.controller import Member
 from actors.worker.pulse import DECIDING, RELEASING, Beat, pulse_path, read_pulse
 
 ATTEMPTING_MIN = 50
+"""A worker dies only while it has so many messages under way: handed over, and their outcome not durable yet."""
 LOOK_S = 0.0005
 PATIENCE = 4000  # looks after which a moment is good enough that shows fewer phases at once
 AIM_PATIENCE = (
@@ -62,7 +63,7 @@ class StateKiller:
             # in turn, so that no worker dies twice before every other one did
             turn = self.killed % len(self._paths)
             beat = read_pulse(self._paths[turn])
-            if beat.pid in self._dead or beat.in_hand < ATTEMPTING_MIN:
+            if beat.pid in self._dead or beat.in_hand + beat.unconfirmed < ATTEMPTING_MIN:
                 continue
             looks += 1
             if _rich(beat) or looks > PATIENCE:
