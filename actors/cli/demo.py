@@ -33,15 +33,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Generate a shop's log, replay it with real mail to twins of providers, and leave a report and an inbox."""
-    from rich.console import Console
-
     from actors.cli.output import print_line
-    from actors.cli.replaying import configured, summarise, write_page
+    from actors.cli.replaying import configured, lived, summarise, write_page
     from actors.demo.content import FROM_DOMAIN, scenario_files, templates
     from actors.demo.generator import DemoSettings, write_log
     from actors.demo.guide import guide
     from actors.replay.reading import open_log
-    from actors.replay.run import ReplayOptions, read_scenarios, run
+    from actors.replay.run import ReplayOptions, read_scenarios
     from deliverability.twin.presets import twin_of
 
     config = configured(None, data, workers, FROM_DOMAIN)
@@ -59,7 +57,7 @@ def demo(
         twin=twin_of("mixed", seed=seed),
         seed=seed,
     )
-    done = run(options, Console(stderr=True))
+    done = lived(options)
     write_page(done, options, report, "The demo: a record shop's first months")
     summarise(done, as_json=as_json)
     if not as_json:

@@ -74,18 +74,17 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run EVENTS through the scenarios. Time is the log's; after the last event it goes on until nothing is due."""
-    from rich.console import Console
-
     from actors.cli.replaying import (
         configured,
         demand_kills,
+        lived,
         split_roles,
         summarise,
         write_page,
     )
     from actors.replay.mapping import load_mapping
     from actors.replay.reading import open_log
-    from actors.replay.run import ReplayOptions, read_scenarios, run, templates_for
+    from actors.replay.run import ReplayOptions, read_scenarios, templates_for
     from actors.twin.choosing import twin_named
 
     made = configured(config, data, workers)
@@ -102,8 +101,7 @@ def replay(
         kills=kills,
         seed=seed,
     )
-    console = Console(stderr=True)
-    done = run(options, console)
+    done = lived(options)
     if report is not None:
         write_page(done, options, report, "Replay")
     summarise(done, as_json=as_json)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ("Summary", "configured", "demand_kills", "split_roles", "summarise", "write_page")
+__all__ = (
+    "Summary",
+    "configured",
+    "demand_kills",
+    "lived",
+    "split_roles",
+    "summarise",
+    "write_page",
+)
 
 import os
+import sys
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 
 from actors.cli.output import print_json, print_line
+from actors.log import configure
 from actors.replay.killing import ATTEMPTING_MIN
-from actors.replay.run import Replayed, ReplayOptions
+from actors.replay.run import Replayed, ReplayOptions, run
 from actors.report import write_report
 from actors.report.collecting import ACCEPT_BOUNDS_MS, HistogramCollector
 from actors.report.run import Balance, InputSummary, ProviderResult, RunReport, TimelinePoint
@@ -86,6 +97,15 @@ def _keyed(config: Config, domain: str) -> Config:
         reverse_path_domain=f"bounces.{domain}",
     )
     return msgspec.structs.replace(config, tenant=(tenant,))
+
+
+def lived(options: ReplayOptions) -> Replayed:
+    """Run a replay. What the log and Ray say meanwhile goes to standard error: standard output is the summary's."""
+    from rich.console import Console
+
+    configure(options.config.log.level, options.config.log.format)
+    with redirect_stdout(sys.stderr):
+        return run(options, Console(stderr=True))
 
 
 def summarise(done: Replayed, *, as_json: bool) -> None:

@@ -365,9 +365,9 @@ def _here(address: str) -> dict[str, Any]:
 
 
 def _start_ray(workers: int, address: str) -> None:
-    import ray
-
     os.environ.update(RAY_ENVIRONMENT)
+    import ray  # some of it is read as Ray is imported
+
     root = str(Path(__file__).resolve().parent.parent.parent)  # workers import what we are
     path = os.environ.get("PYTHONPATH", "")
     if root not in path.split(os.pathsep):
