@@ -105,4 +105,4 @@ def replay(
     if report is not None:
         write_page(done, options, report, "Replay")
     summarise(done, as_json=as_json)
-    demand_kills(done, kills)
+    demand_kills(done.kills, kills)
