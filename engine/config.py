@@ -122,6 +122,14 @@ class Store(_Section, frozen=True, kw_only=True):
             description="with less room on the disk of the data directory nothing new is taken or handed over",
         ),
     ] = 256
+    blobs_kept_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=87_600,
+            description="content that applications brought goes so long after no message needs it; 0: it stays",
+        ),
+    ] = 24
     redis: Redis = Redis()
 
 

@@ -93,6 +93,31 @@ def dump(
 
 
 @app.command()
+def blobs(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove what no message needs, at once.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which content of applications (templates, attachments, whole messages) some message still needs.
+
+    A running instance removes the rest by itself, a day later (`store.blobs_kept_hours`).
+    """
+    from actors.operations.blob_looking import look
+
+    with _opened(data) as directory, progress("reading") as seen:
+        found = look(directory, find_data_dir(data, os.environ), seen, remove=remove)
+    if as_json:
+        print_json(found)
+        return
+    print_line(
+        f"{found.needed:,} files ({found.needed_bytes:,} bytes) are needed, {found.idle:,} "
+        f"({found.idle_bytes:,} bytes) are not{' and were removed' if remove and found.idle else ''}"
+    )
+
+
+@app.command()
 def stats(data: Data = None, as_json: AsJson = False) -> None:
     """Show sizes: rows and bytes of each index, bytes on disk by contact."""
     from actors.operations.looking import stats as measure

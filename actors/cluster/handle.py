@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.cluster.calls import WorkerLostError, called
+from actors.operations.blob_marks import BlobMarks
 from actors.planning.records import (
     DecisionAnswer,
     DecisionQuestion,
@@ -103,6 +104,11 @@ class WorkerHandle:
         answer: wire.RecountAnswer = await self._ask(
             wire.RecountAnswer, self.actor.recount, int(start)
         )
+        return answer
+
+    async def blobs(self, *, start: bool) -> BlobMarks:
+        """Let it look which blobs are needed, or ask how that stands."""
+        answer: BlobMarks = await self._ask(BlobMarks, self.actor.blobs, int(start))
         return answer
 
     async def queues(self, tenant: str) -> wire.QueuesAnswer:

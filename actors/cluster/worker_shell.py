@@ -106,6 +106,10 @@ class WorkerShell:
         """Count everything anew, or tell how that stands. Idempotent."""
         return wire.encode(await self._worker.recount(start=bool(start)))
 
+    async def blobs(self, start: int) -> bytes:
+        """Look which blobs are needed, or tell how that stands. Idempotent."""
+        return wire.encode(await self._worker.blobs(start=bool(start)))
+
     async def queues(self, tenant: str) -> bytes:
         """List queues of a tenant."""
         return wire.encode(await self._worker.reading.queues(tenant))

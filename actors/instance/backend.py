@@ -41,6 +41,7 @@ from actors.instance.feeds import Feeds
 from actors.instance.reach import INSIST_S, Reach
 from actors.instance.requests import RESULTS, once_arrival, once_key, send_result
 from actors.instance.upkeep import Upkeep
+from actors.operations.blob_marks import BlobMarks
 from actors.worker.wire import (
     NotMineError,
     WireArrival,
@@ -252,6 +253,10 @@ class ClusterBackend:
     ) -> Repaired:
         """Replay or drop an input in quarantine: first on record, then done."""
         return await self._upkeep.repair(entry, action, actor, reason)
+
+    async def blobs(self, *, start: bool) -> list[BlobMarks]:
+        """Let all workers look which blobs are needed, or ask how that stands."""
+        return await self._reach.ask_all(lambda worker: partial(worker.blobs, start=start))
 
     async def conservation(self, recount: Literal["no", "last", "start"]) -> Conservation:
         """Tell whether the law holds, by counters and by counting everything."""

@@ -25,6 +25,7 @@ from actors.feedback.loop import acting_of, feedback_loop
 from actors.gateway.server import Gateway, product_version
 from actors.health_desk import HealthDesk
 from actors.instance.backend import ClusterBackend
+from actors.instance.blob_keeper import BlobKeeper
 from actors.instance.cluster_metrics import ClusterCollector
 from actors.instance.examining import tell_preflight
 from actors.instance.leaving import announced, verify_senders
@@ -139,6 +140,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 serving = tasks.create_task(gateway.serve(ready, stop))
                 looking = tasks.create_task(_look(backend, collector, keys))
                 choosing = tasks.create_task(chooser.run())
+                blob_keeper = BlobKeeper(config, lambda s: backend.blobs(start=s), _wall_ms)
+                sweeping = tasks.create_task(blob_keeper.run())
                 watching_cluster = tasks.create_task(
                     keep_scaled(backend, cluster, scaling, cluster_collector.look)
                 )
@@ -181,6 +184,7 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
                 reporting.cancel()
                 caring.cancel()
                 choosing.cancel()
+                sweeping.cancel()
                 await webhooks.close()
         say("draining")
 

@@ -15,6 +15,7 @@ import structlog
 
 from actors.backend import QuarantineDetail
 from actors.operations import quarantine
+from actors.operations.blob_marks import Marking
 from actors.operations.recounting import Recounting
 from actors.operations.room import Room
 from actors.worker import wire
@@ -33,6 +34,7 @@ class Desk:
     def __init__(self, room: Room, worker: int) -> None:
         self.room = room
         self.recounting = Recounting()
+        self.marking = Marking()
         self.damage: DamageError | None = None
         self.failures = 0  # commits that failed in this life
         self.failures_running = 0  # since the last that didn't

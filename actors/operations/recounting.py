@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Recounting",)
+__all__ = ("REST_PER_WORK", "Recounting", "view_of")
 
 import asyncio
 import time
@@ -15,6 +15,7 @@ from actors.backend import Recount
 from actors.operations.counting import Counted, StoreCount, Tells, View
 from engine.errors import StoreError
 from engine.host import Host
+from engine.store.protocol import Store
 
 log = structlog.get_logger()
 
@@ -35,6 +36,11 @@ class _Closable(View, Protocol):
         """Let go of it."""
 
 
+def view_of(store: Store) -> _Closable | None:
+    """Take a view of a store that doesn't change; None: it can't give one."""
+    return store.view() if isinstance(store, _Viewed) else None
+
+
 class Recounting:
     """The newest recount of one worker, under way or done."""
 
@@ -48,7 +54,7 @@ class Recounting:
         self.tells = []
         began = time.monotonic()
         store = host.store
-        view = store.view() if isinstance(store, _Viewed) else None
+        view = view_of(store)
         seen = time.time_ns()
         machines = host.machines
         count = StoreCount(view or store, machines, sorted(host.partitions), seen)

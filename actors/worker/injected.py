@@ -6,7 +6,7 @@ one message, never more.
 
 from __future__ import annotations
 
-__all__ = ("Blobs", "InjectedRenderer")
+__all__ = ("BLOBS_FOLDER", "Blobs", "InjectedRenderer")
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,13 +22,14 @@ from deliverability.dkim.keys import SigningKey
 from deliverability.injected import MAIL, RAW
 from deliverability.transport.delivery import Rendered
 from engine.errors import InputError, StoreError
+from engine.store.blob_files import BlobFiles
 from engine.store.blob_segments import BlobSegments
-from engine.store.catalog_files import ObjectFiles
 from engine.vocabulary import Message
 
 _T = TypeVar("_T")
 
 BLOBS_FOLDER = "blobs"
+"""In the data directory."""
 _ASSEMBLED = msgspec.json.Decoder(Assembled)
 _SKELETONS_MAX = 256
 _RAW_MAX = 32  # of many recipients of one message, most are sent soon after each other
@@ -39,7 +40,7 @@ class Blobs:
     """The blobs of a data directory: objects that are used again, and segments of whole messages."""
 
     def __init__(self, data_dir: Path, now_ms: int = 0) -> None:
-        self.objects = ObjectFiles(data_dir / BLOBS_FOLDER)
+        self.objects = BlobFiles(data_dir / BLOBS_FOLDER)
         self.segments = BlobSegments(data_dir / BLOBS_FOLDER / "segments", now_ms)
 
 

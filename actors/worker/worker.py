@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from actors.operations.blob_marks import BlobMarks
 from actors.operations.desk import Desk
 from actors.operations.room import Room
 from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
@@ -256,6 +257,14 @@ class Worker:
             self._spawn(recounting.run(self.host))
             await asyncio.sleep(0)  # it is under way when we answer
         return wire.RecountAnswer(recounting.recount, recounting.tells)
+
+    async def blobs(self, *, start: bool) -> BlobMarks:
+        """Begin to look which blobs are needed, unless that is under way; tell how it stands."""
+        marking = self._desk.marking
+        if start and marking.marks.state != "running":
+            self._spawn(marking.run(self.host))
+            await asyncio.sleep(0)  # it is under way when we answer
+        return marking.marks
 
     async def pass_time(self, now: int, batch: wire.AdmitBatch | None) -> wire.WorkerStatus:
         """In a replay: let log time come to `now`, take inputs, and answer when all that is due then has happened.

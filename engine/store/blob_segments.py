@@ -6,7 +6,8 @@ has the reference reads the blob, and the digest proves it. A file of its own wi
 
     segments/00000193a0c4e1f0-01.blobs      begun at that millisecond (hexadecimal), by that writer
 
-One writer a segment; readers need nothing but the folder. A segment is never written again once its writer has ended.
+One writer a segment; readers need nothing but the folder. A segment is never written again once its writer has ended,
+or once a sweep has set it aside (`blob_files`), where it can still be read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from engine.catalog import digest_of
 from engine.errors import DamageError, InputError, StoreError
+from engine.store.blob_files import find_aside
 
 SEGMENT_BYTES_MAX = 256 << 20
 _REFERENCE = re.compile(r"([0-9a-f]{16}-[0-9a-z]{1,16})-([0-9]{1,12})-([0-9]{1,12})-([0-9a-f]{32})")
@@ -54,7 +56,7 @@ class BlobSegments:
         if not blobs:
             return []
         try:
-            if self._file < 0 or self._size >= self._bytes_max:
+            if self._file < 0 or self._size >= self._bytes_max or not self._stands():
                 self._begin()
             start, references = self._size, []
             for blob in blobs:
@@ -112,6 +114,10 @@ class BlobSegments:
         finally:
             os.close(folder)
 
+    def _stands(self) -> bool:
+        """Whether the segment is where it was begun: an idle one may have been set aside."""
+        return self._path(self._name).exists()
+
     def _abandon(self) -> None:
         if self._file >= 0:
             os.close(self._file)
@@ -122,7 +128,15 @@ class BlobSegments:
         if file is None:
             if len(self._open) >= _OPEN_MAX:
                 os.close(self._open.pop(next(iter(self._open))))
-            file = self._open[name] = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_CLOEXEC
+            try:
+                file = os.open(self._path(name), flags)
+            except FileNotFoundError:
+                aside = find_aside(self._folder.parent, f"{name}.blobs")
+                if aside is None:
+                    raise
+                file = os.open(aside, flags)
+            self._open[name] = file
         return file
 
     def _path(self, name: str) -> Path:

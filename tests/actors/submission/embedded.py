@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
+from actors.operations.blob_marks import BlobMarks
 from actors.submission.content import Injector
 from actors.worker import wire
 from actors.worker.assembly import Ports, secret_of
@@ -111,6 +112,9 @@ class _Handle:
 
     async def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
         return self._worker.reading.doubts(tenant, limit)
+
+    async def blobs(self, *, start: bool) -> BlobMarks:
+        return await self._worker.blobs(start=start)
 
     async def status(self) -> wire.WorkerStatus:
         return self._worker.status()
