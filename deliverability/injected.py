@@ -18,14 +18,17 @@ __all__ = (
     "RAW",
     "body_of",
     "caller_reverse_path",
+    "dsn_of",
+    "envelope_variables",
     "is_reference",
     "raw_variables",
+    "requires_tls",
     "wants_smtputf8",
 )
 
 from typing import Any
 
-from deliverability.smtp.envelope import Body
+from deliverability.smtp.envelope import Body, DsnOptions, dsn_mistake
 from engine.vocabulary import Message
 
 BLOB = "blob:"
@@ -34,6 +37,8 @@ RAW = "raw:"
 _REVERSE_PATH = "raw.reverse_path"
 _EIGHT_BIT = "raw.eight_bit"
 _SMTPUTF8 = "raw.smtputf8"
+_REQUIRE_TLS = "raw.require_tls"
+_DSN = "raw.dsn"
 
 
 def is_reference(template: str) -> bool:
@@ -51,6 +56,35 @@ def raw_variables(*, reverse_path: str | None, eight_bit: bool, smtputf8: bool) 
     if smtputf8:
         variables[_SMTPUTF8] = True
     return variables
+
+
+def envelope_variables(
+    *, require_tls: bool = False, dsn: DsnOptions | None = None
+) -> dict[str, Any]:
+    """Make what the envelope of any message carries to the remote server, beside its paths. RFC 8689, RFC 3461."""
+    variables: dict[str, Any] = {}
+    if require_tls:
+        variables[_REQUIRE_TLS] = True
+    if dsn is not None and dsn != DsnOptions():
+        variables[_DSN] = [dsn.ret, dsn.envelope_id, dsn.notify, dsn.original_recipient]
+    return variables
+
+
+def requires_tls(message: Message) -> bool:
+    """Tell whether a message must not travel but by authenticated TLS, to servers that promise the same. RFC 8689."""
+    return message.variables.get(_REQUIRE_TLS) is True
+
+
+def dsn_of(message: Message) -> DsnOptions | None:
+    """Give the notifications that the sender of a raw message asks for; None: the usual ones. RFC 3461."""
+    told = message.variables.get(_DSN) if message.template.startswith(RAW) else None
+    if not isinstance(told, list) or len(told) != 4 or not all(isinstance(x, str) for x in told):
+        return None
+    ret, envelope_id, notify, original = told
+    if ret not in ("", "FULL", "HDRS"):
+        return None
+    found = DsnOptions(ret=ret, envelope_id=envelope_id, notify=notify, original_recipient=original)
+    return None if dsn_mistake(found) else found
 
 
 def caller_reverse_path(message: Message) -> str | None:

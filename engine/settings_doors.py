@@ -114,6 +114,12 @@ class Submission(_Section, frozen=True, kw_only=True):
     session_s_max: Annotated[
         int, Meta(ge=1, le=86_400, description="the longest session, however busy")
     ] = 3600
+    dsn: Annotated[
+        bool,
+        Meta(
+            description="offer DSN (RFC 3461) and pass it on; none is written here: outcomes are told by webhook"
+        ),
+    ] = False
     stream: Annotated[_Name, Meta(description="of mail that names none")] = "transactional"
     pool: Annotated[str, Meta(max_length=63, description="of mail that names none")] = ""
     reverse_path: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "AttachmentIn",
+    "DsnIn",
     "InlineIn",
     "MessageIn",
     "RecipientIn",
@@ -14,7 +15,7 @@ __all__ = (
 )
 
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -32,13 +33,15 @@ from actors.gateway.wire import (
 )
 from actors.submission.content import Brought, contact_of
 from deliverability.compose.template import ExtraHeader, Template
-from deliverability.injected import is_reference
+from deliverability.injected import envelope_variables, is_reference
+from deliverability.smtp.envelope import DsnOptions, dsn_mistake
 from engine.config import Config
 from engine.ids import derive
 from engine.keyspace import contact_key
 from engine.settings_text import did_you_mean
 from engine.vocabulary import TRANSACTIONAL, SendDirect
 
+_LATER = b',"require_tls":false,"dsn":null}'
 RECIPIENTS_MAX = 1000
 ATTACHMENTS_MAX = 50
 
@@ -76,13 +79,22 @@ class AttachmentIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     content_id: Annotated[str, Meta(max_length=200)] = ""
 
 
+class DsnIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which notifications the servers on the way are asked for (RFC 3461); they go to the reverse-path."""
+
+    notify: list[Literal["success", "failure", "delay", "never"]] = []
+    ret: Literal["", "full", "headers"] = ""
+    envelope_id: Annotated[str, Meta(max_length=100)] = ""
+
+
 class MessageIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A message outside any scenario, to one recipient or to many.
 
     The recipient: `contact` or `address` or both (`address` left out, the contact's own is taken), or a list `to`. The
     content: one of `template` (published), `inline`, and `raw` (a whole MIME message in base64, sent as it is).
     `reverse_path` keeps one of yours for a raw message ("<>" the null one); left out, ours is used, which tells us
-    of bounces.
+    of bounces. `require_tls`: to be sent only over TLS with a server that DANE or MTA-STS names, and that promises the
+    same (RFC 8689); else it bounces. `dsn` is for raw messages.
     """
 
     idempotency_key: Name | None = None
@@ -100,6 +112,8 @@ class MessageIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reverse_path: Annotated[str, Meta(max_length=254, pattern=REVERSE_PATH_PATTERN)] = ""
     send_at: Time = None
     expires_at: Time = None
+    require_tls: bool = False
+    dsn: DsnIn | None = None
 
 
 def check_message(item: MessageIn, config: Config, now: int) -> None:
@@ -135,6 +149,12 @@ def _check_content(item: MessageIn) -> None:
         raise FaultsError([Fault("attachments", "a raw message brings its own")])
     if item.raw is None and item.reverse_path:
         raise FaultsError([Fault("reverse_path", "only a raw message may keep one of yours")])
+    if item.dsn is not None:
+        if item.raw is None:
+            raise FaultsError([Fault("dsn", "only a raw message may ask for notifications")])
+        wrong = dsn_mistake(dsn_options(item.dsn))
+        if wrong:
+            raise FaultsError([Fault("dsn", wrong)])
 
 
 def _check_recipients(item: MessageIn) -> None:
@@ -164,6 +184,13 @@ def template_of(inline: InlineIn) -> Template:
     )
 
 
+def dsn_options(asked: DsnIn) -> DsnOptions:
+    """Put what was asked into the words of an envelope."""
+    ret: dict[str, Literal["", "FULL", "HDRS"]] = {"": "", "full": "FULL", "headers": "HDRS"}
+    notify = ",".join(dict.fromkeys(one.upper() for one in asked.notify))
+    return DsnOptions(ret=ret[asked.ret], envelope_id=asked.envelope_id, notify=notify)
+
+
 def send_request(
     item: MessageIn, content: Brought, tenant: str, key: str, now: int, config: Config
 ) -> SendRequest:
@@ -175,6 +202,8 @@ def send_request(
     assert stream is not None, "checked"
     recipients = item.to or [RecipientIn(contact=item.contact, address=item.address)]
     due, expires = ms_of(item.send_at, now), ms_of(item.expires_at, 0)
+    dsn = dsn_options(item.dsn) if item.dsn is not None else None
+    envelope = envelope_variables(require_tls=item.require_tls, dsn=dsn)
     items = []
     for number, recipient in enumerate(recipients):
         contact = recipient.contact or contact_of(recipient.address)
@@ -182,7 +211,7 @@ def send_request(
         body = SendDirect(
             message_id=derive(contact_key(tenant, contact), b"direct", tenant, key, *parts),
             template=content.template,
-            variables=content.variables or {**item.variables, **recipient.variables},
+            variables=(content.variables or {**item.variables, **recipient.variables}) | envelope,
             stream=item.stream,
             address=recipient.address,
             message_class=stream.message_class,
@@ -221,4 +250,7 @@ def key_of(item: MessageIn, header_key: str | None, number: int | None) -> str:
 def _digest(item: MessageIn) -> bytes:
     """Hash what was asked for, whatever the order of its fields and wherever the key stood."""
     asked = msgspec.structs.replace(item, idempotency_key=None)
-    return sha256(msgspec.json.encode(asked, order="deterministic")).digest()
+    told = msgspec.json.encode(asked, order="deterministic")
+    if told.endswith(_LATER):  # what doesn't ask for what came later is what it was
+        told = told.removesuffix(_LATER) + b"}"
+    return sha256(told).digest()

@@ -13,12 +13,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
 from actors.backend import Addressee, Backend, SendRequest, SendResult
 from actors.submission.content import Brought, Injector, brought_raw, contact_of
 from deliverability.compose.raw import RawMessage
+from deliverability.injected import envelope_variables
+from deliverability.smtp.envelope import DsnOptions
 from engine.config import Config
 from engine.errors import VeredusError
 from engine.ids import derive
@@ -42,6 +45,8 @@ class Transaction(msgspec.Struct, frozen=True):
     campaign: str = ""
     pool: str = ""
     keeps_reverse_path: bool = False
+    require_tls: bool = False
+    dsn: tuple[DsnOptions, ...] = ()  # of each recipient, or none
 
     @property
     def size(self) -> int:
@@ -55,14 +60,25 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 def digest_of_transaction(
-    tenant: str, reverse_path: str, recipients: tuple[str, ...], content: bytes
+    tenant: str,
+    reverse_path: str,
+    recipients: tuple[str, ...],
+    content: bytes,
+    demands: str = "",
 ) -> bytes:
-    """Hash what a client sent; the order of its recipients doesn't matter."""
+    """Hash what a client sent, with what else its envelope demands; the order of its recipients doesn't matter."""
     hashed = blake2b(digest_size=32)
     for part in (tenant, reverse_path, *sorted(recipients)):
         hashed.update(part.encode(errors="surrogateescape") + b"\0")
     hashed.update(content)
+    if demands:  # without any, the digest is that of before there were some
+        hashed.update(b"\0" + demands.encode())
     return hashed.digest()
+
+
+def wanted(one: Transaction, number: int) -> dict[str, Any]:
+    """Give what the envelope of a recipient's message carries on."""
+    return envelope_variables(require_tls=one.require_tls, dsn=one.dsn[number] if one.dsn else None)
 
 
 def request_of(one: Transaction, content: Brought, now: int, config: Config) -> SendRequest:
@@ -79,7 +95,7 @@ def request_of(one: Transaction, content: Brought, now: int, config: Config) -> 
         body = SendDirect(
             message_id=derive(contact_key(one.tenant, contact), b"smtp", key, str(number)),
             template=content.template,
-            variables=content.variables,
+            variables=content.variables | wanted(one, number),
             stream=one.stream,
             address=address,
             message_class=stream.message_class,

@@ -99,7 +99,8 @@ class Submission:
             size_octets_max=limits.size_bytes_max,
             recipients_max=limits.recipients_max,
             binary_mime=False,
-            dsn=False,
+            dsn=limits.dsn,
+            requiretls=context is not None,
             starttls=context is not None and not implicit,
             auth=context is not None,
         )

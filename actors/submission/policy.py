@@ -22,6 +22,7 @@ from prometheus_client import Counter as Metric
 from actors.backend import SendResult
 from actors.gateway.keys import Keys, Principal, Unknown
 from actors.submission.content import Injector, from_refusal
+from actors.submission.demands import demands_of, mail_refusal, rcpt_refusal
 from actors.submission.gathering import Gatherer, Transaction, digest_of_transaction
 from actors.submission.options import Options, take_options, with_received
 from deliverability.compose.addresses import parse_mailbox
@@ -38,7 +39,6 @@ _log = structlog.get_logger("veredus.submission")
 LOGIN_FAILURES_MAX = 3
 LOGIN_DELAY_MS = 1_000
 RECEIVED_MAX = 100  # RFC 5321 §6.3
-_UNKNOWN = ("REQUIRETLS", "MT-PRIORITY", "RET", "ENVID")  # not offered, so not taken
 _TEXT_MAX = 300
 
 Login = Callable[[str, str], Principal | Unknown]
@@ -104,6 +104,7 @@ class SubmissionPolicy:
         self._desk = desk
         self._decide = decide
         self._address = peer.address
+        self._dsn = desk.config.submission.dsn
         self._principal: Principal | None = desk.keys.of_this_machine(peer.address)
         self._failures = 0
         self._counted = False
@@ -145,8 +146,9 @@ class SubmissionPolicy:
             return reject(421, "4.3.2", "Going down, try again", disconnect="after")
         if principal is None:
             return reject(530, "5.7.0", "Authentication required")
-        if any(name in envelope.mail_parameters for name in _UNKNOWN):
-            return reject(555, "5.5.4", "Parameter of MAIL not offered")
+        refusal = mail_refusal(envelope.mail_parameters, tls=peer.tls, dsn=self._dsn)
+        if refusal:
+            return reject(*refusal)
         path = _text(envelope.reverse_path)
         if path is None or (path and not domain_of(path)):
             return reject(553, "5.1.7", "The reverse-path is no mailbox")
@@ -165,6 +167,9 @@ class SubmissionPolicy:
             mailbox = parse_mailbox(path or "")
         except InputError as error:
             return reject(553, "5.1.3", _line(error.message))
+        wrong = rcpt_refusal(envelope.pending, dsn=self._dsn)
+        if wrong:
+            return reject(*wrong)
         refusal = self._desk.guards[self._principal.tenant].recipient_refusal(str(mailbox))
         return reject(550, "5.7.1", _line(refusal)) if refusal else ACCEPT
 
@@ -204,11 +209,14 @@ class SubmissionPolicy:
     ) -> Transaction:
         """Read what was sent. Raises: InputError: it can't be sent."""
         desk, limits = self._desk, self._desk.config.submission
-        recipients = tuple(
-            dict.fromkeys(str(parse_mailbox(_text(path) or "")) for path in envelope.forward_paths)
-        )
+        told: dict[str, dict[str, str]] = {}
+        for path, given in zip(envelope.forward_paths, envelope.rcpt_parameters, strict=True):
+            told.setdefault(str(parse_mailbox(_text(path) or "")), given)
+        recipients = tuple(told)
         reverse_path = _text(envelope.reverse_path) or ""
-        digest = digest_of_transaction(tenant, reverse_path, recipients, content)
+        require_tls, dsn = demands_of(envelope.mail_parameters, list(told.values()))
+        demands = repr((require_tls, dsn)) if require_tls or dsn else ""
+        digest = digest_of_transaction(tenant, reverse_path, recipients, content, demands)
         rest, options = take_options(content, Options(limits.stream, limits.pool))
         if desk.config.stream(options.stream) is None:
             raise InputError(f"there is no stream {options.stream!r}")
@@ -227,6 +235,8 @@ class SubmissionPolicy:
             options.campaign,
             options.pool,
             limits.reverse_path == "caller",
+            require_tls,
+            dsn,
         )
 
     def _answered(self, future: asyncio.Future[SendResult]) -> None:

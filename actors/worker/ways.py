@@ -304,6 +304,7 @@ class _Live:
         config = settings.config
         tls = config.delivery.tls
         self._contexts = _contexts(tls.ca_file)
+        self._known = config.delivery.destinations
         self._directory = Directory(
             resolver_of(config),
             routing_settings(config),
@@ -353,7 +354,13 @@ class _Live:
         def session_of(hop: Hop) -> HopSession:
             newest = self._directory.by_key(key) or found
             demand = newest.demands.get(hop.name, TlsDemand("required"))
-            return HopSession(demand, self._contexts.of(demand), open_context=self._contexts.open)
+            known = self._known.get(newest.domain)
+            return HopSession(
+                demand,
+                self._contexts.of(demand),
+                open_context=self._contexts.open,
+                named=known is not None and bool(known.hosts),
+            )
 
         def report(session: SessionReport) -> None:
             self._count(self._directory.by_key(key) or found, session)
@@ -477,7 +484,9 @@ def _relay_session(relay: Relay) -> HopSession:
         case "opportunistic":
             return HopSession(TlsDemand("opportunistic"), contexts.open, credentials=credentials)
         case "required":
-            return HopSession(TlsDemand("verified"), contexts.verified, credentials=credentials)
+            return HopSession(
+                TlsDemand("verified"), contexts.verified, credentials=credentials, named=True
+            )
 
 
 def _contexts(ca_file: str) -> TlsContexts:

@@ -240,7 +240,12 @@ class ClientSession:
         assert self.ready, "a transaction was begun while the session is not ready"
         assert mode is not None
         capabilities = self._capabilities
-        refusal = unfit(transaction, capabilities, tls=self._opening.tls)
+        refusal = unfit(
+            transaction,
+            capabilities,
+            tls=self._opening.tls,
+            authenticated=self._config.authenticated,
+        )
         if refusal is not None:
             return Rejected("mail", refusal, local=True)
         mail = mail_command(transaction, capabilities)

@@ -12,6 +12,8 @@ __all__ = (
     "Body",
     "DsnOptions",
     "Transaction",
+    "dsn_mistake",
+    "from_xtext",
     "mail_command",
     "rcpt_command",
     "unfit",
@@ -37,6 +39,8 @@ Body = Literal["7bit", "8bit", "binary"]
 _PATH = re.compile(rb'(?:[!#-;=?-~\x80-\xff]++|"(?:[ !#-\[\]-~\x80-\xff]|\\[ -~])*+")*+', re.DOTALL)
 _XTEXT = re.compile(rb"[!-*,-<>-~]*+")
 _NOTIFY = re.compile(r"NEVER|(?:(?:SUCCESS|FAILURE|DELAY)(?:,(?!\Z)|\Z)){1,3}")
+_ENCODED = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
+_HEX = re.compile(rb"\+([0-9A-F]{2})")
 _ENVID_OCTETS_MAX = 100
 _ORCPT_OCTETS_MAX = 500
 
@@ -120,16 +124,22 @@ def rcpt_command(transaction: Transaction, capabilities: Capabilities) -> bytes:
     return command
 
 
-def unfit(transaction: Transaction, capabilities: Capabilities, *, tls: bool) -> Reply | None:
+def unfit(
+    transaction: Transaction, capabilities: Capabilities, *, tls: bool, authenticated: bool = False
+) -> Reply | None:
     """Say why this session can't carry the transaction, as the reply that the server would owe us.
 
     None when it can. The codes are those that the extensions' RFCs register for a relay's own refusal.
+    `authenticated`: TLS has shown that the server is the one that the recipient's domain means.
     """
     size_max = capabilities.size
     if size_max and transaction.size > size_max:
         text = f"content of {transaction.size} octets, the server takes {size_max}"
         return Reply(552, "5.3.4", (text,))  # RFC 1870 §6.1
-    if transaction.require_tls and not (tls and capabilities.requiretls):
+    if transaction.require_tls and not (tls and authenticated):
+        text = "REQUIRETLS needs TLS with a server that DANE or MTA-STS names"
+        return Reply(550, "5.7.10", (text,))  # RFC 8689 §4.2.1, §5
+    if transaction.require_tls and not capabilities.requiretls:
         return Reply(550, "5.7.30", ("REQUIRETLS support required",))  # RFC 8689 §4.2.1
     ascii_paths = transaction.forward_path.isascii() and transaction.reverse_path.isascii()
     if (transaction.smtputf8 or not ascii_paths) and not capabilities.smtputf8:
@@ -139,6 +149,27 @@ def unfit(transaction: Transaction, capabilities: Capabilities, *, tls: bool) ->
     if transaction.body == "binary" and not (capabilities.binary_mime and capabilities.chunking):
         return Reply(554, "5.6.3", ("the server does not offer BINARYMIME",))  # RFC 3030 §3
     return None
+
+
+def dsn_mistake(dsn: DsnOptions) -> str:
+    """Say why options can't stand in a command; "" when they can. RFC 3461 §4."""
+    if dsn.notify and _NOTIFY.fullmatch(dsn.notify) is None:
+        return "NOTIFY is NEVER, or some of SUCCESS, FAILURE and DELAY"
+    if len(xtext(dsn.envelope_id)) > _ENVID_OCTETS_MAX:
+        return f"ENVID is longer than {_ENVID_OCTETS_MAX} octets"
+    if len(xtext(dsn.original_recipient)) > _ORCPT_OCTETS_MAX:
+        return f"ORCPT is longer than {_ORCPT_OCTETS_MAX} octets"
+    return ""
+
+
+def from_xtext(text: str) -> str | None:
+    """Decode a parameter's value; None when it isn't xtext. RFC 3461 §4."""
+    if not text.isascii() or _ENCODED.fullmatch(text.encode()) is None:
+        return None
+    try:
+        return _HEX.sub(lambda one: bytes((int(one[1], 16),)), text.encode()).decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def xtext(text: str) -> bytes:

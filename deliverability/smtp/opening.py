@@ -54,7 +54,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `window`: most messages in flight where CHUNKING and PIPELINING are offered, which bounds what can be
     in doubt when the connection dies. `pipelining` and `chunking` false: not used though offered, for
-    servers that break. `auth_in_clear` allows AUTH without TLS, for loopback only.
+    servers that break. `auth_in_clear` allows AUTH without TLS, for loopback only. `authenticated`: where TLS is
+    established, it has shown that the server is the one that the recipient's domain means (RFC 8689 §4.2.1).
     """
 
     ehlo_name: str
@@ -64,6 +65,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     pipelining: bool = True
     chunking: bool = True
     window: int = 16
+    authenticated: bool = False
 
 
 class Opening:

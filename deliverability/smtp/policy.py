@@ -72,12 +72,16 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope of a transaction so far. Parameters are as sent, keywords in capitals."""
+    """The envelope of a transaction so far. Parameters are as sent, keywords in capitals.
+
+    `pending`: those of the recipient that is being decided.
+    """
 
     reverse_path: bytes
     forward_paths: tuple[bytes, ...] = ()
     mail_parameters: dict[str, str] = {}
     rcpt_parameters: tuple[dict[str, str], ...] = ()
+    pending: dict[str, str] = {}
 
 
 class ServerPolicy(Protocol):

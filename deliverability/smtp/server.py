@@ -527,6 +527,8 @@ class ServerSession:
             self._say(b"452 4.5.3 Too many recipients\r\n")
         else:
             self._rcpt_pending = path
+            if path.parameters:
+                envelope = msgspec.structs.replace(envelope, pending=path.parameters)
             decision = self._policy.rcpt(self.peer, envelope, path.path, self._now_ms)
             self._answer(decision, self._take_rcpt)
 

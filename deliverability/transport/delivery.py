@@ -29,7 +29,7 @@ from typing import Literal, Protocol, TypeAlias, assert_never
 import msgspec
 
 from deliverability.egress import Egress
-from deliverability.injected import body_of, wants_smtputf8
+from deliverability.injected import body_of, dsn_of, requires_tls, wants_smtputf8
 from deliverability.message.records import AttemptOutcome
 from deliverability.routing.hops import Hop
 from deliverability.smtp.content import Abort, Content
@@ -560,6 +560,8 @@ class Route:
             forward_path=message.address.encode(),
             body=body_of(message, self.target.body),
             smtputf8=wants_smtputf8(message),
+            require_tls=requires_tls(message),
+            dsn=dsn_of(message),
         )
 
     def _spawn(self, trial: Hop | None = None) -> None:

@@ -7,7 +7,7 @@ isn't ready, so what fails before costs no message; what dies with a message in 
 
 from __future__ import annotations
 
-__all__ = ("HopSession", "SessionReport", "SourceBoard", "Way", "WaySettings")
+__all__ = ("HopSession", "SessionReport", "SourceBoard", "Way", "WaySettings", "authenticates")
 
 import ssl
 from collections import Counter
@@ -38,6 +38,7 @@ class HopSession(msgspec.Struct, frozen=True):
     open_context: ssl.SSLContext | None = None
     credentials: Credentials | None = None
     implicit_tls: bool = False
+    named: bool = False  # the configuration names the host, not the MX records of a domain
 
 
 class SourceBoard(Protocol):
@@ -251,6 +252,7 @@ class Way:
             tls=use,
             credentials=talk.credentials,
             window=settings.in_doubt_max,
+            authenticated=authenticates(talk, clear=clear),
         )
         watch = TlsWatch(talk.demand, hop.name, settings.wall_ms() / 1000)
         try:
@@ -312,6 +314,17 @@ def _use(demand: TlsDemand, *, clear: bool) -> Literal["never", "opportunistic",
     if clear or demand.level == "none":
         return "never"
     return "opportunistic" if demand.optional else "required"
+
+
+def authenticates(talk: HopSession, *, clear: bool) -> bool:
+    """Tell whether a session's TLS shows the server that the domain means: by DANE, MTA-STS, or a name of our own.
+
+    A certificate alone isn't enough: it may be for a host that a forged MX record named. RFC 8689 §4.2.1.
+    """
+    demand = talk.demand
+    if clear or demand.testing or demand.level not in ("verified", "dane"):
+        return False
+    return talk.named or demand.kind in ("sts", "tlsa")
 
 
 def _memory(hop: Hop, demand: TlsDemand) -> str:

@@ -34,6 +34,7 @@ class Caught(NamedTuple):
     recipient: str
     content: bytes
     parameters: dict[str, str]
+    asked: dict[str, str]  # with RCPT
 
 
 class Catcher:
@@ -71,9 +72,13 @@ class _Taking:
         return ACCEPT
 
     def message(self, peer: Peer, envelope: Envelope, content: bytes, now_ms: int) -> Decision:
-        for path in envelope.forward_paths:
+        for path, asked in zip(envelope.forward_paths, envelope.rcpt_parameters, strict=True):
             caught = Caught(
-                envelope.reverse_path.decode(), path.decode(), content, envelope.mail_parameters
+                envelope.reverse_path.decode(),
+                path.decode(),
+                content,
+                envelope.mail_parameters,
+                asked,
             )
             self._mails.append(caught)
         return ACCEPT

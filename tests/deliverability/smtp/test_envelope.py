@@ -13,6 +13,7 @@ from deliverability.smtp.envelope import (
     Body,
     DsnOptions,
     Transaction,
+    from_xtext,
     mail_command,
     rcpt_command,
     unfit,
@@ -152,10 +153,30 @@ def test_what_a_session_cannot_carry_is_refused_as_the_rfcs_say() -> None:
             unfit(too_large, ALL, tls=False),
             unfit(secret, ALL, tls=False),
             unfit(secret, ALL, tls=True),
-            unfit(secret, NO_CAPABILITIES, tls=True),
+            unfit(secret, ALL, tls=True, authenticated=True),
+            unfit(secret, NO_CAPABILITIES, tls=True, authenticated=True),
             unfit(foreign, NO_CAPABILITIES, tls=True),
             unfit(foreign, ALL, tls=True),
         )
     ]
-    no_tls = (550, "5.7.30")
-    assert codes == [None, (552, "5.3.4"), no_tls, None, no_tls, (553, "5.6.7"), None]
+    no_tls, no_promise = (550, "5.7.10"), (550, "5.7.30")
+    assert codes == [
+        None,
+        (552, "5.3.4"),
+        no_tls,
+        no_tls,
+        None,
+        no_promise,
+        (553, "5.6.7"),
+        None,
+    ]
+
+
+@given(st.text(max_size=30))
+def test_xtext_comes_back(text: str) -> None:
+    assert from_xtext(xtext(text).decode()) == text
+
+
+@pytest.mark.parametrize("text", ["a b", "a=b", "+4", "+zz", "+FF", "ż", "a+"])
+def test_what_is_no_xtext_is_told(text: str) -> None:
+    assert from_xtext(text) is None
