@@ -16,10 +16,11 @@ _RCPT_NOT_OFFERED: Refusal = (555, "5.5.4", "Parameter of RCPT not offered")
 
 def mail_refusal(parameters: Mapping[str, str], *, tls: bool, dsn: bool) -> Refusal | None:
     """Say what is wrong with the parameters of MAIL that concern this, if anything is."""
-    if "MT-PRIORITY" in parameters or (not dsn and parameters.keys() & {"RET", "ENVID"}):
+    unknown = {"MT-PRIORITY"} | (
+        {"REQUIRETLS"} if not tls else set()
+    )  # RFC 8689 §2: over TLS alone
+    if parameters.keys() & (unknown if dsn else unknown | {"RET", "ENVID"}):
         return _NOT_OFFERED
-    if "REQUIRETLS" in parameters and not tls:
-        return 530, "5.7.10", "REQUIRETLS needs TLS here too"  # RFC 8689 §4.1
     if parameters.get("REQUIRETLS"):
         return 501, "5.5.4", "REQUIRETLS has no value"
     if "RET" in parameters and parameters["RET"].upper() not in ("FULL", "HDRS"):

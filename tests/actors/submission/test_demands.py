@@ -34,7 +34,7 @@ from tests.actors.submission.test_listener import letter, run, self_signed_files
         ({"ENVID": "a+xx"}, False, True, 501),
         ({"ENVID": "a" * 101}, False, True, 501),
         ({"REQUIRETLS": ""}, True, False, None),
-        ({"REQUIRETLS": ""}, False, False, 530),
+        ({"REQUIRETLS": ""}, False, True, 555),
         ({"REQUIRETLS": "yes"}, True, False, 501),
         ({"MT-PRIORITY": "3"}, True, True, 555),
     ],
@@ -140,7 +140,7 @@ def test_what_requires_tls_never_goes_in_clear(tmp_path: Path) -> None:
         with smtplib.SMTP("127.0.0.1", config.submission.port) as client:
             client.ehlo()
             assert not client.has_extn("requiretls")
-            assert client.mail("hello@shop.example", ["REQUIRETLS"])[0] == 530
+            assert client.mail("hello@shop.example", ["REQUIRETLS"])[0] == 555
             client.starttls(context=context)
             client.ehlo()
             assert client.has_extn("requiretls")
