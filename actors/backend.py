@@ -15,16 +15,19 @@ __all__ = (
     "AuditPage",
     "Backend",
     "CallPage",
+    "CodeView",
     "ConsentView",
     "Conservation",
     "ContactInput",
     "ContactView",
+    "CouponView",
     "Explanation",
     "ItemResult",
     "JourneyView",
     "MessageView",
     "OutcomeEntry",
     "OutcomePage",
+    "PoolView",
     "QuarantineDetail",
     "QuarantineEntry",
     "QuarantinePage",
@@ -156,6 +159,36 @@ class MessageView(msgspec.Struct, frozen=True):
     topic: str = ""  # of the consent that it needs
 
 
+class CouponView(msgspec.Struct, frozen=True):
+    """A code of a pool that the contact was given."""
+
+    pool: str
+    code: str
+    at_ms: int
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """A pool of coupon codes. `known`: codes of imports that were there already; `refused`: asked for in vain."""
+
+    pool: str
+    added: int
+    given: int
+    left: int
+    low: int
+    known: int
+    refused: int
+    closed: bool
+
+
+class CodeView(msgspec.Struct, frozen=True):
+    """A code of a pool; `holder` "" and no time: given to nobody yet."""
+
+    holder: str = ""
+    at_ms: int | None = None
+    scenario: str = ""
+    step: str = ""
+
+
 class ContactView(msgspec.Struct, frozen=True):
     """Everything held about a contact (GDPR article 15)."""
 
@@ -168,6 +201,7 @@ class ContactView(msgspec.Struct, frozen=True):
     counts: dict[str, int] = {}  # event name -> how many
     journeys: list[JourneyView] = []
     messages: list[MessageView] = []
+    coupons: list[CouponView] = []
 
 
 class OutcomeEntry(msgspec.Struct, frozen=True):
@@ -392,6 +426,23 @@ class Backend(Protocol):
         Raises:
             InputError: the cursor isn't one of this instance's, or what lay behind it is no longer kept.
         """
+
+    async def add_codes(
+        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+    ) -> PoolView:
+        """Put codes into a pool, those that aren't there yet; the same call again adds nothing. Gives the pool after.
+
+        `low`: tell when so many are left; None: as it was.
+        """
+
+    async def close_pool(self, tenant: str, pool: str, reason: str) -> PoolView | None:
+        """Let a pool give nothing more, until codes are added again; None: there is none."""
+
+    async def coupon_pool(self, tenant: str, pool: str) -> PoolView | None:
+        """Tell how a pool stands."""
+
+    async def coupon_code(self, tenant: str, pool: str, code: str) -> CodeView | None:
+        """Tell to whom a code was given; None: the pool never had it."""
 
     async def status(self) -> StatusView:
         """Describe the instance."""

@@ -18,6 +18,7 @@ import msgspec
 from engine.machine import Record
 from engine.vocabulary import CallAnswered
 from scenarios.calls import answered, call
+from scenarios.coupons import CodeGiven
 from scenarios.doing import do
 from scenarios.migration import moved
 from scenarios.program import (
@@ -31,11 +32,13 @@ from scenarios.program import (
     Looping,
     Sending,
     Splitting,
+    Taking,
     Updating,
     Waiting,
 )
 from scenarios.sending import send_message
 from scenarios.state import Journey, Loop
+from scenarios.taking import take, taken
 from scenarios.trials import assign
 from scenarios.waits import due_of, earlier_event, stand
 from scenarios.walk import OVER, Act, Walk
@@ -59,6 +62,8 @@ def _act(step: Instruction, looped: frozenset[str]) -> Act:
             return _listening(step, step.id in looped)
         case Calling():
             return _calling(step, step.id in looped)
+        case Taking():
+            return _taking(step, step.id in looped)
         case Branching():
             return _branching(step)
         case Splitting():
@@ -197,6 +202,28 @@ def _calling(step: Calling, in_loop: bool) -> Act:
         return OVER
 
     return call_out
+
+
+def _taking(step: Taking, in_loop: bool) -> Act:
+    identity, timeout_ms = step.id, step.timeout_ms
+
+    def take_code(walk: Walk) -> int:
+        draft = walk.draft
+        if walk.compiled is not draft.view.current.get(walk.compiled.name):
+            went = _move(walk, identity)
+            if went is not None:
+                return went
+        visit = _visit(walk, identity) if in_loop else 1
+        if draft.view.settings.webhooks == "assumed":
+            given = CodeGiven(walk.journey.id, identity, visit, step.pool, f"{step.pool}-code")
+            draft.record("code_asked", journey=walk.journey.id, step=identity, assumed=True)
+            walk.journey = taken(draft, step, walk.journey, given)
+            return step.next
+        take(draft, step, walk.journey, visit)
+        walk.journey = stand(draft, walk.journey, identity, visit, draft.now + timeout_ms)
+        return OVER
+
+    return take_code
 
 
 # ---- branching

@@ -33,6 +33,7 @@ from scenarios.duration import parse_duration
 from scenarios.experiments import Experiment, experiments_of, key_of
 from scenarios.model import (
     Calendar,
+    Coupon,
     End,
     Entry,
     ForEach,
@@ -67,6 +68,7 @@ from scenarios.program import (
     Looping,
     Sending,
     Splitting,
+    Taking,
     Updating,
     Waiting,
 )
@@ -362,6 +364,9 @@ class _Layout:
                     after,
                     self.lay(step.otherwise, after),
                 )
+            case Coupon(id=identity, pool=pool, caught=caught, timeout_ms=timeout_ms):
+                otherwise_at = self.lay(step.otherwise, after)
+                return Taking(identity, pool, caught, timeout_ms, after, otherwise_at)
             case Score() | Tag() | Start() | Stop() | Notify():
                 return Doing(step.id, step, after)
             case End(reason=reason):

@@ -34,6 +34,7 @@ from engine.vocabulary import (
     SendDirect,
 )
 from scenarios.catalog import Views
+from scenarios.coupons import CodeGiven, NoCode
 from scenarios.dates import appoint, keep_appointments
 from scenarios.draft import Draft
 from scenarios.entry import enter_by_state, retime, take_event, watch_state
@@ -47,6 +48,7 @@ from scenarios.permission import Suppressed, answer
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys, campaign_news
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
+from scenarios.taking import forget_codes, give_back
 
 ContactInput = (
     Event
@@ -64,6 +66,8 @@ ContactInput = (
     | LookAnew
     | ReleaseHeld
     | CallAnswered
+    | CodeGiven
+    | NoCode
     | Wake
 )
 
@@ -96,7 +100,7 @@ class ContactMachine:
         """Decide one input. Total and deterministic."""
         if state is None:
             if isinstance(body, (MaySend, OutcomeNotice, Wake, *_ONLY_WHO_EXISTS)):
-                return _nobody(body, tenant_of(context.key))
+                return _nobody(body, context)
             state = _NOBODY
         elif state.erased_at:
             return _tombstone(state, body, context, tenant_of(context.key))
@@ -110,7 +114,7 @@ class ContactMachine:
                     keep_appointments(draft)
             case MaySend():
                 answer(draft, body, self._suppressed)
-            case OutcomeNotice() | CallAnswered():
+            case OutcomeNotice() | CallAnswered() | CodeGiven() | NoCode():
                 _hear(draft, body)
             case ContactPut():
                 _put(draft, body)
@@ -136,7 +140,16 @@ class ContactMachine:
         return _conclude(draft, body if isinstance(body, Event) else None)
 
 
-_ONLY_WHO_EXISTS = (CallAnswered, MoveJourneys, MoveBack, StopJourneys, LookAnew, ReleaseHeld)
+_ONLY_WHO_EXISTS = (
+    CallAnswered,
+    CodeGiven,
+    NoCode,
+    MoveJourneys,
+    MoveBack,
+    StopJourneys,
+    LookAnew,
+    ReleaseHeld,
+)
 
 
 def _take_run(draft: Draft, body: _OfRuns) -> None:
@@ -179,17 +192,20 @@ def _conclude(draft: Draft, event: Event | None) -> Transition:
     return draft.transition()
 
 
-def _nobody(body: ContactInput, tenant: str) -> Transition:
+def _nobody(body: ContactInput, context: Context) -> Transition:
     """Answer what only a contact that exists should be asked."""
+    tenant = tenant_of(context.key)
+    if isinstance(body, CodeGiven):
+        return Transition(None, None, give_back(tenant, context.key, body))
     if isinstance(body, MaySend):
         refuse = Refuse(body.attempt, "cancelled")
         return Transition(None, None, [Tell(message_key(tenant, body.message_id), refuse)])
     return Transition(None)
 
 
-def _hear(draft: Draft, body: OutcomeNotice | CallAnswered) -> None:
-    """Hear what came of a message or a call."""
-    if isinstance(body, CallAnswered):
+def _hear(draft: Draft, body: OutcomeNotice | CallAnswered | CodeGiven | NoCode) -> None:
+    """Hear what came of a message, a call, or a question for a code."""
+    if not isinstance(body, OutcomeNotice):
         take_answer(draft, body)
         return
     release_or_keep(draft, body)
@@ -236,6 +252,7 @@ def _erase(draft: Draft, body: Erase) -> Transition:
         draft.tell_campaign(journey.scenario, "ended", "erased")
     for message_id in (*draft.sends, *draft.directs):
         draft.tell_message(message_id, Cancel("erased"))
+    draft.effects += forget_codes(draft.tenant, draft.context.key, draft.contact)
     draft.record("contact_erased", reason=body.reason)
     return Transition(Contact(erased_at=max(draft.now, 1)), None, draft.effects)
 
@@ -246,7 +263,9 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
         case MaySend():
             refuse = Refuse(body.attempt, "erased")
             return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
-        case OutcomeNotice() | CallAnswered() | Wake() | Erase():
+        case CodeGiven():
+            return Transition(state, None, give_back(tenant, context.key, body))
+        case OutcomeNotice() | CallAnswered() | NoCode() | Wake() | Erase():
             return Transition(state)
         case MoveJourneys() | MoveBack() | StopJourneys() | LookAnew() | ReleaseHeld():
             return Transition(state)

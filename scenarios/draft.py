@@ -43,6 +43,7 @@ class Draft(Scope):
         "consents",
         "contact",
         "context",
+        "coupons",
         "dates",
         "directs",
         "dropped",
@@ -99,6 +100,7 @@ class Draft(Scope):
         self.dates = contact.dates
         self.arms = contact.arms
         self.trials = contact.trials
+        self.coupons = contact.coupons
 
     # ---- writing
 
@@ -281,6 +283,7 @@ class Draft(Scope):
             self.dates,
             self.arms,
             self.trials,
+            self.coupons,
         )
         due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:

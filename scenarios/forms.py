@@ -41,6 +41,7 @@ Kind = Literal[
     "tag",
     "notify",
     "webhook",
+    "coupon",
 ]
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from scenarios.duration import format_duration
 from scenarios.model import (
+    Coupon,
     End,
     ForEach,
     If,
@@ -130,6 +131,8 @@ def _ways_of(step: Step) -> list[_Way]:
         case Webhook(otherwise=otherwise, timeout_ms=timeout_ms):
             late = f"refused, or after {format_duration(timeout_ms)}"
             return [("taken", "taken", ()), ("else", late, otherwise)]
+        case Coupon(otherwise=otherwise):
+            return [("taken", "a code", ()), ("else", "none", otherwise)]
         case _:
             return []
 
@@ -181,6 +184,7 @@ def _told(step: Step) -> str:
             | Stop(scenario=name)
             | Notify(channel=name)
             | Webhook(endpoint=name)
+            | Coupon(pool=name)
         ):
             return name
         case End(reason=reason):

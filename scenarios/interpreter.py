@@ -9,16 +9,18 @@ from __future__ import annotations
 
 __all__ = ("RUN_STEPS_MAX", "advance", "take_answer", "wake")
 
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from engine.vocabulary import CallAnswered
 from scenarios.calls import answered, unanswered
 from scenarios.compiling import CompiledScenario
+from scenarios.coupons import CodeGiven, NoCode
 from scenarios.draft import Draft
-from scenarios.program import Calling, Listening, Waiting
+from scenarios.program import Calling, Listening, Taking, Waiting
 from scenarios.state import Journey
+from scenarios.taking import give_back, taken, without
 from scenarios.walk import OVER, Walk
 
 RUN_STEPS_MAX: Final = 10_000
@@ -70,24 +72,45 @@ def _run_due(draft: Draft, journey: Journey) -> Journey | None:
         draft.data = journey.event
         late = unanswered(draft, step, journey)
         return advance(draft, compiled, late, step.otherwise, meant)
+    if isinstance(step, Taking):
+        without(draft, step, journey, "timeout")
+        return advance(draft, compiled, journey, step.otherwise, meant)
     assert isinstance(step, Waiting), f"a journey stands at `{journey.step}`, which doesn't wait"
     return advance(draft, compiled, journey, step.next, meant)
 
 
-def take_answer(draft: Draft, body: CallAnswered) -> None:
+def take_answer(draft: Draft, body: CallAnswered | CodeGiven | NoCode) -> None:
     """Let a journey go on that waits for this answer; another, or one that has gone on, isn't touched."""
     journey = next((one for one in draft.journeys if one.id == body.journey), None)
     compiled = draft.view.of_journey(journey) if journey is not None else None
     at = compiled.places.get(body.step) if compiled is not None else None
     step = compiled.program[at] if compiled is not None and at is not None else None
-    if (
-        journey is None
-        or compiled is None
-        or not isinstance(step, Calling)
-        or (journey.step, journey.visit) != (body.step, body.visit)
-    ):
-        draft.record("answer_ignored", journey=body.journey, step=body.step, status=body.status)
+    waits = journey is not None and (journey.step, journey.visit) == (body.step, body.visit)
+    asked = Calling if isinstance(body, CallAnswered) else Taking
+    if journey is None or compiled is None or not isinstance(step, asked) or not waits:
+        draft.record("answer_ignored", journey=body.journey, step=body.step)
+        if not isinstance(body, CallAnswered):
+            draft.effects += give_back(draft.tenant, draft.context.key, body)
         return
-    after = answered(draft, step, journey, body)
-    position = step.next if body.taken else step.otherwise
+    after, position = _answered(draft, step, journey, body)
+    draft.data = journey.event
     draft.replace(journey, advance(draft, compiled, after, position, draft.now))
+
+
+def _answered(
+    draft: Draft, step: Calling | Taking, journey: Journey, body: CallAnswered | CodeGiven | NoCode
+) -> tuple[Journey, int]:
+    match body:
+        case CallAnswered():
+            assert isinstance(step, Calling), "whose answer it is"
+            position = step.next if body.taken else step.otherwise
+            return answered(draft, step, journey, body), position
+        case CodeGiven():
+            assert isinstance(step, Taking), "whose answer it is"
+            return taken(draft, step, journey, body), step.next
+        case NoCode(reason=reason):
+            assert isinstance(step, Taking), "whose answer it is"
+            without(draft, step, journey, reason)
+            return journey, step.otherwise
+        case _:
+            assert_never(body)

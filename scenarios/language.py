@@ -11,7 +11,7 @@ __all__ = ("CLASSES", "DOCUMENT", "FORMS", "PARTS", "STEP_KINDS", "Field", "Form
 from typing import Final
 
 from scenarios.forms import ID, Field, Form, Kind
-from scenarios.language_calls import CALLING, WEBHOOK
+from scenarios.language_calls import CALLING, COUPON, TAKING, WEBHOOK
 from scenarios.language_experiments import DECIDING, EXPERIMENT, GUARDING
 
 CLASSES: Final = {"urgent": 0, "transactional": 1, "bulk": 2}
@@ -381,6 +381,7 @@ STEP_KINDS: Final = {
         STOP,
         NOTIFY,
         WEBHOOK,
+        COUPON,
         END,
     )
 }
@@ -403,6 +404,7 @@ PARTS: Final = {
         TAGGING,
         NOTIFYING,
         CALLING,
+        TAKING,
     )
 }
 """The forms that stand inside others."""

@@ -1,8 +1,8 @@
-"""The written form of calls to systems outside, as data: the step `webhook` and what it posts."""
+"""The written form of steps that ask somebody else and wait, as data: `webhook` and `coupon`."""
 
 from __future__ import annotations
 
-__all__ = ("CALLING", "WEBHOOK")
+__all__ = ("CALLING", "COUPON", "TAKING", "WEBHOOK")
 
 from typing import Final
 
@@ -45,5 +45,28 @@ CALLING: Final = Form(
             "a name under `journey` for the answer: `status` (0: none came), and the fields that are kept",
         ),
         Field("keep", "names", "fields of the answer, a JSON object, that are kept"),
+    ),
+)
+COUPON: Final = Form(
+    "coupon",
+    "Take a code from a pool (`veredus coupons`), for the mail that follows. Each code is given once.",
+    (
+        ID,
+        Field("coupon", "coupon", "a pool's name, or the form below", required=True),
+        Field("else", "steps", "the steps to take when there is no code: none is left, or no pool"),
+    ),
+)
+TAKING: Final = Form(
+    "taking",
+    "Which pool, and what the code is called.",
+    (
+        Field("pool", "name", "the pool's name", required=True),
+        Field("as", "name", "the code's name under `journey`", default="coupon"),
+        Field(
+            "timeout",
+            "duration",
+            "how long the pool may take to answer (usually a moment); a code that comes later goes back",
+            default="1h",
+        ),
     ),
 )

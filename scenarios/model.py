@@ -9,9 +9,11 @@ from __future__ import annotations
 
 __all__ = (
     "CALL_MS",
+    "COUPON_MS",
     "WITHIN_MS",
     "Calendar",
     "Case",
+    "Coupon",
     "Deciding",
     "End",
     "Entry",
@@ -303,13 +305,27 @@ class Webhook(_Part, frozen=True, tag="webhook"):
     otherwise: tuple[Step, ...] = ()
 
 
+COUPON_MS: Final = 3_600_000
+"""How long a pool may take to answer, unless the step says."""
+
+
+class Coupon(_Part, frozen=True, tag="coupon"):
+    """Take a code from a pool, and wait for it; `caught` names it under `journey`."""
+
+    id: str
+    pool: str
+    caught: str = "coupon"
+    timeout_ms: int = COUPON_MS
+    otherwise: tuple[Step, ...] = ()
+
+
 class End(_Part, frozen=True, tag="end"):
     """End the journey, with a reason for the record."""
 
     reason: str = ""
 
 
-Standing = Wait | WaitFor | Webhook
+Standing = Wait | WaitFor | Webhook | Coupon
 """The steps at which a journey stands."""
 
 Step = (
@@ -328,6 +344,7 @@ Step = (
     | Stop
     | Notify
     | Webhook
+    | Coupon
     | End
 )
 
@@ -377,7 +394,7 @@ def branches(step: Step) -> tuple[tuple[Step, ...], ...]:
             return (then, otherwise)
         case WaitFor(waiters=waiters, otherwise=otherwise):
             return (*(waiter.then for waiter in waiters), otherwise)
-        case Webhook(otherwise=otherwise):
+        case Webhook(otherwise=otherwise) | Coupon(otherwise=otherwise):
             return (otherwise,)
         case Switch(cases=cases, otherwise=otherwise):
             return (*(case.then for case in cases), otherwise)

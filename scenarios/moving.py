@@ -9,9 +9,10 @@ import msgspec
 from scenarios.calls import call
 from scenarios.draft import Draft
 from scenarios.migration import MoveBack, MoveJourneys, moved, moved_due, spread
-from scenarios.program import Calling, Standing, Waiting
+from scenarios.program import Calling, Standing, Taking, Waiting
 from scenarios.runs import ReleaseHeld
 from scenarios.state import Earlier, Journey
+from scenarios.taking import take
 from scenarios.waits import due_of
 
 
@@ -71,9 +72,12 @@ def _stand(draft: Draft, journey: Journey, after: Journey, step: Standing, sprea
         return
     if journey.held and not journey.due:
         due = 0  # its scenario is paused
-    if isinstance(step, Calling) and not _calls_already(draft, journey, step):
+    if isinstance(step, (Calling, Taking)) and not _asked_already(draft, journey, step):
         # nobody would answer a journey that was only put at such a step
-        call(draft, step, after, after.visit)
+        if isinstance(step, Calling):
+            call(draft, step, after, after.visit)
+        else:
+            take(draft, step, after, after.visit)
         after = msgspec.structs.replace(after, since=draft.now)
         due = due and draft.now + step.timeout_ms
     draft.record(
@@ -88,11 +92,11 @@ def _stand(draft: Draft, journey: Journey, after: Journey, step: Standing, sprea
     draft.replace(journey, msgspec.structs.replace(after, due=due))
 
 
-def _calls_already(draft: Draft, journey: Journey, step: Calling) -> bool:
-    """Tell whether a journey stood at the same call before its move."""
+def _asked_already(draft: Draft, journey: Journey, step: Calling | Taking) -> bool:
+    """Tell whether a journey stood at the same question before its move."""
     before = draft.view.of_journey(journey)
     at = before.places.get(step.id) if before is not None and journey.step == step.id else None
-    return before is not None and at is not None and isinstance(before.program[at], Calling)
+    return before is not None and at is not None and isinstance(before.program[at], type(step))
 
 
 def _due(draft: Draft, journey: Journey, step: Standing, spread_ms: int) -> int | None:

@@ -16,6 +16,7 @@ __all__ = (
     "Sending",
     "Splitting",
     "Standing",
+    "Taking",
     "Updating",
     "Waiting",
 )
@@ -144,13 +145,24 @@ class Calling(msgspec.Struct, frozen=True):
     otherwise: int
 
 
+class Taking(msgspec.Struct, frozen=True):
+    """Ask a pool for a code, and stand until it answers, or the time is out."""
+
+    id: str
+    pool: str
+    caught: str
+    timeout_ms: int
+    next: int
+    otherwise: int
+
+
 class Ending(msgspec.Struct, frozen=True):
     """The journey is over."""
 
     reason: str
 
 
-Standing = Waiting | Listening | Calling
+Standing = Waiting | Listening | Calling | Taking
 """The instructions at which a journey stands."""
 
 Instruction = Standing | Branching | Splitting | Looping | Sending | Updating | Doing | Ending

@@ -124,6 +124,8 @@ def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each
             return _or(name, _list(name), _reference("tagging"))
         case "notify":
             return _or(name, _reference("notifying"))
+        case "coupon":
+            return _or(name, _reference("taking"))
         case "webhook":
             return _or(name, _reference("calling"))
         case _:

@@ -10,6 +10,7 @@ from typing import Final
 from scenarios.cel.scope import JOURNEY_FIELDS
 from scenarios.mistakes import Mistake, did_you_mean
 from scenarios.model import (
+    Coupon,
     End,
     ForEach,
     Repeat,
@@ -38,7 +39,7 @@ def caught_names(scenario: Scenario | None) -> tuple[str, ...]:
             names += [waiter.caught for waiter in step.waiters if waiter.caught]
         elif isinstance(step, ForEach):
             names.append(step.variable)
-        elif isinstance(step, Webhook) and step.caught:
+        elif isinstance(step, (Webhook, Coupon)) and step.caught:
             names.append(step.caught)
     return tuple(names)
 
@@ -74,7 +75,7 @@ def _names_of(step: Step) -> Iterator[str]:
         yield from (waiter.caught for waiter in step.waiters)
     elif isinstance(step, ForEach):
         yield step.variable
-    elif isinstance(step, Webhook) and step.caught:
+    elif isinstance(step, (Webhook, Coupon)) and step.caught:
         yield step.caught
 
 
@@ -95,7 +96,7 @@ def _ends(step: Step) -> bool:
     """Tell whether every journey ends within the step."""
     if isinstance(step, End):
         return True
-    if isinstance(step, (ForEach, Repeat, Webhook)):
+    if isinstance(step, (ForEach, Repeat, Webhook, Coupon)):
         return False
     ways = list(branches(step))
     if isinstance(step, WaitFor) and not step.timeout_ms:
@@ -120,7 +121,7 @@ def _waits(steps: tuple[Step, ...]) -> bool:
     for step in steps:
         if isinstance(step, (Wait, WaitFor, End)):
             return True
-        ways = () if isinstance(step, (ForEach, Repeat, Webhook)) else branches(step)
+        ways = () if isinstance(step, (ForEach, Repeat, Webhook, Coupon)) else branches(step)
         if ways and all(_waits(way) for way in ways):
             return True
     return False

@@ -8,12 +8,14 @@ spared all of it (`gc=False`). Limits: `JOURNEYS_MAX` journeys and
 from __future__ import annotations
 
 __all__ = (
+    "COUPONS_MAX",
     "JOURNEYS_MAX",
     "UNDER_WAY_MAX",
     "Contact",
     "Direct",
     "Earlier",
     "Exposure",
+    "HeldCode",
     "Journey",
     "JourneySend",
     "Loop",
@@ -33,6 +35,8 @@ from engine.vocabulary import Consent, Data, Personal
 
 JOURNEYS_MAX: Final = 200
 UNDER_WAY_MAX: Final = 1_000
+COUPONS_MAX: Final = 100
+"""Codes of pools that a contact is known to have; of more the newest."""
 
 
 class Loop(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -165,6 +169,14 @@ class Trial(msgspec.Struct, frozen=True, array_like=True, gc=False):
     marks: int = 0
 
 
+class HeldCode(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A code of a pool that the contact was given, when (ms)."""
+
+    pool: str
+    code: Annotated[str, Personal]
+    at: int
+
+
 class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts."""
 
@@ -193,3 +205,4 @@ class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
         str, str
     ] = {}  # what this contact did with mail of a campaign, by scenario NUL event
     trials: dict[str, Trial] = {}  # by the experiment's key
+    coupons: tuple[HeldCode, ...] = ()

@@ -12,9 +12,11 @@ from scenarios.language import CLASSES, PARTS, STEP_KINDS, Form
 from scenarios.mistakes import did_you_mean
 from scenarios.model import (
     CALL_MS,
+    COUPON_MS,
     WITHIN_MS,
     Calendar,
     Case,
+    Coupon,
     End,
     ForEach,
     If,
@@ -118,6 +120,7 @@ class StepReader(ExperimentReader):
             "stop": self._stop,
             "notify": self._notify,
             "webhook": self._webhook,
+            "coupon": self._coupon,
             "end": self._end,
         }
         return readers[kind](items, identity, path)
@@ -398,6 +401,17 @@ class StepReader(ExperimentReader):
             caught,
             keep,
             self.duration(items.get("timeout"), join(path, "timeout")) or CALL_MS,
+            self.steps(items.get("else"), join(path, "else")),
+        )
+
+    def _coupon(self, items: _Items, identity: str, path: str) -> Step:
+        at = join(path, "coupon")
+        form, parts = self._part(items["coupon"], "taking", "pool", at)
+        return Coupon(
+            identity,
+            self.scalar(form, parts, "pool", at),
+            self.scalar(form, parts, "as", at) or "coupon",
+            self.duration(parts.get("timeout"), join(at, "timeout")) or COUPON_MS,
             self.steps(items.get("else"), join(path, "else")),
         )
 

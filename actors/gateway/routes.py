@@ -34,6 +34,7 @@ from actors.backend import (
 )
 from actors.gateway import feedback, suppressions, wire
 from actors.gateway.cluster_routes import CLUSTER_HANDLERS
+from actors.gateway.coupons import COUPON_HANDLERS
 from actors.gateway.experiments import EXPERIMENT_HANDLERS
 from actors.gateway.handling import Edge
 from actors.gateway.handling import ProblemError as _ProblemError
@@ -322,6 +323,7 @@ _HANDLERS = (
     *suppressions.HANDLERS,
     *feedback.HANDLERS,
     *WEBHOOK_HANDLERS,
+    *COUPON_HANDLERS,
     *CLUSTER_HANDLERS,
     *HEALTH_HANDLERS,
 )

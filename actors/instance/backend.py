@@ -17,12 +17,14 @@ from actors.backend import (
     Arrival,
     AuditPage,
     CallPage,
+    CodeView,
     Conservation,
     ContactView,
     Explanation,
     ItemResult,
     MessageView,
     OutcomePage,
+    PoolView,
     QuarantineDetail,
     QuarantinePage,
     QueueView,
@@ -52,9 +54,11 @@ from deliverability.returned import Reported
 from engine.config import Config
 from engine.errors import StoreError
 from engine.feed import FeedEntry
-from engine.keyspace import contact_key, message_key
+from engine.ids import derive
+from engine.keyspace import EntityKey, contact_key, message_key
 from engine.store.catalog_files import CatalogFiles
 from engine.tally import Counts, holds, merged
+from scenarios.coupons import BATCH_MAX, AddCodes, ClosePool, code_key, pool_key
 
 T = TypeVar("T")
 
@@ -198,6 +202,46 @@ class ClusterBackend:
     async def scenario_calls(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> CallPage:
         """Read the calls of a tenant's scenarios behind a cursor."""
         return await self._feeds.calls(tenant, cursor, limit, wait_ms)
+
+    async def add_codes(
+        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+    ) -> PoolView:
+        """Put codes into a pool, batch by batch; one that was taken before has no further effect."""
+        key = pool_key(tenant, pool)
+        for first in range(0, max(len(codes), 1), BATCH_MAX):
+            batch = tuple(codes[first : first + BATCH_MAX])
+            now = time.time_ns() // 1_000_000
+            # a batch may come again after the pool was closed, or to set another mark: so it isn't known by its codes
+            name = derive(key, "add codes", *batch, str(low), str(now)).hex()
+            await self._given(key, AddCodes(batch, low), name, now)
+        view = await self.coupon_pool(tenant, pool)
+        assert view is not None, "adding makes it"
+        return view
+
+    async def close_pool(self, tenant: str, pool: str, reason: str) -> PoolView | None:
+        """Let a pool give nothing more."""
+        if await self.coupon_pool(tenant, pool) is None:
+            return None
+        now = time.time_ns() // 1_000_000
+        await self._given(pool_key(tenant, pool), ClosePool(reason), f"close-{now}", now)
+        return await self.coupon_pool(tenant, pool)
+
+    async def _given(self, key: EntityKey, body: AddCodes | ClosePool, name: str, now: int) -> None:
+        item = WireArrival(key, body, name.encode(), now)
+        answer = await self._reach.admit(self._reach.index(key), [item])
+        result = RESULTS[answer.verdicts[0]]
+        if result.status == "refused":
+            raise StoreError(result.reason)
+
+    async def coupon_pool(self, tenant: str, pool: str) -> PoolView | None:
+        """Tell how a pool stands."""
+        raw = await self._reach.state(pool_key(tenant, pool))
+        return msgspec.json.decode(raw, type=PoolView) if raw else None
+
+    async def coupon_code(self, tenant: str, pool: str, code: str) -> CodeView | None:
+        """Tell to whom a code was given."""
+        raw = await self._reach.state(code_key(tenant, pool, code))
+        return msgspec.json.decode(raw, type=CodeView) if raw else None
 
     async def status(self) -> StatusView:
         """Describe the instance."""

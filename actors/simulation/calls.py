@@ -1,15 +1,18 @@
-"""What systems outside answer to the calls of a scenario, in a simulated life."""
+"""What systems outside answer to the calls of a scenario, and pools to questions for codes, in a simulated life."""
 
 from __future__ import annotations
 
-__all__ = ("Heard", "heard_of")
+__all__ = ("Heard", "code_of", "heard_of")
 
 from collections.abc import Sequence
 
 import msgspec
 
+from engine.keyspace import name_of
+from engine.machine import Tell
 from engine.vocabulary import Call, CallAnswered
 from scenarios.behaviour.acting import Actor, Answer, Doing
+from scenarios.coupons import CodeGiven, TakeCode
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -38,3 +41,11 @@ def heard_of(call: Call, actor: Actor | None, now: int) -> Heard:
         dict(answer.fields),
     )
     return Heard(f"{call.endpoint}: answered {answer.status}", answer.at, body, doings)
+
+
+def code_of(tell: Tell) -> CodeGiven:
+    """Answer for a pool, which has any number of codes."""
+    asked, pool = tell.body, name_of(tell.to).decode()
+    assert isinstance(asked, TakeCode), "what is told to a pool"
+    code = f"{pool}-{asked.journey.hex()[-8:]}-{asked.visit}"
+    return CodeGiven(asked.journey, asked.step, asked.visit, pool, code)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from actors.simulation.calls import heard_of
+from actors.simulation.calls import code_of, heard_of
 from actors.simulation.counting import DAY_MS, HOUR_MS, MINUTE_MS, Tally
 from actors.simulation.post import HandedOver, Post, Told
 from actors.simulation.world import World
@@ -46,6 +46,7 @@ from engine.vocabulary import (
     data_of,
 )
 from scenarios.behaviour.acting import Actor, Doing
+from scenarios.coupons import TakeCode
 from scenarios.program import Standing
 from scenarios.state import Contact
 from scenarios.zones import local_time, zone_of
@@ -326,7 +327,10 @@ class Life:
             if isinstance(effect, Record):
                 self._recorded(effect.fact, effect.detail)
             elif isinstance(effect, Tell):
-                self._units.append((True, name_of(effect.to), effect.body))
+                if kind_of(effect.to) == MESSAGE:
+                    self._units.append((True, name_of(effect.to), effect.body))
+                elif isinstance(effect.body, TakeCode):
+                    self._units.append((False, b"", code_of(effect)))
             elif isinstance(effect, Emit) and effect.channel == CALLS:
                 self._called(effect.body)
             elif isinstance(effect, Emit) and effect.channel.startswith("notify."):

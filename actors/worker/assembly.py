@@ -69,6 +69,7 @@ from scenarios.campaign import Campaign, scenario_of
 from scenarios.checking import load as load_scenario
 from scenarios.compiling import CompiledScenario, compile_scenario
 from scenarios.contact import ContactMachine
+from scenarios.coupons import CouponMachine
 from scenarios.experiments import Ruling
 from scenarios.migration import Migration
 from scenarios.segments import Segment, compile_segment
@@ -368,7 +369,7 @@ def machines_of(
     """Give the kinds of entities of a deployment, with the suppression list they ask, if there is one."""
     contacts = ContactMachine(guard.reason if guard is not None else None)
     messages = MessageMachine(config.delivery.curve, hasher.of if hasher is not None else None)
-    return Machines((contacts, messages, OnceMachine()))
+    return Machines((contacts, messages, OnceMachine(), CouponMachine()))
 
 
 def guard_for(settings: WorkerSettings, now: Callable[[], int]) -> Guard | None:

@@ -9,17 +9,21 @@ from typing import Any
 import msgspec
 
 from actors.backend import (
+    CodeView,
     ConsentView,
     ContactView,
+    CouponView,
     Explanation,
     JourneyView,
     MessageView,
+    PoolView,
     StoryLine,
 )
 from deliverability.message.state import QUEUED, MessageState
 from engine.keyspace import EntityKey, name_of
 from engine.machine import Place
 from engine.once import OnceState
+from scenarios.coupons import Coupon, Pool
 from scenarios.state import Contact
 
 
@@ -33,16 +37,34 @@ class OnceView(msgspec.Struct, frozen=True):
 def view_of(key: EntityKey, state: Any, place: Place | None) -> bytes:
     """Encode the view of an entity of any kind. A message's view is its whole explanation."""
     del place
-    view: ContactView | Explanation | OnceView
+    view: ContactView | Explanation | OnceView | PoolView | CodeView
     if isinstance(state, Contact):
         view = contact_view(key, state)
     elif isinstance(state, MessageState):
         view = explain_of(key, state)
+    elif isinstance(state, Pool):
+        view = pool_view(key, state)
+    elif isinstance(state, Coupon):
+        view = CodeView(state.holder, state.at or None, state.scenario, state.step)
     else:
         assert isinstance(state, OnceState), f"no view of {type(state).__name__}"
         ids = state.message_ids or (state.message_id,)
         view = OnceView(state.digest.hex(), [one.hex() for one in ids])
     return msgspec.json.encode(view)
+
+
+def pool_view(key: EntityKey, state: Pool) -> PoolView:
+    """Show a pool of coupons."""
+    return PoolView(
+        pool=name_of(key).decode(),
+        added=state.added - state.returned,
+        given=state.taken - state.returned,
+        left=state.left,
+        low=state.low,
+        known=state.known,
+        refused=state.refused,
+        closed=state.closed,
+    )
 
 
 def contact_view(key: EntityKey, state: Contact) -> ContactView:
@@ -62,6 +84,7 @@ def contact_view(key: EntityKey, state: Contact) -> ContactView:
             JourneyView(j.id.hex(), j.scenario, j.version, j.step, "waiting", j.due or None)
             for j in state.journeys
         ],
+        coupons=[CouponView(one.pool, one.code, one.at) for one in state.coupons],
         messages=[
             MessageView(
                 message_id=message_id.hex(),

@@ -54,6 +54,7 @@ from engine.vocabulary import (
     MarkSuppressed,
     SendDirect,
 )
+from scenarios.coupons import AddCodes, ClosePool
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 
@@ -67,6 +68,8 @@ Arriving = (
     | LookAnew
     | ReleaseHeld
     | CallAnswered
+    | AddCodes
+    | ClosePool
     | ConsentGiven
     | Erase
     | MarkSuppressed

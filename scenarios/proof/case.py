@@ -22,7 +22,7 @@ import msgspec
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed
 from scenarios.settings import ContactSettings
 
-What = Literal["send", "not_sent", "notify", "call", "ended"]
+What = Literal["send", "not_sent", "notify", "call", "coupon", "ended"]
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -35,7 +35,8 @@ class Timed(msgspec.Struct, frozen=True):
 class Given(msgspec.Struct, frozen=True):
     """The contact as it stands when the case begins, and the tenant's settings.
 
-    `history` has events of before, which are counted and open nothing.
+    `history` has events of before, which are counted and open nothing; `coupons` how many codes pools have, all others
+    having any number.
     """
 
     at: int
@@ -46,6 +47,7 @@ class Given(msgspec.Struct, frozen=True):
     scores: dict[str, float]
     history: tuple[Event, ...]
     settings: ContactSettings
+    coupons: dict[str, int] = {}
 
 
 class Scripted(msgspec.Struct, frozen=True):
@@ -79,7 +81,8 @@ class Expected(msgspec.Struct, frozen=True):
     """One line of the expected timeline. `at` None: whenever.
 
     `name` is the step, the channel, or the reason of an end; `detail` the template of a send ("" for any), the
-    reason of what isn't sent, or the endpoint of a call ("" for any).
+    reason of what isn't sent, the endpoint of a call, or the pool of a
+    code ("" for any).
     """
 
     what: What

@@ -24,6 +24,7 @@ from scenarios.program import (
     Listening,
     Looping,
     Splitting,
+    Taking,
 )
 from scenarios.walk import Act
 
@@ -135,7 +136,7 @@ class Coverage:
                             yield f"{step.id}: {one.branch}", f"{step.id}: {event}"
                     if step.timeout_ms:
                         yield f"{step.id}: timeout", f"{step.id}: timeout"
-                case Calling():
+                case Calling() | Taking():
                     yield f"{step.id}: taken", f"{step.id}: taken"
                     yield f"{step.id}: else", f"{step.id}: else"
                 case Branching():

@@ -67,6 +67,7 @@ GIVEN: Final = _form(
     ("tags", "tags"),
     ("scores", "scores with their values"),
     ("history", "events of before: they are counted, and open nothing"),
+    ("coupons", "how many codes pools have, such as `spring: 0`; others have any number"),
     ("settings", "the tenant's caps, quiet hours and zone"),
 )
 HISTORY: Final = _form(
@@ -133,10 +134,11 @@ ACTIONS: Final = (
 )
 THEN: Final = _form(
     "then",
-    "What must have happened. `sends`, `not_sent`, `notified` and `called` are complete: one more fails the case.",
+    "What must have happened. `sends`, `not_sent`, `notified`, `called`, `coupons` are complete: one more fails.",
     ("sends", "mails that went, at the time of their hand-over: `{step, at, template}`, or a step"),
     ("not_sent", "mails that were decided and didn't go: `{step, reason, at}`"),
     ("notified", "entries on feeds: `{channel, at}`, or a channel"),
+    ("coupons", "codes that journeys were given: `{step, at, pool}`, or a step"),
     ("called", "calls of `webhook` steps: `{step, at, endpoint}`, or a step"),
     (
         "ended",
@@ -152,6 +154,7 @@ THEN_LINES: Final[dict[str, tuple[What, str, tuple[str, ...]]]] = {
     "sends": ("send", "step", ("step", "at", "template")),
     "not_sent": ("not_sent", "step", ("step", "at", "reason")),
     "notified": ("notify", "channel", ("channel", "at")),
+    "coupons": ("coupon", "step", ("step", "at", "pool")),
     "called": ("call", "step", ("step", "at", "endpoint")),
     "ended": ("ended", "reason", ("reason", "at")),
 }

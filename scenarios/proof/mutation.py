@@ -17,6 +17,7 @@ from scenarios.duration import format_duration
 from scenarios.model import (
     Calendar,
     Case,
+    Coupon,
     End,
     Entry,
     ForEach,
@@ -156,20 +157,24 @@ def _of_step(step: Step) -> Iterator[tuple[str, Step]]:
             yield from _of_send(step)
         case Score():
             yield f"{step.id}: another point", _replace(step, add=step.add + 1)
-        case Webhook():
-            yield f"{step.id}: another endpoint", _replace(step, endpoint=f"not-{step.endpoint}")
-            for damage, timeout_ms in _durations(step.timeout_ms):
-                yield f"{step.id}: timeout {damage}", _replace(step, timeout_ms=timeout_ms)
-            for at, name in enumerate(step.keep):
-                yield (
-                    f"{step.id}: doesn't keep {name}",
-                    _replace(step, keep=_without(step.keep, at)),
-                )
-            yield from _inside(step, "otherwise", step.otherwise)
+        case Webhook() | Coupon():
+            yield from _of_asking(step)
         case Update() | Tag() | Start() | Stop() | Notify() | End():
             return
         case _:
             assert_never(step)
+
+
+def _of_asking(step: Webhook | Coupon) -> Iterator[tuple[str, Step]]:
+    if isinstance(step, Coupon):
+        yield f"{step.id}: another pool", _replace(step, pool=f"not-{step.pool}")
+    else:
+        yield f"{step.id}: another endpoint", _replace(step, endpoint=f"not-{step.endpoint}")
+        for damage, timeout_ms in _durations(step.timeout_ms):
+            yield f"{step.id}: timeout {damage}", _replace(step, timeout_ms=timeout_ms)
+        for at, name in enumerate(step.keep):
+            yield f"{step.id}: doesn't keep {name}", _replace(step, keep=_without(step.keep, at))
+    yield from _inside(step, "otherwise", step.otherwise)
 
 
 def _inside(step: Any, field: str, steps: Steps) -> Iterator[tuple[str, Step]]:

@@ -16,7 +16,7 @@ from scenarios.document import MappingNode, Node, ScalarNode, SequenceNode, pars
 from scenarios.duration import parse_duration
 from scenarios.language import Form
 from scenarios.mistakes import Mistake, did_you_mean
-from scenarios.model import Notify, Scenario, Send, Standing, Webhook, walk
+from scenarios.model import Coupon, Notify, Scenario, Send, Standing, Webhook, walk
 from scenarios.proof.case import (
     Answered,
     Case,
@@ -82,6 +82,7 @@ class _Reader(ScalarReader):
         self._stands = tuple(step.id for step in steps if isinstance(step, Standing))
         self._channels = tuple(step.channel for step in steps if isinstance(step, Notify))
         self._calls = tuple(step.id for step in steps if isinstance(step, Webhook))
+        self._takes = tuple(step.id for step in steps if isinstance(step, Coupon))
         self._beside = False
 
     def suite(self, root: Node) -> Suite:
@@ -162,6 +163,7 @@ class _Reader(ScalarReader):
             scores=self._numbers(items.get("scores"), join(path, "scores")),
             history=self._history(items.get("history"), join(path, "history"), zoned),
             settings=settings,
+            coupons=self._stock(items.get("coupons"), join(path, "coupons")),
         )
         return given, zoned
 
@@ -176,6 +178,12 @@ class _Reader(ScalarReader):
                     node.items[topic], join(path, topic), message, "write `true` or `false`"
                 )
         return {topic: granted is True for topic, granted in found.items()}
+
+    def _stock(self, node: Node | None, path: str) -> dict[str, int]:
+        entries = node.items if isinstance(node, MappingNode) else {}
+        if node is not None and not entries:
+            self.mistake(node, path, "this must be a mapping", "write `pool: 2`")
+        return {name: self._whole(one, join(path, name), 0) for name, one in entries.items()}
 
     def _history(self, node: Node | None, path: str, zoned: _Zoned) -> tuple[Event, ...]:
         found: list[Event] = []
@@ -324,9 +332,9 @@ class _Reader(ScalarReader):
             self.mistake(node, path, f"there is no `{named}`", f"write `{named}: …`")
             return Expected(what, "")
         known = {"sends": self._sends, "not_sent": self._sends, "notified": self._channels}
-        known["called"] = self._calls
+        known |= {"called": self._calls, "coupons": self._takes}
         name = self._step(items[named], join(path, named), known.get(key, ()))
-        said = "endpoint" if key == "called" else "template"
+        said = {"called": "endpoint", "coupons": "pool"}.get(key, "template")
         detail = self._text(items.get(said), join(path, said))
         if key == "not_sent":
             if "reason" not in items:

@@ -21,6 +21,7 @@ from engine.machine import At, Context, Emit, Record, Tell, Wake
 from engine.vocabulary import CALLS, Call, CallAnswered, Consent, Permit, Send
 from scenarios.compiling import CompiledScenario
 from scenarios.contact import ContactMachine
+from scenarios.coupons import CodeGiven, ForgetHolder, NoCode, ReturnCode, TakeCode
 from scenarios.proof.case import Answered, Case, Given, What
 from scenarios.proof.postal import Post
 from scenarios.state import Contact, Points
@@ -97,6 +98,7 @@ class _Rehearsal:
         self._records: list[Record] = []
         self._opened = 0
         self._answers = list(case.answers)
+        self._stock = dict(case.given.coupons)
         self._post = Post(
             case.script, case.outages, self._units.append, self._call_mail, self._note_mail
         )
@@ -153,6 +155,10 @@ class _Rehearsal:
                 self._push(wakes_at, _WAKE, None)
         for effect in transition.effects:
             match effect:
+                case Tell(body=TakeCode() as asked):
+                    self._taken(name_of(effect.to).decode(), asked)
+                case Tell(body=ReturnCode() | ForgetHolder()):
+                    pass
                 case Tell():
                     self._post.take(name_of(effect.to), effect.body)
                 case Record():
@@ -168,6 +174,18 @@ class _Rehearsal:
                     )
                 case _:
                     raise AssertionError("a contact releases nothing")
+
+    def _taken(self, pool: str, asked: TakeCode) -> None:
+        """Answer for the pool, in the same unit."""
+        left = self._stock.get(pool, 1)
+        place = (asked.journey, asked.step, asked.visit)
+        if not left:
+            self._units.append(NoCode(*place, pool, "empty"))
+            return
+        if pool in self._stock:
+            self._stock[pool] = left - 1
+        self._timeline.append(Happened(self._now, "coupon", asked.step, pool))
+        self._units.append(CodeGiven(*place, pool, f"{pool}-{self._counter}"))
 
     def _called(self, body: Call) -> None:
         """Note a call, and let its answer come: as the case says, else at once that it is taken."""

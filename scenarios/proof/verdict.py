@@ -82,8 +82,8 @@ def _told(line: Expected | Happened) -> str:
             return f"not sent: {line.name}, {line.detail}"
         case "notify":
             return f"notify {line.name}"
-        case "call":
-            return f"call {line.name}{f' ({line.detail})' if line.detail else ''}"
+        case "call" | "coupon":
+            return f"{line.what} {line.name}{f' ({line.detail})' if line.detail else ''}"
         case "ended":
             return f"ended: {line.name}"
 

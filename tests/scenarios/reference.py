@@ -60,6 +60,7 @@ CONDITIONS: dict[str, Callable[[View], bool]] = {
     "journey.answer.status == 200": lambda v: v.caught["answer"]["status"] == 200,
     "journey.answer.owner == 'o'": lambda v: v.caught["answer"]["owner"] == "o",
     "journey.answer.status == 0": lambda v: v.caught["answer"]["status"] == 0,
+    "journey.code == 'gold'": lambda v: v.caught["code"] == "gold",
     "journey.got.x > 1": lambda v: v.caught["got"]["x"] > 1,
 }
 OF_STATE = tuple(one for one in CONDITIONS if "event" not in one and "journey" not in one)
@@ -92,6 +93,7 @@ class Journey:
     visits: dict[str, int] = field(default_factory=dict)
     caught: dict[str, Any] = field(default_factory=dict)
     call: int | None = None
+    ask: int | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +133,7 @@ class Reference:
         self.ended: list[tuple[int, str, str]] = []
         self.told: list[tuple[int, str, str]] = []
         self.cancelled: set[bytes] = set()
+        self.asks: list[tuple[str, str, int]] = []
         self.calls: list[tuple[int, str, str, int, dict[str, Any]]] = []
         self.assigned: dict[str, str] = {}
         self.rulings: dict[str, dict[str, int]] = {}
@@ -184,6 +187,15 @@ class Reference:
         for journey in self.journeys:
             if journey.call == call:
                 self._resume(journey, (status, fields))
+                break
+        self._conclude(before)
+
+    def code(self, ask: int, code: str | None) -> None:
+        """Answer the n-th question for a code; None: there is none."""
+        before = self._begin()
+        for journey in self.journeys:
+            if journey.ask == ask:
+                self._resume(journey, code)
                 break
         self._conclude(before)
 
@@ -300,7 +312,8 @@ class Reference:
     def _resume(self, journey: Journey, answer: Any) -> None:
         """Let a journey go on; one that was stopped on the way runs on to where it would wait, and is gone."""
         assert journey.run is not None
-        journey.due, journey.waiters, journey.calendar, journey.call = None, [], None, None
+        journey.due, journey.waiters, journey.calendar = None, [], None
+        journey.call = journey.ask = None
         reason = ""
         try:
             kind, journey.due, more = journey.run.send(answer)
@@ -313,6 +326,8 @@ class Reference:
                 journey.waiters = more
             elif kind == "calendar":
                 journey.calendar = more
+            elif kind == "coupon":
+                journey.ask = more
             elif kind == "webhook":
                 journey.call = more
             return
@@ -491,6 +506,17 @@ class Reference:
         if not 200 <= status < 300:
             yield from self._play(journey, step.get("else", []))
 
+    def _coupon(self, journey: Journey, step: dict[str, Any]) -> Run:
+        spec, visit = step["coupon"], journey.visits.get(step["id"], 0) + 1
+        journey.visits[step["id"]] = visit
+        self.asks.append((journey.name, step["id"], visit))
+        due = self.now + int(spec.get("timeout", "1h")[:-1]) * HOUR
+        code = yield "coupon", due, len(self.asks) - 1
+        if code is None:
+            yield from self._play(journey, step.get("else", []))
+        else:
+            journey.caught = {**journey.caught, spec.get("as", "coupon"): code}
+
     def _end_step(self, _: Journey, step: dict[str, Any]) -> None:
         raise Ended(step["end"])
 
@@ -512,5 +538,6 @@ KINDS: dict[str, Callable[[Reference, Journey, dict[str, Any]], Run | None]] = {
     "stop": Reference._stop,
     "notify": Reference._notify,
     "webhook": Reference._webhook,
+    "coupon": Reference._coupon,
     "end": Reference._end_step,
 }

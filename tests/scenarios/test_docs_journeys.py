@@ -8,6 +8,7 @@ import pytest
 
 from engine.vocabulary import CALLS, CallAnswered, ContactPut, Event
 from scenarios.checking import load
+from scenarios.coupons import CodeGiven, NoCode, TakeCode
 from scenarios.runs import EnterJourney
 from scenarios.state import Contact
 from tests.scenarios.test_docs import EXAMPLES
@@ -157,6 +158,18 @@ def hand_over() -> None:
         assert [step for _, step in sent(world)] == steps
 
 
+def spring_code() -> None:
+    for has in (True, False):
+        world = lived("spring-code")
+        world.give("ann", Event("spring.began", 0))
+        [ask] = [one.body for one in world.told if isinstance(one.body, TakeCode)]
+        place = (ask.journey, ask.step, ask.visit, "spring")
+        world.give("ann", CodeGiven(*place, "GREEN") if has else NoCode(*place, "empty"))
+        assert ends(world) == ["" if has else "no-code"]
+        codes = [one.caught["coupon"] for one in ann(world).sends.values()]
+        assert codes == (["GREEN"] if has else [])
+
+
 STORIES: dict[str, list[Callable[[], None]]] = {
     "onboarding": [onboarding],
     "cart": [cart, cart_clicked],
@@ -164,6 +177,7 @@ STORIES: dict[str, list[Callable[[], None]]] = {
     "after-care": [after_care],
     "spring-mail": [spring_mail],
     "hand-over": [hand_over],
+    "spring-code": [spring_code],
     "vip": [vip],
     "birthday": [birthday],
 }

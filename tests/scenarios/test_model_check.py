@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engine.keyspace import name_of
 from engine.vocabulary import CALLS, CallAnswered, Cancel, ContactPut, Event
 from scenarios.checking import examine
+from scenarios.coupons import CodeGiven, NoCode, TakeCode
 from scenarios.experiments import Ruling
 from scenarios.language import STEP_KINDS
 from tests.scenarios.reference import CONDITIONS, DAY, HOUR, KINDS, OF_STATE, VALUES, Reference
@@ -25,7 +26,7 @@ Steps = list[dict[str, Any]]
 
 _EVENTS = st.sampled_from(["a", "a", "b"])
 _HOURS = st.integers(1, 4).map(lambda hours: f"{hours}h")
-_OF_PLACES = ("journey.item", "journey.got", "journey.answer")
+_OF_PLACES = ("journey.item", "journey.got", "journey.answer", "journey.code")
 _ANYWHERE = [one for one in CONDITIONS if not one.startswith(_OF_PLACES)]
 _AFTER_ANSWER = st.sampled_from([one for one in CONDITIONS if one.startswith("journey.answer")])
 _AT_STEPS = st.sampled_from(_ANYWHERE)
@@ -126,6 +127,16 @@ def _webhook(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
     return {"if": draw(_AT_STEPS), "then": [step, *after], "else": draw(inner)}
 
 
+@st.composite
+def _coupon(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
+    """Ask for a code, and look at it."""
+    spec: dict[str, Any] = {"pool": "spring", "as": "code"}
+    _optional(draw, spec, "timeout", _HOURS)
+    look = {"if": "journey.code == 'gold'", "then": draw(inner), "else": draw(inner)}
+    step = {"coupon": spec, "else": draw(inner)}
+    return {"if": draw(_AT_STEPS), "then": [step, look], "else": draw(inner)}
+
+
 _SEND = st.just({"send": {"template": "x", "topic": "n"}})
 _DAYS = st.sampled_from(["1970-01-01", "1970-01-02"])
 _simple: st.SearchStrategy[dict[str, Any]] = st.one_of(
@@ -149,7 +160,12 @@ def _steps(depth: int) -> st.SearchStrategy[Steps]:
     if depth:
         inner = _steps(depth - 1)
         one = st.one_of(
-            _simple, _wait_for(inner), _branch(inner), _loop(inner), _draw(inner), _webhook(inner)
+            _simple,
+            _wait_for(inner),
+            _branch(inner),
+            _loop(inner),
+            _draw(inner),
+            st.one_of(_webhook(inner), _coupon(inner)),
         )
     ends = st.sampled_from([[], [], [], [{"end": "done"}]])
     return st.builds(list.__add__, st.lists(one, min_size=depth, max_size=3), ends)
@@ -272,7 +288,14 @@ def _ruled(world: World, reference: Reference, weights: dict[str, int]) -> None:
 def _answer(
     world: World, reference: Reference, number: int, status: int, fields: dict[str, Any]
 ) -> None:
-    """Answer one of the newest calls, which may have been answered before."""
+    """Answer one of the newest calls, and one of the newest questions for a code; again, maybe."""
+    asks = [one.body for one in world.told if isinstance(one.body, TakeCode)]
+    if number < len(asks):
+        ask, code = asks[-1 - number], "gold" if status == 200 else "tin"
+        place = (ask.journey, ask.step, ask.visit, "spring")
+        none = NoCode(*place, "empty")
+        world.give("c", none if status == 422 else CodeGiven(*place, code))
+        reference.code(len(asks) - 1 - number, None if status == 422 else code)
     calls = [one.body for one in world.emitted if one.channel == CALLS]
     if number < len(calls):
         call = calls[-1 - number]
@@ -332,6 +355,8 @@ def test_the_machine_and_the_reference_agree(
     assert reference.calls == [
         (one.at, one.scenario, one.step, one.visit, one.data) for one in calls
     ]
+    asks = [one.body for one in world.told if isinstance(one.body, TakeCode)]
+    assert reference.asks == [(one.scenario, one.step, one.visit) for one in asks]
     told = [one.body for one in world.emitted if one.channel == "notify.desk"]
     assert reference.told == [(one["at"], one["scenario"], one["step"]) for one in told]
     cancelled = {name_of(tell.to) for tell in world.told if isinstance(tell.body, Cancel)}

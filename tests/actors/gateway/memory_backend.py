@@ -13,6 +13,7 @@ from actors.backend import (
     AuditEntry,
     AuditPage,
     CallPage,
+    CodeView,
     ConsentView,
     Conservation,
     ContactView,
@@ -22,6 +23,7 @@ from actors.backend import (
     MessageView,
     OutcomeEntry,
     OutcomePage,
+    PoolView,
     QuarantineDetail,
     QuarantineEntry,
     QuarantinePage,
@@ -56,6 +58,9 @@ class MemoryBackend:
         self._sends: dict[tuple[str, str], SendRequest] = {}
         self._outcomes: list[tuple[str, OutcomeEntry]] = []
         self._news = asyncio.Event()
+        self._pools: dict[tuple[str, str], dict[str, CodeView]] = {}
+        self._low: dict[tuple[str, str], int] = {}
+        self._closed: set[tuple[str, str]] = set()
         self._scenario_calls: list[tuple[str, Call]] = []
         self.waiting = 0
         self.log: list[control_log.ControlRecord] = []
@@ -151,6 +156,30 @@ class MemoryBackend:
         found = self._scenario_calls[position : position + limit]
         mine = [call for owner, call in found if owner == tenant]
         return CallPage(mine, str(position + len(found)))
+
+    async def add_codes(
+        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+    ) -> PoolView:
+        held = self._pools.setdefault((tenant, pool), {})
+        self._low[tenant, pool] = low or 0
+        for code in codes:
+            held.setdefault(code, CodeView())
+        return self._pool(tenant, pool)
+
+    def _pool(self, tenant: str, pool: str) -> PoolView:
+        held = self._pools[tenant, pool]
+        closed = (tenant, pool) in self._closed
+        return PoolView(pool, len(held), 0, len(held), self._low[tenant, pool], 0, 0, closed=closed)
+
+    async def close_pool(self, tenant: str, pool: str, reason: str) -> PoolView | None:
+        self._closed.add((tenant, pool))
+        return await self.coupon_pool(tenant, pool)
+
+    async def coupon_pool(self, tenant: str, pool: str) -> PoolView | None:
+        return self._pool(tenant, pool) if (tenant, pool) in self._pools else None
+
+    async def coupon_code(self, tenant: str, pool: str, code: str) -> CodeView | None:
+        return self._pools.get((tenant, pool), {}).get(code)
 
     async def outcomes(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> OutcomePage:
         if cursor not in ("", "latest") and not cursor.isdigit():
