@@ -6,6 +6,7 @@ __all__ = ("app",)
 
 import os
 import time
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -289,8 +290,16 @@ def settle(
         raise typer.Exit(1)
 
 
-def _all_doubts(client: Client) -> list[str]:
-    return [one.message_id for one in client.get("/v1/doubts", DoubtList, limit=1000).items]
+def _all_doubts(client: Client) -> Iterator[str]:
+    """Give them page by page: those that are settled leave the list, those that can't be stay at its head."""
+    given: set[str] = set()
+    while True:
+        found = client.get("/v1/doubts", DoubtList, limit=1000)
+        fresh = [one.message_id for one in found.items if one.message_id not in given]
+        yield from fresh
+        given.update(fresh)
+        if not fresh or not found.more:
+            return
 
 
 def _command(
