@@ -79,7 +79,8 @@ class MarkWork:
             for index in (OUTBOX, QUARANTINE):
                 for rows in slices(self._view, prefix + index):
                     for _, raw in rows:
-                        self.references.update(found.decode() for found in _TEXT.findall(raw))
+                        for found in _TEXT.findall(raw):
+                            self._refer(found.decode())
                     yield True
 
     def _entity(self, key: bytes, raw: bytes) -> None:
@@ -99,7 +100,9 @@ class MarkWork:
 
     def _refer(self, template: str) -> None:
         if is_reference(template):
-            self.references.add(template)
+            # of whole messages their segment is enough: millions may wait in one
+            segment = _SEGMENT.match(template)
+            self.references.add(template if segment is None else segment[0])
 
 
 class Marking:
