@@ -30,8 +30,11 @@ class Crediting:
         """Hear that something of a lane is under way."""
         self._seen[lane] = self._clock()
 
-    def offers(self, ready: Iterable[bytes]) -> list[CreditOffer]:
-        """Ask for credits, given the lanes in which messages wait."""
+    def offers(self, ready: Iterable[bytes], *, ahead: bool) -> list[CreditOffer]:
+        """Ask for credits, given the lanes in which messages wait.
+
+        `ahead`: for lanes that were busy lately too, since new messages may come of what is decided now.
+        """
         now = self._clock()
         waiting = set(ready)
         for lane in waiting:
@@ -40,6 +43,8 @@ class Crediting:
         for lane, seen in sorted(self._seen.items()):  # a lane's name begins with its class
             if seen < now - KEPT_S:
                 del self._seen[lane]
+                continue
+            if not ahead and lane not in waiting:
                 continue
             offer = self._egress.offer(lane, ready=lane in waiting)
             if offer is not None:

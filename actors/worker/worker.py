@@ -409,7 +409,7 @@ class Worker:
         )
         self._intake.give(inputs.arrivals, bound - len(inputs.arrivals))
         inputs.answers += parts.egress.outcomes()
-        inputs.credits = self._credits()
+        inputs.credits = self._credits(ahead=timers or bool(inputs.arrivals or inputs.delivers))
         if not self._worth_it(inputs):
             self._crediting.take_back(inputs.credits)
             inputs.credits = []
@@ -478,11 +478,11 @@ class Worker:
         lanes = self.host.ready_lanes()
         return any(offer.lane in lanes for offer in inputs.credits)
 
-    def _credits(self) -> list[CreditOffer]:
-        """Ask the egress for credits for lanes that are ready, or were busy lately."""
+    def _credits(self, *, ahead: bool) -> list[CreditOffer]:
+        """Ask the egress for credits for lanes that are ready; `ahead`: and for those that were busy lately."""
         if self._desk.room.short:
             return []
-        return self._crediting.offers(self._need().host.ready_lanes())
+        return self._crediting.offers(self._need().host.ready_lanes(), ahead=ahead)
 
     def _release(self, released: Released) -> None:
         parts = self._need()
