@@ -57,9 +57,10 @@ from engine.vocabulary import (
     Event,
     SendDirect,
 )
+from scenarios.merging import Merge
 from scenarios.runs import EnterJourney
 
-ContactInput = Event | ContactPut | ConsentGiven | Erase | EnterJourney | CallAnswered
+ContactInput = Event | ContactPut | ConsentGiven | Erase | EnterJourney | CallAnswered | Merge
 """What arrives for a contact. (`SendDirect` comes by `send`, through its idempotency key.)"""
 
 
@@ -202,6 +203,8 @@ class ContactView(msgspec.Struct, frozen=True):
     journeys: list[JourneyView] = []
     messages: list[MessageView] = []
     coupons: list[CouponView] = []
+    merged_into: str = ""  # another contact, of which this is an alias
+    formers: list[str] = []  # contacts that were merged into this one
 
 
 class OutcomeEntry(msgspec.Struct, frozen=True):

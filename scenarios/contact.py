@@ -41,6 +41,21 @@ from scenarios.entry import enter_by_state, retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
 from scenarios.interpreter import take_answer, wake
 from scenarios.membership import follow_segments
+from scenarios.merging import (
+    Absorb,
+    Joined,
+    MayJoin,
+    Merge,
+    NotJoined,
+    absorb,
+    ask_to_join,
+    carried_on,
+    hand_over,
+    join_or_refuse,
+    of_alias,
+    refuse_to_join,
+    take_absorbed,
+)
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.moving import move_back, move_journeys, release_held
 from scenarios.opening import enter_by_run, open_started
@@ -68,6 +83,11 @@ ContactInput = (
     | CallAnswered
     | CodeGiven
     | NoCode
+    | Merge
+    | MayJoin
+    | Joined
+    | NotJoined
+    | Absorb
     | Wake
 )
 
@@ -98,13 +118,11 @@ class ContactMachine:
 
     def decide(self, state: Contact | None, body: ContactInput, context: Context) -> Transition:
         """Decide one input. Total and deterministic."""
-        if state is None:
-            if isinstance(body, (MaySend, OutcomeNotice, Wake, *_ONLY_WHO_EXISTS)):
-                return _nobody(body, context)
-            state = _NOBODY
-        elif state.erased_at:
-            return _tombstone(state, body, context, tenant_of(context.key))
-        draft = Draft(state, context, self._views.of(context.catalog, context.key))
+        if state is None or state.erased_at or state.merged_into:
+            early = _without_contact(state, body, context)
+            if early is not None:
+                return early
+        draft = Draft(state or _NOBODY, context, self._views.of(context.catalog, context.key))
         match body:
             case Event():
                 take_event(draft, body)
@@ -116,14 +134,8 @@ class ContactMachine:
                 answer(draft, body, self._suppressed)
             case OutcomeNotice() | CallAnswered() | CodeGiven() | NoCode():
                 _hear(draft, body)
-            case ContactPut():
-                _put(draft, body)
-            case ConsentGiven():
-                _consent(draft, body)
-            case MarkSuppressed():
-                _suppress(draft, body)
-            case SendDirect():
-                send_direct(draft, body)
+            case ContactPut() | ConsentGiven() | MarkSuppressed() | SendDirect():
+                _take_given(draft, body)
             case (
                 MoveJourneys()
                 | MoveBack()
@@ -135,12 +147,83 @@ class ContactMachine:
                 _take_run(draft, body)
             case Erase():
                 return _erase(draft, body)
+            case Merge() | MayJoin() | Joined() | NotJoined() | Absorb():
+                return _merge(draft, body)
             case _:
                 assert_never(body)
+        if draft.contact.merged_into:
+            return _still_alias(draft)
         return _conclude(draft, body if isinstance(body, Event) else None)
 
 
+def _without_contact(
+    state: Contact | None, body: ContactInput, context: Context
+) -> Transition | None:
+    """Answer for one that isn't there, is erased, or is an alias; None: it is decided as for any contact."""
+    if state is None:
+        asked = isinstance(body, (MaySend, OutcomeNotice, Wake, *_ONLY_WHO_EXISTS))
+        return _nobody(body, context) if asked else None
+    if state.erased_at:
+        return _tombstone(state, body, context, tenant_of(context.key))
+    return None if _of_direct(state, body) else of_alias(state, body, context)
+
+
+def _take_given(
+    draft: Draft, body: ContactPut | ConsentGiven | MarkSuppressed | SendDirect
+) -> None:
+    """Take what is said about the contact, or asked for it."""
+    match body:
+        case ContactPut():
+            _put(draft, body)
+        case ConsentGiven():
+            _consent(draft, body)
+        case MarkSuppressed():
+            _suppress(draft, body)
+        case SendDirect():
+            send_direct(draft, body)
+        case _:
+            assert_never(body)
+
+
+def _of_direct(state: Contact, body: ContactInput) -> bool:
+    """Tell whether an alias answers itself: of messages that were on their way when it became one."""
+    if isinstance(body, OutcomeNotice):
+        return body.message_id in state.directs
+    return isinstance(body, MaySend)
+
+
+def _still_alias(draft: Draft) -> Transition:
+    """Stay an alias; what it knew of its contact goes with the last of its messages."""
+    state: Contact = draft.transition().state
+    if not state.directs:
+        state = Contact(merged_into=state.merged_into)
+    return Transition(state, None, draft.effects)
+
+
+def _merge(draft: Draft, body: Merge | MayJoin | Joined | NotJoined | Absorb) -> Transition:
+    """Become one with another contact, or take one in; nothing opens by that."""
+    match body:
+        case Merge():
+            ask_to_join(draft, body)
+        case MayJoin():
+            join_or_refuse(draft, body)
+        case Joined():
+            done = hand_over(draft, body)
+            if done is not None:
+                return done
+        case NotJoined(survivor=survivor, reason=reason):
+            draft.merging = ""
+            draft.record("merge_refused", into=survivor, reason=reason)
+        case Absorb():
+            absorb(draft, body)
+        case _:
+            assert_never(body)
+    return _conclude(draft, None, quiet=isinstance(body, Absorb))
+
+
 _ONLY_WHO_EXISTS = (
+    Joined,
+    NotJoined,
     CallAnswered,
     CodeGiven,
     NoCode,
@@ -172,9 +255,9 @@ def _take_run(draft: Draft, body: _OfRuns) -> None:
             assert_never(body)
 
 
-def _conclude(draft: Draft, event: Event | None) -> Transition:
+def _conclude(draft: Draft, event: Event | None, *, quiet: bool = False) -> Transition:
     """Let everything follow that a change of the contact entails. With a historical event nothing opens."""
-    quiet = event is not None and event.historical
+    quiet = quiet or (event is not None and event.historical)
     if "" in draft.view.by_event and draft.contact is not _NOBODY and not quiet:
         enter_by_state(draft)
     if draft.view.segments:
@@ -209,6 +292,7 @@ def _hear(draft: Draft, body: OutcomeNotice | CallAnswered | CodeGiven | NoCode)
         take_answer(draft, body)
         return
     release_or_keep(draft, body)
+    carried_on(draft, body)
     if body.final:
         draft.settle(body.message_id)
 
@@ -265,6 +349,15 @@ def _tombstone(state: Contact, body: ContactInput, context: Context, tenant: str
             return Transition(state, None, [Tell(message_key(tenant, body.message_id), refuse)])
         case CodeGiven():
             return Transition(state, None, give_back(tenant, context.key, body))
+        case MayJoin():
+            return Transition(state, None, (refuse_to_join(body, context, "erased"),))
+        case Absorb():
+            return Transition(state, None, take_absorbed(body, context))
+        case Merge(into=into):
+            refused = Record("merge_refused", {"into": into, "reason": "erased"})
+            return Transition(state, None, (refused,))
+        case Joined() | NotJoined():
+            return Transition(state)
         case OutcomeNotice() | CallAnswered() | NoCode() | Wake() | Erase():
             return Transition(state)
         case MoveJourneys() | MoveBack() | StopJourneys() | LookAnew() | ReleaseHeld():

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from engine.keyspace import message_key
 from engine.machine import At, Context, Effect, Emit, Record, Tell, Transition
 from engine.vocabulary import Cancel, Data
@@ -49,7 +51,9 @@ class Draft(Scope):
         "dropped",
         "effects",
         "exposures",
+        "formers",
         "journeys",
+        "merging",
         "ordinal",
         "past",
         "recent",
@@ -101,6 +105,8 @@ class Draft(Scope):
         self.arms = contact.arms
         self.trials = contact.trials
         self.coupons = contact.coupons
+        self.merging = contact.merging
+        self.formers = contact.formers
 
     # ---- writing
 
@@ -168,7 +174,7 @@ class Draft(Scope):
         self.tell_campaign(journey.scenario, "ended", reason)
         for message_id, send in self.sends.items():
             if send.journey == journey.id:
-                self.tell_message(message_id, Cancel(reason))
+                self.cancel(message_id, send, reason)
 
     def stop(self, scenario: str, reason: str) -> None:
         """End all journeys of a scenario, and cancel mail of those that have ended already."""
@@ -176,7 +182,14 @@ class Draft(Scope):
             self.end(journey, reason)
         for message_id, send in self.sends.items():
             if send.scenario == scenario:
-                self.tell_message(message_id, Cancel(reason))
+                self.cancel(message_id, send, reason)
+
+    def cancel(self, message_id: bytes, send: JourneySend, reason: str) -> None:
+        """Cancel a message that isn't begun; one that was to be sent anew isn't any more."""
+        self.tell_message(message_id, Cancel(reason))
+        if send.carried:
+            left = msgspec.structs.replace(send, carried=False)
+            self.sends = {**self.sends, message_id: left}
 
     def tell_campaign(self, scenario: str, what: str, reason: str = "", **more: Any) -> None:
         """Tell the campaign's feed what became of this contact."""
@@ -284,6 +297,9 @@ class Draft(Scope):
             self.arms,
             self.trials,
             self.coupons,
+            self.contact.merged_into,
+            self.merging,
+            self.formers,
         )
         due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:

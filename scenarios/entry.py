@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine.vocabulary import Cancel, Data, Event
+from engine.vocabulary import Data, Event
 from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
@@ -89,9 +89,8 @@ def _reach_mail(draft: Draft, event: Event) -> None:
             draft.data = event.data
             draft.journey = send_fields(send)
             if draft.holds(watch.condition, watch.name):
-                draft.tell_message(
-                    message_id, Cancel(f"{'goal' if watch.goal else 'exit'}:{watch.name}")
-                )
+                reason = f"{'goal' if watch.goal else 'exit'}:{watch.name}"
+                draft.cancel(message_id, send, reason)
                 break
 
 

@@ -109,6 +109,7 @@ class JourneySend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     caught: Annotated[dict[str, Any], Personal] = {}
     capped: str = "skip"
     no_consent: str = "skip"
+    carried: bool = False  # of a contact that was merged into this one: called back, and sent anew if it wasn't begun
 
 
 class Direct(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -178,7 +179,10 @@ class HeldCode(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts."""
+    """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts.
+
+    With `merged_into` it is an alias of another. `merging`: of which it is about to become one. `formers` are its own.
+    """
 
     attributes: Annotated[dict[str, Any], Personal] = {}
     record_version: int | None = None
@@ -206,3 +210,6 @@ class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ] = {}  # what this contact did with mail of a campaign, by scenario NUL event
     trials: dict[str, Trial] = {}  # by the experiment's key
     coupons: tuple[HeldCode, ...] = ()
+    merged_into: str = ""
+    merging: str = ""
+    formers: tuple[str, ...] = ()

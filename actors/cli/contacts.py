@@ -117,6 +117,8 @@ def show(
         return
     version = f", version {view.version}" if view.version is not None else ""
     print_line(f"Contact {view.contact}{version}{', erased' if view.erased else ''}")
+    if view.merged_into:
+        print_line(f"merged into {view.merged_into}: ask for that one")
     rows: list[tuple[object, ...]] = [("attribute", *pair) for pair in view.attributes.items()]
     rows += [
         (
@@ -130,6 +132,8 @@ def show(
     rows += [("events", *pair) for pair in view.counts.items()]
     rows += [("journey", run.scenario, f"{run.step}, {run.state}") for run in view.journeys]
     rows += [("message", one.message_id, f"{one.template}, {one.state}") for one in view.messages]
+    rows += [("coupon", one.pool, f"{one.code}, {clock(one.at_ms)}") for one in view.coupons]
+    rows += [("merged", one, "reaches this contact") for one in view.formers]
     print_table("", ("kind", "name", "value"), rows)
 
 
@@ -151,6 +155,29 @@ def erase(
         print_line(
             f"Contact {contact}: {'erased' if done.status == 'accepted' else 'was erased before'}"
         )
+
+
+@app.command()
+def merge(
+    contact: Annotated[str, typer.Argument(metavar="ID", help="The former contact.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The contact that stays.")],
+    reason: Annotated[str, typer.Option(help="Goes into the record.")] = "",
+    tenant: Tenant = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Merge a contact into another: one person, one series of mail, the strictest consent. Safe to repeat.
+
+    What comes for the former id reaches the one that stays. A loop is refused; `veredus explain ID` tells.
+    """
+    body = msgspec.json.encode({"into": into, "reason": reason})
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        path = f"/v1/contacts/{quoted(contact)}/merge"
+        done = client.give("POST", path, body, _Results).results[0]
+    if as_json:
+        print_json(done)
+    else:
+        print_line(f"Contact {contact} is being merged into {into}")
 
 
 # ---- the import

@@ -17,6 +17,7 @@ from actors.gateway.messages import Messages
 from actors.gateway.metrics import GatewayMetrics
 from actors.submission.content import Injector
 from engine.config import Config
+from engine.errors import InputError
 
 _T = TypeVar("_T")
 
@@ -61,6 +62,7 @@ class Intake:
         self._events = msgspec.json.Decoder(wire.EventIn)
         self._contacts = msgspec.json.Decoder(wire.ContactIn)
         self._consents = msgspec.json.Decoder(wire.ConsentIn)
+        self._merges = msgspec.json.Decoder(wire.MergeIn)
         self._erasures = msgspec.json.Decoder(wire.EraseIn)
         self._messages = Messages(config, backend, injector, clock_ms)
 
@@ -104,6 +106,15 @@ class Intake:
         now = self._clock_ms()
         arrival = wire.erase_arrival(item, tenant, _name(contact), now, self._make_id)
         return _joined_one(arrival, await self._admit("erase", [arrival]))
+
+    async def merge(self, tenant: str, contact: str, body: bytes, content_type: str) -> Results:
+        """Merge a contact into another. Raises: InputError: it is the same."""
+        item = decode_one(body, content_type, self._merges)
+        if item.into == _name(contact):
+            raise InputError("a contact can't be merged into itself", mend="name another in `into`")
+        now = self._clock_ms()
+        arrival = wire.merge_arrival(item, tenant, _name(contact), now, self._make_id)
+        return _joined_one(arrival, await self._admit("merge", [arrival]))
 
     async def messages(
         self, tenant: str, body: bytes, content_type: str, header_key: str | None

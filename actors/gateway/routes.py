@@ -103,6 +103,16 @@ async def delete_contact(request: _Request, contact: FromPath[str]) -> Results:
     return results
 
 
+@post("/v1/contacts/{contact:str}/merge", status_code=200, opt={"body": wire.MergeIn})
+async def merge_contact(request: _Request, contact: FromPath[str]) -> Results:
+    """Merge a contact into another, and let what comes for it reach that one. Safe to repeat.
+
+    It is done soon after: `merged_into` of the contact tells. Refused, and on record, where it would be a loop.
+    """
+    name = _decoded(request, contact)
+    return await _edge(request).intake.merge(_tenant(request), name, *await _body(request))
+
+
 @post("/v1/messages", status_code=202, opt={"body": MessageIn, "many": True})
 async def post_messages(
     request: _Request,
@@ -301,6 +311,7 @@ _HANDLERS = (
     put_contacts,
     post_consent,
     delete_contact,
+    merge_contact,
     post_messages,
     get_contact,
     get_message,

@@ -34,6 +34,7 @@ from msgspec import Meta
 
 from actors.backend import Arrival
 from engine.vocabulary import ConsentGiven, ContactPut, Data, Erase, Event
+from scenarios.merging import Merge
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -148,6 +149,14 @@ class EraseIn(_Strict, frozen=True, kw_only=True):
     reason: _Text = ""
 
 
+class MergeIn(_Strict, frozen=True, kw_only=True):
+    """Into which contact one is merged, and why."""
+
+    into: Name
+    id: Name | None = None
+    reason: _Text = ""
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One mistake in a request: which item and field, and what was expected."""
 
@@ -216,6 +225,11 @@ def _consent(item: ConsentBody, tenant: str, contact: str, input_id: str, now: i
 def erase_arrival(item: EraseIn, tenant: str, contact: str, now: int, make_id: MakeId) -> Arrival:
     """Make the input that erases a contact."""
     return Arrival(tenant, contact, item.id or make_id(), now, Erase(item.reason))
+
+
+def merge_arrival(item: MergeIn, tenant: str, contact: str, now: int, make_id: MakeId) -> Arrival:
+    """Make the input that merges a contact into another."""
+    return Arrival(tenant, contact, item.id or make_id(), now, Merge(item.into, item.reason))
 
 
 def name_fault(name: str) -> str:

@@ -21,8 +21,10 @@ from actors.backend import Arrival, CallPage, ContactView, ItemResult
 from actors.webhooks.sender import EventPage, Posted
 from actors.webhooks.signing import Event
 from engine.errors import VeredusError
+from engine.keyspace import contact_key
 from engine.vocabulary import Call, CallAnswered
 from scenarios.calls import kept_of
+from scenarios.merging import merged_journey
 
 _log = structlog.get_logger("veredus.webhook")
 
@@ -121,10 +123,19 @@ class Calls:
             _log.error("webhook_answer_refused", tenant=self._tenant, why=result.reason)
 
     async def _is_wanted(self, call: Call) -> bool:
-        view = await self._source.contact(self._tenant, call.contact)
-        if view is None or view.erased:
-            return False
-        return any((one.journey_id, one.step) == (call.journey, call.step) for one in view.journeys)
+        contact, journey = call.contact, call.journey
+        for _ in range(_ALIASES_MAX):
+            view = await self._source.contact(self._tenant, contact)
+            if view is None or view.erased:
+                return False
+            if not view.merged_into:
+                places = ((one.journey_id, one.step) for one in view.journeys)
+                return (journey, call.step) in places
+            contact = view.merged_into
+            survivor = contact_key(self._tenant, contact)
+            journey = merged_journey(survivor, bytes.fromhex(journey)).hex()
+        return False
 
 
+_ALIASES_MAX = 20  # merged one after the other
 _CALL = msgspec.msgpack.Decoder(Call)

@@ -84,6 +84,8 @@ def contact_view(key: EntityKey, state: Contact) -> ContactView:
             JourneyView(j.id.hex(), j.scenario, j.version, j.step, "waiting", j.due or None)
             for j in state.journeys
         ],
+        merged_into=state.merged_into,
+        formers=list(state.formers),
         coupons=[CouponView(one.pool, one.code, one.at) for one in state.coupons],
         messages=[
             MessageView(

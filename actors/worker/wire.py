@@ -55,6 +55,7 @@ from engine.vocabulary import (
     SendDirect,
 )
 from scenarios.coupons import AddCodes, ClosePool
+from scenarios.merging import Merge
 from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys
 
@@ -68,6 +69,7 @@ Arriving = (
     | LookAnew
     | ReleaseHeld
     | CallAnswered
+    | Merge
     | AddCodes
     | ClosePool
     | ConsentGiven

@@ -40,6 +40,7 @@ from deliverability.returned import Reported
 from engine import control_log
 from engine.errors import CapacityError, InputError
 from engine.vocabulary import Call, CallAnswered, ConsentGiven, ContactPut, Erase, Event
+from scenarios.merging import Merge
 from scenarios.runs import EnterJourney
 
 
@@ -281,7 +282,7 @@ def _applied(view: ContactView, arrival: Arrival) -> ContactView:
             return msgspec.structs.replace(view, consents=consents)
         case Erase():
             return ContactView(view.contact, erased=True)
-        case EnterJourney() | CallAnswered():
+        case EnterJourney() | CallAnswered() | Merge():
             return view
 
 

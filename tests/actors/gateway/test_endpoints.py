@@ -594,6 +594,7 @@ ENDPOINTS = {
     "POST /v1/cluster/drain/{worker}",
     "POST /v1/cluster/undrain/{worker}",
     "GET /v1/doubts",
+    "POST /v1/contacts/{contact}/merge",
     "POST /v1/coupons/{pool}",
     "POST /v1/coupons/{pool}/close",
     "GET /v1/coupons/{pool}",
