@@ -1,4 +1,4 @@
-"""`veredus up` calls a system outside for a scenario: over a restart by SIGKILL, and over a system that is down."""
+"""`veredus up` calls a system outside for a scenario, over a kill; gives codes of a pool; merges contacts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ steps:
       - end: refused
   - id: went
     update: {stage: sales, owner: "= journey.desk.owner"}
+"""
+GIFT = """
+scenario: gift
+entry: gift.earned
+steps:
+  - id: code
+    coupon: spring
+    else:
+      - id: none
+        update: {gift: none}
+      - end: none
+  - id: mark
+    update: {gift: "= journey.coupon"}
 """
 ENDPOINT = """
 [tenant.endpoint.sales]
@@ -90,6 +103,38 @@ def stage(up: Running, contact: str) -> tuple[Any, Any]:
     raise AssertionError(up.log())
 
 
+def attribute(up: Running, contact: str, name: str) -> Any:
+    """Wait until a contact has an attribute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        attributes = up.get(f"/v1/contacts/{contact}")["attributes"]
+        if name in attributes:
+            return attributes[name]
+        time.sleep(0.05)  # another process works
+    raise AssertionError(up.log())
+
+
+def codes_and_aliases(up: Running, folder: Path) -> None:
+    """A pool of one code for two, and what becomes of both when they are one."""
+    (folder / "codes.txt").write_text("GREEN\nGREEN\n")
+    filled = run(folder, "coupons", "import", "spring", "codes.txt", "--data", "data")
+    assert filled.returncode == 0, filled.stderr
+    for contact in ("gil", "hal"):
+        event = {"id": f"g-{contact}", "name": "gift.earned", "contact": contact}
+        assert up.give("POST", "/v1/events", event).status_code == 200
+        attribute(up, contact, "gift")
+    gifts = {attribute(up, contact, "gift") for contact in ("gil", "hal")}
+    assert gifts == {"GREEN", "none"}
+    pool = up.get("/v1/coupons/spring")
+    assert (pool["left"], pool["given"], pool["known"], pool["refused"]) == (0, 1, 1, 1)
+    assert up.give("POST", "/v1/contacts/hal/merge", {"into": "gil"}).status_code == 200
+    until(lambda: up.get("/v1/contacts/gil")["formers"] == ["hal"])
+    until(lambda: up.get("/v1/contacts/gil")["counts"] == {"gift.earned": 2})
+    assert up.get("/v1/contacts/hal")["merged_into"] == "gil"
+    told = run(folder, "coupons", "who", "spring", "GREEN", "--data", "data")
+    assert told.stdout.startswith("gil"), told.stderr
+
+
 def until(true: Any) -> None:
     deadline = time.monotonic() + 60
     while not true():
@@ -101,6 +146,7 @@ def test_calls_over_a_kill(tmp_path: Path, crm: Crm) -> None:
     prepare(tmp_path)
     (tmp_path / "sales.secret").write_text(make_secret(b"s" * 32))
     (tmp_path / "scenarios" / "lead.yaml").write_text(SCENARIO)
+    (tmp_path / "scenarios" / "gift.yaml").write_text(GIFT)
     with (tmp_path / "veredus.toml").open("a") as config:
         config.write(ENDPOINT.format(port=crm.server.server_address[1]))
     checked = run(tmp_path, "scenario", "check", "scenarios/lead.yaml", "--config", "veredus.toml")
@@ -115,6 +161,7 @@ def test_calls_over_a_kill(tmp_path: Path, crm: Crm) -> None:
         crm.status = 422
         ask(up, "ben")
         assert stage(up, "ben") == ("by-hand", None)
+        codes_and_aliases(up, tmp_path)
         crm.status = 503
         ask(up, "cora")
         until(lambda: len(crm.taken) >= 3)
