@@ -45,7 +45,7 @@ from bench.mailing import Variant, publish_variants
 from bench.redis_server import RedisServer
 from bench.twin_process import TwinProcess
 from engine.config import Config, Limits, Store
-from engine.errors import CapacityError, StoreError
+from engine.errors import CapacityError, StoreError, VeredusError
 from engine.redis_config import Redis
 from engine.settings_cluster import Scaling as ScalingSettings
 from engine.store.format import settle
@@ -67,6 +67,7 @@ THROTTLED_PER_S = 40
 LOT_S = 0.1
 FILL = 400
 DRAIN_S = 120.0
+BEGIN_S = 120.0
 TWIN = f"""\
 [[provider]]
 name = "far"
@@ -105,12 +106,19 @@ class Autoscale:
         self.watch = Watch()
         self.law_holds = False
 
-    async def run(self, port: int) -> None:
-        """Begin with one worker, load it step by step, and wait for the end."""
+    async def run(self, port: int, nodes: FakeNodes) -> None:
+        """Begin with one worker, load it step by step, and wait for the end.
+
+        Raises: VeredusError: the first node didn't come.
+        """
         config = self._config
         made = [msgspec.structs.replace(one, placed=True) for one in worker_settings(config, port)]
         cluster = Cluster(made)
-        await cluster.start()
+        try:
+            async with asyncio.timeout(BEGIN_S):
+                await cluster.start()
+        except TimeoutError as error:
+            raise VeredusError(f"no node came in {BEGIN_S:.0f} s; {nodes.told()}") from error
         try:
             self._backend = ClusterBackend(config, cluster, "bench")
             scaling = Scaling(config, cluster, lambda: time.monotonic_ns() // 1_000_000)
@@ -234,7 +242,7 @@ def run(*, quick: bool, seed: int) -> Measured:
             case = Autoscale(folder, config, settings)
             with TwinProcess(folder / "twin", config=folder / "twin.toml") as twin:
                 case.watch.others = [twin.pid, server.pid]
-                uvloop.run(case.run(twin.port))
+                uvloop.run(case.run(twin.port, nodes))
         found = count(folder / "acknowledged", twin.received)
         case.watch.read(twin.received, _recipient)
     finally:

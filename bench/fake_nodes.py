@@ -31,6 +31,20 @@ from engine.errors import VeredusError
 START_S = 60.0
 END_S = 10.0
 HEAD = "ray.head.default"
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+_COMMANDS = (
+    "cluster_synced_files",
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+    "rsync_exclude",
+    "rsync_filter",
+)
+"""What every cluster configuration has; a fake node needs none of it."""
+
 STORE_OCTETS = 80 << 20
 
 
@@ -75,7 +89,8 @@ class FakeNodes(AutoscalingCluster):
             "upscaling_speed": float(self._nodes_max),
             "idle_timeout_minutes": self._idle_s / 60,
             "provider": {
-                "type": "fake_multinode",
+                "type": "external",  # `fake_multinode` would read the example again
+                "module": PROVIDER,
                 "use_node_id_as_ip": True,
                 "disable_node_updaters": True,
                 "disable_launch_config_check": True,
@@ -86,6 +101,8 @@ class FakeNodes(AutoscalingCluster):
             "head_node_type": HEAD,
             "available_node_types": worker_node_types | {HEAD: head},
             "auth": {},
+            "file_mounts": {},
+            **dict.fromkeys(_COMMANDS, []),
         } | more
 
     @property
@@ -109,10 +126,15 @@ class FakeNodes(AutoscalingCluster):
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._head.poll() is not None or time.monotonic() > deadline:
-                told = (self.folder / "head.log").read_text("utf-8", "replace")[-800:]
+                told = self.told()
                 self.shutdown()
                 raise VeredusError(f"Ray's head didn't start: {told}")
             time.sleep(0.05)
+
+    def told(self) -> str:
+        """Give the end of what head and autoscaler said."""
+        files = [self.folder / "head.log", *self.folder.glob("session_2*/logs/monitor.*")]
+        return "\n".join(f"{f.name}: {f.read_text('utf-8', 'replace')[-600:]}" for f in files)
 
     def _answers(self) -> bool:
         host, _, port = self.address.rpartition(":")
