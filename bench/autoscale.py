@@ -19,7 +19,9 @@ from __future__ import annotations
 __all__ = ("run",)
 
 import asyncio
+import contextlib
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -65,6 +67,9 @@ ALONE = 200.0
 THROTTLED = "throttled.example"
 THROTTLED_PER_S = 40
 LOT_S = 0.1
+LOT_MAX = 200
+"""What wasn't taken in time is given in lots of so many."""
+
 FILL = 400
 DRAIN_S = 120.0
 BEGIN_S = 120.0
@@ -168,9 +173,9 @@ class Autoscale:
         with (self._folder / "acknowledged").open("a", encoding="ascii") as file:
             while (passed := time.perf_counter() - begin) < seconds:
                 due = int(passed * per_s) - given
-                numbers = range(self._next, self._next + due)
-                self._next += due
-                given += due
+                numbers = range(self._next, self._next + min(due, LOT_MAX))
+                self._next = numbers.stop
+                given += len(numbers)
                 await self._insist([_order(n) for n in numbers])
                 self.watch.gave(numbers)
                 file.write("".join(f"{_recipient(n)}\n" for n in numbers))
@@ -242,7 +247,8 @@ def run(*, quick: bool, seed: int) -> Measured:
             case = Autoscale(folder, config, settings)
             with TwinProcess(folder / "twin", config=folder / "twin.toml") as twin:
                 case.watch.others = [twin.pid, server.pid]
-                uvloop.run(case.run(twin.port, nodes))
+                with contextlib.redirect_stdout(sys.stderr):  # where Ray says what becomes of nodes
+                    uvloop.run(case.run(twin.port, nodes))
         found = count(folder / "acknowledged", twin.received)
         case.watch.read(twin.received, _recipient)
     finally:

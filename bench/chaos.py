@@ -15,10 +15,12 @@ from __future__ import annotations
 __all__ = ("run",)
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -243,7 +245,8 @@ def run(*, quick: bool, seed: int) -> Measured:
         config = _configured(folder, server)
         chaos = Chaos(folder, config, settings, seed)
         with TwinProcess(folder / "twin") as twin:
-            told = uvloop.run(chaos.run(server, twin.port))
+            with contextlib.redirect_stdout(sys.stderr):  # where Ray says what becomes of workers
+                told = uvloop.run(chaos.run(server, twin.port))
         found = count(folder / "acknowledged", twin.received)
     finally:
         server.stop()

@@ -102,7 +102,7 @@ class FakeNodes(AutoscalingCluster):
             "available_node_types": worker_node_types | {HEAD: head},
             "auth": {},
             "file_mounts": {},
-            **dict.fromkeys(_COMMANDS, []),
+            **{key: [] for key in _COMMANDS},
         } | more
 
     @property

@@ -457,6 +457,10 @@ class Host:
         """Give the lanes in which entities are ready, with the lowest order that may stand there."""
         return self._lanes.oldest()
 
+    def oldest_ready(self) -> dict[bytes, int]:
+        """Give the lanes with the order of their oldest entity, as far as it was read: after a move it isn't yet."""
+        return self._lanes.known(lambda *at: w.known() if (w := self._window(*at)) else None)
+
     def entry(self, key: EntityKey) -> Entry:
         """Give an entity as of the last tick."""
         return self.partitions[self.keyspace.partition(key)].entry(key)

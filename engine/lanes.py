@@ -93,6 +93,16 @@ class Lanes:
                 del self._lanes[name]
         return found
 
+    def known(self, order: Callable[[int, bytes], int | None]) -> dict[bytes, int]:
+        """Give the lanes of which something was read, with the lowest order there; `order` tells it of a queue."""
+        found = {}
+        for name, lane in self._lanes.items():
+            places = {(number, queue) for heap in lane.heaps.values() for _, number, queue in heap}
+            orders = [one for place in places if (one := order(*place)) is not None]
+            if orders:
+                found[name] = min(orders)
+        return found
+
     def deal(self, name: bytes, now: int) -> None:
         """Begin to deal an offer for a lane."""
         lane = self._lanes.get(name)

@@ -62,6 +62,10 @@ class Window:
             return None
         return self._edge[0]
 
+    def known(self) -> int | None:
+        """Give the number of the first entry, which may be stale; None where none was read, or the index is empty."""
+        return self._heap[0][0] if self._heap else None
+
     def head(self, store: Store) -> int | None:
         """Give the first number, of an entry that may be stale; None when the index is empty. Reads if it must."""
         if not self._heap and self._edge is not None:

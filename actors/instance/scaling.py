@@ -75,6 +75,10 @@ class Scaling:
     ) -> None:
         """Look at what workers say, and begin to change their number where that is called for."""
         now = self._mono_ms()
+        if len(statuses) != len(self._cluster.workers):
+            # one begins, moves or restarts: what is seen of the others says nothing of how many there should be
+            self._before = None
+            return
         before, self._before = self._before, (now, statuses)
         busy = self._changing.locked() or (self._acting is not None and not self._acting.done())
         if not self._config.scaling.workers_max or placement is None or before is None or busy:

@@ -315,14 +315,15 @@ class Worker:
         """Tell where this worker stands."""
         parts = self._need()
         host = parts.host
+        known, now = host.oldest_ready(), self.now()
         lanes = [
             wire.LaneStatus(
                 int(lane[:1]),
                 lane[1:].decode(),
-                oldest,
+                known.get(lane, now),
                 parked=parts.egress.parked_until(lane) is not None,
             )
-            for lane, oldest in host.ready_lanes().items()
+            for lane in host.ready_lanes()
         ]
         return wire.WorkerStatus(
             index=self._settings.index,

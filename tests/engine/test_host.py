@@ -399,7 +399,10 @@ def test_a_partition_moves_between_hosts_with_all_that_is_its_own() -> None:
     tick(one, NOW, arrival(moved[0], Do(add=1, place=At(NOW + 50)), 1))
     tick(one, NOW, _ready_in(moved[1], 2), arrival(stays[0], Do(add=7), 3))
     one.give([1])
+    assert one.oldest_ready() == {}
     assert other.take([1]) == [1]
+    assert set(other.ready_lanes()) == {LANE}
+    assert other.oldest_ready() == {}, "nothing of it was read yet: its age isn't that of the clock"
     released = tick(one, NOW, arrival(moved[0], Do(add=100), 4), arrival(stays[0], Do(add=1), 5))
     assert released.verdicts == ["lost", "accepted"]
     assert tick(other, NOW, arrival(moved[0], Do(add=2), 6)).verdicts == ["accepted"]
@@ -423,5 +426,6 @@ def test_a_frozen_partition_hands_nothing_over_until_it_is_thawed() -> None:
     host.freeze({1})
     assert host.ready_lanes() == {}
     assert tick(host, NOW, arrival(key_, Do(add=1), 2)).verdicts == ["accepted"]
+    assert host.oldest_ready() == {}
     host.freeze(set())
-    assert host.ready_lanes() == {LANE: 5}
+    assert host.ready_lanes() == host.oldest_ready() == {LANE: 5}
