@@ -244,9 +244,9 @@ def run(*, quick: bool, seed: int) -> Measured:
         server.start()
         config = _configured(folder, server)
         chaos = Chaos(folder, config, settings, seed)
-        with TwinProcess(folder / "twin") as twin:
-            with contextlib.redirect_stdout(sys.stderr):  # where Ray says what becomes of workers
-                told = uvloop.run(chaos.run(server, twin.port))
+        # standard output is for results; Ray says there what becomes of workers
+        with TwinProcess(folder / "twin") as twin, contextlib.redirect_stdout(sys.stderr):
+            told = uvloop.run(chaos.run(server, twin.port))
         found = count(folder / "acknowledged", twin.received)
     finally:
         server.stop()
