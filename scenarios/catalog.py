@@ -33,6 +33,7 @@ class TenantView:
 
     `by_event` has who may open a journey, the highest priority first, then by name; `by_segment` the same for a segment
     and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
+    `mails_asked` how many of the last mails somebody asks for; `asks_hours`: does a wait ask for the best hour?
     `paused` the scenarios that stand still; `measured` the experiments that an event counts for, and `rulings` what was
     decided of them, by their key; `versions` those that journeys were found on, by version (a hash over the
     scenario's name too); `watching`: has one of those, or a current one, a goal or exit without an event? Campaigns are
@@ -41,11 +42,13 @@ class TenantView:
 
     __slots__ = (
         "_catalog",
+        "asks_hours",
         "by_event",
         "by_segment",
         "current",
         "dated",
         "looks_back",
+        "mails_asked",
         "measured",
         "paused",
         "rulings",
@@ -93,6 +96,9 @@ class TenantView:
             for event, window_ms in segment.windows.items():
                 windows[event] = max(windows.get(event, 0), window_ms)
         self.windows: Mapping[str, int] = windows
+        asked = [*(one.mails_asked for one in ranked), *(one.mails for one in self.segments)]
+        self.mails_asked = max(asked, default=0)
+        self.asks_hours = any(one.asks_hours for one in ranked)
         self.rulings: Mapping[str, Ruling] = catalog.all("experiment", tenant)
         measured: dict[str, tuple[Measured, ...]] = {}
         for compiled in ranked:

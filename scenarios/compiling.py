@@ -15,6 +15,7 @@ __all__ = (
     "Watching",
     "compile_scenario",
     "condition_of",
+    "mails_asked_by",
     "windows_of",
 )
 
@@ -128,6 +129,8 @@ class CompiledScenario(msgspec.Struct, frozen=True):
     acts: Sequence[Act]
     reactions: Mapping[str, Reaction]  # by event
     experiments: tuple[Experiment, ...] = ()
+    mails_asked: int = 0  # how many of the last mails an expression asks for
+    asks_hours: bool = False  # does a wait ask for the best hour?
 
 
 def compile_scenario(scenario: Scenario) -> CompiledScenario:
@@ -141,9 +144,11 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         watches[watch.event] = (*watches.get(watch.event, ()), made)
     looped = frozenset(_looped(scenario.steps, inside=False))
     windows: dict[str, int] = {}
+    mails = 0
     for source in filter(None, _expressions(scenario)):
         for event, window_ms in windows_of(parse(source)):
             windows[event] = max(windows.get(event, 0), window_ms)
+        mails = max(mails, mails_asked_by(parse(source)))
     return CompiledScenario(
         scenario=scenario,
         name=scenario.name,
@@ -163,6 +168,11 @@ def compile_scenario(scenario: Scenario) -> CompiledScenario:
         acts=acts_of(layout.program, looped),
         reactions=_reactions(watches, layout.program),
         experiments=tuple(experiments_of(scenario)),
+        mails_asked=mails,
+        asks_hours=any(
+            isinstance(step, Wait) and step.calendar is not None and step.calendar.best_hour
+            for step in walk(scenario.steps)
+        ),
     )
 
 
@@ -227,6 +237,20 @@ def windows_of(node: Any) -> Iterator[tuple[str, int]]:
                 yield from windows_of(getattr(node, field))
         case _:
             pass
+
+
+def mails_asked_by(node: Any) -> int:
+    """Tell how many of the last mails an expression asks for; 0: it doesn't."""
+    match node:
+        case Method(of=Name(name="contact"), function="last_mails", arguments=(_, number)):
+            assert isinstance(number, Literal)
+            return int(str(number.value))
+        case tuple():
+            return max((mails_asked_by(part) for part in node), default=0)
+        case msgspec.Struct():
+            return mails_asked_by(tuple(getattr(node, field) for field in node.__struct_fields__))
+        case _:
+            return 0
 
 
 def condition_of(source: str) -> Condition | None:

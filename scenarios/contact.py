@@ -60,6 +60,7 @@ from scenarios.migration import MoveBack, MoveJourneys
 from scenarios.moving import move_back, move_journeys, release_held
 from scenarios.opening import enter_by_run, open_started
 from scenarios.permission import Suppressed, answer
+from scenarios.reading_habits import note_delivered
 from scenarios.runs import EnterJourney, LookAnew, ReleaseHeld, StopJourneys, campaign_news
 from scenarios.sending import domain_of, send_direct
 from scenarios.state import Contact, Suppression
@@ -292,6 +293,7 @@ def _hear(draft: Draft, body: OutcomeNotice | CallAnswered | CodeGiven | NoCode)
         take_answer(draft, body)
         return
     release_or_keep(draft, body)
+    note_delivered(draft, body)
     carried_on(draft, body)
     if body.final:
         draft.settle(body.message_id)

@@ -20,7 +20,7 @@ from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
 from scenarios.program import Condition
 from scenarios.runs import CAMPAIGN_PREFIX, campaign_news
-from scenarios.state import Contact, Journey, JourneySend, Membership, Past, Points
+from scenarios.state import Contact, Journey, JourneySend, LastMail, Membership, Past, Points
 from scenarios.zones import zone_of
 
 if TYPE_CHECKING:  # compiled scenarios contain acts, and acts change drafts
@@ -52,6 +52,7 @@ class Draft(Scope):
         "effects",
         "exposures",
         "formers",
+        "hours",
         "journeys",
         "merging",
         "ordinal",
@@ -70,6 +71,7 @@ class Draft(Scope):
     counts: dict[str, int]
     scores: dict[str, Points]
     segments: dict[str, Membership]
+    mails: tuple[LastMail, ...]
     tags: dict[str, int]
     times: dict[str, tuple[int, ...]]
 
@@ -107,6 +109,8 @@ class Draft(Scope):
         self.coupons = contact.coupons
         self.merging = contact.merging
         self.formers = contact.formers
+        self.mails = contact.mails
+        self.hours = contact.hours
 
     # ---- writing
 
@@ -300,6 +304,8 @@ class Draft(Scope):
             self.contact.merged_into,
             self.merging,
             self.formers,
+            self.mails,
+            self.hours,
         )
         due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:

@@ -17,6 +17,7 @@ from scenarios.draft import Draft
 from scenarios.interpreter import advance
 from scenarios.opening import open_journey
 from scenarios.program import Listener, Listening, Waiting
+from scenarios.reading_habits import note_read
 from scenarios.runs import CAMPAIGN_PREFIX
 from scenarios.state import Journey, Seen
 from scenarios.trials import measure
@@ -34,6 +35,8 @@ def take_event(draft: Draft, event: Event) -> None:
     if window_ms is not None:
         at = min(event.at, draft.now) if event.historical else draft.now
         draft.note_time(event.name, at, window_ms)
+    if event.name.startswith(_OF_MAIL) and (draft.view.mails_asked or draft.view.asks_hours):
+        note_read(draft, event)
     if event.historical:
         return
     if event.name.startswith(_OF_MAIL):
@@ -119,6 +122,7 @@ def enter_by_state(draft: Draft) -> None:
         tags=before.tags,
         times=before.times,
         segments=before.segments,
+        mails=before.mails,
     )
     for compiled, opening in draft.view.by_event.get("", ()):
         assert opening.condition is not None

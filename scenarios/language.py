@@ -138,6 +138,13 @@ CALENDAR: Final = Form(
             most=3660,
         ),
         Field("at", "minute", 'a time of day, such as `"09:00"`'),
+        Field(
+            "hour",
+            "choice",
+            "`best`: at the hour of the day at which this contact opens and clicks most; `at` is for those of whom "
+            "fewer than five readings are known",
+            choices=("best",),
+        ),
         Field("from", "minute", "the window begins"),
         Field("to", "minute", "the window ends; earlier than `from` it crosses midnight"),
         Field("days", "days", "days of the week, `[mon, tue]`, `mon-fri`"),

@@ -42,6 +42,8 @@ def _touched(draft: Draft, segment: CompiledSegment) -> bool:
                 return True
     if segment.scores and draft.scores is not before.scores:
         return True
+    if segment.mails and draft.mails is not before.mails:
+        return True
     return segment.tags and draft.tags is not before.tags
 
 

@@ -46,6 +46,7 @@ from engine.vocabulary import (
     OutcomeNotice,
     Send,
 )
+from scenarios.cel.functions import MAILS_MAX
 from scenarios.coupons import CodeGiven, ForgetHolder, NoCode, code_key
 from scenarios.draft import Draft
 from scenarios.migration import MoveBack, MoveJourneys
@@ -303,6 +304,11 @@ def _absorb_facts(draft: Draft, other: Contact) -> None:
         before = tuple(Seen(0, one.at, one.data) for one in seen)
         recent[event] = (*before, *recent.get(event, ()))[-_RECENT_MAX:]
     draft.recent = recent
+    mails = sorted((*other.mails, *draft.mails), key=lambda one: one.at)
+    draft.mails = tuple(mails)[-MAILS_MAX:]
+    if other.hours:
+        own = draft.hours or (0,) * 24
+        draft.hours = tuple(map(sum, zip(own, other.hours, strict=True)))
     coupons = sorted((*other.coupons, *draft.coupons), key=lambda one: one.at)
     draft.coupons = tuple(coupons)[-COUPONS_MAX:]
     past = dict(draft.past)

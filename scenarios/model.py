@@ -92,7 +92,8 @@ class Calendar(_Part, frozen=True):
 
     It begins at `date` (an expression) plus `offset_days`, or else now; then it goes on to the first
     moment on one of `days` (0 is Monday) within [`from_minute`, `to_minute`), or at `at_minute`, that is
-    no public holiday of the place `holidays` ("" for none).
+    no public holiday of the place `holidays` ("" for none). With `best_hour` it is the hour at which the contact reads
+    most; `at_minute` is for one of whom that isn't known.
     """
 
     date: str = ""
@@ -104,6 +105,7 @@ class Calendar(_Part, frozen=True):
     zone: str = ""
     past: Literal["go-on", "end"] = "go-on"
     holidays: str = ""
+    best_hour: bool = False
 
 
 class Wait(_Part, frozen=True, tag="wait"):

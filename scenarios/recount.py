@@ -17,7 +17,7 @@ import msgspec
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
 from scenarios.segments import CompiledSegment
-from scenarios.state import Contact, Membership, Points
+from scenarios.state import Contact, LastMail, Membership, Points
 
 
 class Recounted(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class SegmentRecount:
             scores=state.scores,
             tags=state.tags,
             times=state.times,
+            mails=state.mails,
         )
         stays = state.segments
         for name, closure in self._closures:
@@ -87,6 +88,7 @@ def _decoder(segments: tuple[CompiledSegment, ...]) -> Callable[[bytes], Any]:
         "scores": (dict[str, Points], any(one.scores for one in segments)),
         "tags": (dict[str, int], any(one.tags for one in segments)),
         "times": (dict[str, tuple[int, ...]], any(one.events for one in segments)),
+        "mails": (tuple[LastMail, ...], any(one.mails for one in segments)),
         "segments": (dict[str, Membership], True),
         "erased_at": (int, True),
         "merged_into": (str, True),

@@ -53,6 +53,7 @@ def _functions() -> str:
         "| `contact.score('name')` | double | the score now, after its decay |",
         "| `contact.tagged('name')` | bool | does the contact have the tag? |",
         "| `contact.in_segment('name')` | bool | is the contact in the segment, as of its last change? |",
+        "| `contact.last_mails('opened', 5)` | int | how many of the last 5 were `opened`, `clicked`, or `delivered` |",
         "| `has(a.b)` | bool | is the field there? |",
         "| `list.all(x, c)`, `.exists(x, c)`, `.exists_one(x, c)` | bool | does it hold for all, one? |",
         "| `list.filter(x, c)`, `.map(x, e)` | list | the items for which it holds; each made anew |",

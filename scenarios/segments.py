@@ -33,7 +33,7 @@ from scenarios.cel.scope import Scope
 from scenarios.cel.syntax import ExpressionMistake, parse
 from scenarios.cel.tree import Literal, Method, Name, Select
 from scenarios.cel.values import EvaluationError
-from scenarios.compiling import condition_of, windows_of
+from scenarios.compiling import condition_of, mails_asked_by, windows_of
 from scenarios.document import parse_document
 from scenarios.language import Field, Form
 from scenarios.mistakes import Mistake
@@ -72,6 +72,7 @@ class CompiledSegment(msgspec.Struct, frozen=True):
     attributes: bool
     scores: bool
     tags: bool
+    mails: int = 0
 
 
 def check_segment(text: str, file: str = "", types: TypeSchema | None = None) -> list[Mistake]:
@@ -141,6 +142,7 @@ def compile_segment(segment: Segment) -> CompiledSegment:
         any(function == "" for function, _ in asked),
         any(function == "score" for function, _ in asked),
         any(function == "tagged" for function, _ in asked),
+        mails_asked_by(tree),
     )
 
 

@@ -18,6 +18,7 @@ __all__ = (
     "HeldCode",
     "Journey",
     "JourneySend",
+    "LastMail",
     "Loop",
     "Membership",
     "Past",
@@ -178,6 +179,14 @@ class HeldCode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: int
 
 
+class LastMail(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A mail that was accepted, at `at` (ms); `marks`: what the contact did with it (`scenarios.reading_habits`)."""
+
+    message_id: bytes
+    at: int
+    marks: int = 0
+
+
 class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A contact. With `erased_at` (ms) it is a tombstone, and only `dropped` still counts.
 
@@ -213,3 +222,5 @@ class Contact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     merged_into: str = ""
     merging: str = ""
     formers: tuple[str, ...] = ()
+    mails: tuple[LastMail, ...] = ()
+    hours: tuple[int, ...] = ()  # readings by hour of the contact's day

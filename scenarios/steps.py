@@ -143,6 +143,7 @@ class StepReader(ExperimentReader):
             zone=self.scalar(form, parts, "zone", at),
             past=_choice(self.scalar(form, parts, "past", at), "go-on"),
             holidays=self.scalar(form, parts, "holidays", at),
+            best_hour=self.scalar(form, parts, "hour", at) == "best",
         )
         self._contradictions(node, parts, at)
         return Wait(identity, self.duration(parts.get("for"), join(at, "for")), calendar)
@@ -153,6 +154,9 @@ class StepReader(ExperimentReader):
         elif ("from" in parts) != ("to" in parts):
             missing = "to" if "from" in parts else "from"
             self.mistake(node, path, f"the window has no `{missing}`", f"add `{missing}:`")
+        if "hour" in parts and "at" not in parts:
+            message = "who has read little has no best hour"
+            self.mistake(node, path, message, "add `at:`, the time for those")
         if "date" in parts and "for" in parts:
             self.mistake(node, path, "`date` and `for` exclude each other", "use `offset` for days")
         if "offset" in parts and "date" not in parts:

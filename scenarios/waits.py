@@ -12,6 +12,7 @@ from engine.machine import Record
 from engine.vocabulary import Data
 from scenarios.calendar import first_allowed, parse_date
 from scenarios.program import Listener, Listening, Waiting
+from scenarios.reading_habits import with_best_hour
 from scenarios.state import Journey
 from scenarios.zones import zone_of
 
@@ -51,6 +52,8 @@ def due_of(draft: Draft, step: Waiting, journey: Journey, since: int) -> int | N
         date = parse_date(draft.value(step.date, step.id), zone)
         if date is None:
             return None
+    if calendar.best_hour:
+        calendar = with_best_hour(draft, calendar)
     return first_allowed(calendar, since + step.duration_ms, date, zone)
 
 

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
-from scenarios.cel.functions import FUNCTIONS, METHODS
+from scenarios.cel.functions import FUNCTIONS, MAIL_FACTS, METHODS
 from scenarios.cel.scope import Scope
 from scenarios.cel.tree import (
     Binary,
@@ -174,6 +174,8 @@ def _method(node: Method) -> Closure:
         match node.arguments:
             case (Literal(value=str(name)),):
                 return _contact_method(node.function, name)
+            case (Literal(value=str(fact)), Literal(value=int(number))):
+                return _last_mails(MAIL_FACTS[fact], number)
             case (Literal(value=str(name)), Literal(value=str(window))):
                 return _count_within(name, parse_duration(window) or 0)
             case _:
@@ -210,6 +212,13 @@ def _count_within(event: str, window_ms: int) -> Closure:
     def count(scope: Scope) -> int:
         times = scope.times.get(event, ())
         return len(times) - bisect_right(times, scope.now - window_ms)
+
+    return count
+
+
+def _last_mails(mark: int, number: int) -> Closure:
+    def count(scope: Scope) -> int:
+        return sum(one.marks & mark == mark for one in scope.mails[-number:])
 
     return count
 

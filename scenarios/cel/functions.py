@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ("CONTACT_METHODS", "EVENT_METHODS", "FUNCTIONS", "METHODS", "Function")
+__all__ = (
+    "CLICKED",
+    "CONTACT_METHODS",
+    "EVENT_METHODS",
+    "FUNCTIONS",
+    "MAILS_MAX",
+    "MAIL_FACTS",
+    "METHODS",
+    "OPENED",
+    "Function",
+)
 
 import re
 from collections.abc import Callable
@@ -103,12 +113,19 @@ METHODS: Final[dict[str, Function]] = {
     "startsWith": Function((_TEXT, _TEXT), "bool", _starts_with, "does it begin with the other?"),
     "endsWith": Function((_TEXT, _TEXT), "bool", _ends_with, "does it end with the other?"),
 }
+OPENED, CLICKED = 1, 2
+MAIL_FACTS: Final = {"delivered": 0, "opened": OPENED, "clicked": CLICKED}
+"""What of the last mails can be counted, by the mark that such a mail has."""
+MAILS_MAX: Final = 50
+"""So many last mails can be asked for."""
+
 CONTACT_METHODS: Final = {
     "count": "int",
     "days_since": "int",
     "score": "double",
     "tagged": "bool",
     "in_segment": "bool",
+    "last_mails": "int",
 }
 """What `contact` can be asked by a name in quotes, with the kind it gives."""
 

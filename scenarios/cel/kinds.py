@@ -17,6 +17,8 @@ from scenarios.cel.functions import (
     CONTACT_METHODS,
     EVENT_METHODS,
     FUNCTIONS,
+    MAIL_FACTS,
+    MAILS_MAX,
     METHODS,
     Function,
 )
@@ -207,16 +209,32 @@ class _Checker:
 
     def _contact_argument(self, node: Method) -> None:
         match node.arguments:
-            case (Literal(value=str(name)),):
+            case (Literal(value=str(name)),) if node.function != "last_mails":
                 self._declared(node, name)
             case (Literal(value=str(name)), Literal(value=str(window))) if node.function == "count":
                 self._declared(node, name)
                 if parse_duration(window) is None:
                     mend = "write it as contact.count('order.placed', '90d')"
                     self.mistake(f"`{window[:40]}` isn't a duration", node, mend)
+            case (Literal(value=str(fact)), Literal(value=int(number))) if (
+                node.function == "last_mails"
+            ):
+                self._of_mails(node, fact, number)
+            case _ if node.function == "last_mails":
+                mend = "write it as contact.last_mails('opened', 5)"
+                self.mistake(
+                    "last_mails() takes what is counted, and of how many mails", node, mend
+                )
             case _:
                 mend = f"write it as contact.{node.function}('name')"
                 self.mistake(f"{node.function}() takes a name in quotes", node, mend)
+
+    def _of_mails(self, node: Method, fact: str, number: int) -> None:
+        if fact not in MAIL_FACTS:
+            mend = did_you_mean(fact, MAIL_FACTS) or f"there are {', '.join(MAIL_FACTS)}"
+            self.mistake(f"mails aren't counted by `{fact[:40]}`", node, mend)
+        if isinstance(number, bool) or not 0 < number <= MAILS_MAX:
+            self.mistake(f"{number} isn't a number of mails", node, f"1 to {MAILS_MAX} are kept")
 
     def _declared(self, node: Method, name: str) -> None:
         known = self._fields.events

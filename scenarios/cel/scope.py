@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("JOURNEY_FIELDS", "Decaying", "Scope", "Staying")
+__all__ = ("JOURNEY_FIELDS", "Decaying", "Marked", "Scope", "Staying")
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -30,6 +30,14 @@ class Staying(Protocol):
         """When it ended, ms."""
 
 
+class Marked(Protocol):
+    """One of the last mails as an expression sees it."""
+
+    @property
+    def marks(self) -> int:
+        """What was done with it."""
+
+
 class Scope:
     """The variables of one evaluation. One object is used again for all conditions of a decision.
 
@@ -42,6 +50,7 @@ class Scope:
         "counts",
         "data",
         "journey",
+        "mails",
         "now",
         "scores",
         "segments",
@@ -61,6 +70,7 @@ class Scope:
         tags: Mapping[str, int] = _NOTHING,
         times: Mapping[str, tuple[int, ...]] = _NOTHING,
         segments: Mapping[str, Staying] = _NOTHING,
+        mails: tuple[Marked, ...] = (),
     ) -> None:
         self.attributes = attributes
         self.counts = counts
@@ -71,6 +81,7 @@ class Scope:
         self.tags = tags
         self.times = times
         self.segments = segments
+        self.mails = mails
         self.variables: dict[str, Any] = {}
         self._decoded: dict[bytes, Mapping[str, Any]] = {}
 

@@ -208,6 +208,8 @@ def _of_calendar(calendar: Calendar) -> Iterator[tuple[str, Calendar]]:
     if calendar.to_minute > _HOUR:
         minute = calendar.to_minute - _HOUR
         yield "the window ends an hour earlier", _replace(calendar, to_minute=minute)
+    if calendar.best_hour:
+        yield "at no contact's own hour", _replace(calendar, best_hour=False)
     if calendar.days:
         yield "on any day", _replace(calendar, days=())
     if calendar.zone:

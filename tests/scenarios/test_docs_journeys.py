@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.vocabulary import CALLS, CallAnswered, ContactPut, Event
+from engine.vocabulary import CALLS, CallAnswered, ContactPut, Event, OutcomeNotice
 from scenarios.checking import load
 from scenarios.coupons import CodeGiven, NoCode, TakeCode
 from scenarios.runs import EnterJourney
@@ -170,6 +170,22 @@ def spring_code() -> None:
         assert codes == (["GREEN"] if has else [])
 
 
+def weekly_tip() -> None:
+    for reads, wanted in ((True, 8), (False, 3)):
+        world = lived("weekly-tip")
+        world.give("ann", Event("tips.wanted", 0))
+        for week in range(1, 9):
+            world.until(week * 7 * DAY)
+            for message_id in list(ann(world).sends):
+                world.give("ann", OutcomeNotice(message_id, "delivered", 1, world.now, True))
+                if reads:
+                    opened = {"message_id": message_id.hex(), "by": "person"}
+                    world.give("ann", Event("mail.opened", 0, opened))
+        world.drain()
+        assert len(sent(world)) == wanted
+        assert ends(world) == (["exit:cold"] if not reads else [""])
+
+
 STORIES: dict[str, list[Callable[[], None]]] = {
     "onboarding": [onboarding],
     "cart": [cart, cart_clicked],
@@ -178,6 +194,7 @@ STORIES: dict[str, list[Callable[[], None]]] = {
     "spring-mail": [spring_mail],
     "hand-over": [hand_over],
     "spring-code": [spring_code],
+    "weekly-tip": [weekly_tip],
     "vip": [vip],
     "birthday": [birthday],
 }
