@@ -113,7 +113,8 @@ METHODS: Final[dict[str, Function]] = {
     "startsWith": Function((_TEXT, _TEXT), "bool", _starts_with, "does it begin with the other?"),
     "endsWith": Function((_TEXT, _TEXT), "bool", _ends_with, "does it end with the other?"),
 }
-OPENED, CLICKED = 1, 2
+OPENED: Final = 1
+CLICKED: Final = 2
 MAIL_FACTS: Final = {"delivered": 0, "opened": OPENED, "clicked": CLICKED}
 """What of the last mails can be counted, by the mark that such a mail has."""
 MAILS_MAX: Final = 50
