@@ -25,6 +25,7 @@ from actors.feedback.loop import acted_streams
 from actors.feedback.watching import Watcher
 from actors.health_forms import (
     aligned_at,
+    flow_words,
     iso_day,
     limited,
     stream_line,
@@ -303,6 +304,7 @@ class HealthDesk:
             lines.append(self._line(source, provider, None, own, now))
         lines.sort(key=lambda one: (one.score, one.provider, one.source))
         found = [limited(one.lane, now) for one in lines]
+        found += [flow_words(one) for one in self._pacing.flows if one.held]
         return HealthView(is_paced(self._config), now, lines, list(filter(None, found)))
 
     def waits(self, line: QueueLine) -> WaitView | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "aligned_at",
+    "flow_words",
     "iso_day",
     "limited",
     "stream_line",
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from actors.health_views import StreamLine, WaitView
 from deliverability.feedback.rates import LaneRates
 from deliverability.feedback.reports import ReportBook
+from deliverability.pacing.flows import FlowView
 from deliverability.pacing.telling_forms import LaneView
 
 HOUR_MS = 3_600_000
@@ -91,6 +93,11 @@ def _rule(lane: LaneView) -> str:
     names = {f"{scope}max_{dimension}_rate", f"{scope}source_selection_rate"}
     found = [limit for path in lane.paths for limit in path.limits if limit.name in names]
     return f"{found[0].value} ({found[0].place})" if found else "of a rule"
+
+
+def flow_words(one: FlowView) -> str:
+    """Say how a limit of a tenant or stream holds mail back."""
+    return f"limit of {one.name}: {one.given:,} given ({one.rate}), {one.held:,} or more wait for their turn"
 
 
 def aligned_at(book: ReportBook, provider: str, address: str, now: int) -> tuple[int, int]:

@@ -114,6 +114,7 @@ class PacingDesk:
             lanes=lane_views(self._pacer, now, curves=question.curves),
             acts=[act for _, act in self._acts],
             newest=self._number,
+            flows=self._pacer.flows.views(now),
         )
 
     def keep(self) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ("is_paced", "options_of", "pack_text", "rules_of")
+__all__ = ("flows_of", "is_paced", "options_of", "pack_text", "rules_of")
 
 from importlib.resources import files
 from pathlib import Path
 
+from deliverability.pacing.flows import FlowLimit
 from deliverability.pacing.pacer import PacerOptions
 from deliverability.pacing.warming import WarmupPlan
+from deliverability.shaping.quantities import parse_throttle
 from deliverability.shaping.reading import read_rule_set
 from deliverability.shaping.rules import RuleSet
 from deliverability.warmup.plan import WarmupOptions
 from engine.config import Config
-from engine.errors import ConfigError, Place
+from engine.errors import ConfigError, InputError, Place
 from engine.settings_pacing import Warmup
 
 PACK = "provider_pack.toml"
@@ -58,7 +60,35 @@ def options_of(config: Config, share: int = 1) -> PacerOptions:
         messages_per_connection=delivery.messages_per_connection_max,
         warmups=tuple(_plan(one) for one in pacing.warmup),
         share=share,
+        flows=flows_of(config),
     )
+
+
+def flows_of(config: Config) -> tuple[FlowLimit, ...]:
+    """Give the limits of tenants and streams. Raises: ConfigError: one of them is no rate."""
+    found: dict[str, FlowLimit] = {}
+    for number, one in enumerate(config.pacing.limit):
+        place = Place(path=f"pacing.limit[{number}].rate")
+        try:
+            throttle = parse_throttle(one.rate)
+        except InputError as error:
+            raise ConfigError(error.message, place, error.mend) from None
+        if throttle.burst is not None or throttle.local:
+            raise ConfigError(
+                "a limit here has neither max_burst nor local:", place, "such as 1000/hr"
+            )
+        words = (
+            f"tenant {one.tenant}" if one.tenant else "",
+            f"stream {one.stream}" if one.stream else "",
+            f"at {one.provider}" if one.provider != "*" else "",
+            f"from {one.source}" if one.source else "",
+            f"{one.rate}",
+        )
+        name = " ".join(filter(None, words))
+        if name in found:
+            raise ConfigError("the same limit is written twice", place)
+        found[name] = FlowLimit(name, throttle, one.tenant, one.stream, one.provider, one.source)
+    return tuple(found.values())
 
 
 def _plan(one: Warmup) -> WarmupPlan:

@@ -7,6 +7,7 @@ __all__ = ("ActView", "PacingView")
 import msgspec
 
 from deliverability.pacing.acting import Acted
+from deliverability.pacing.flows import FlowView
 from deliverability.pacing.telling_forms import LaneView
 
 ActView = Acted
@@ -19,3 +20,5 @@ class PacingView(msgspec.Struct, frozen=True):
     lanes: list[LaneView] = []
     acts: list[ActView] = []
     newest: int = 0
+    flows: list[FlowView] = []
+    """Limits of tenants and streams."""

@@ -428,5 +428,6 @@ def parse(text: str, file: str = "", environ: Mapping[str, str] | None = None) -
     settings_rules.check_delivery(config, source)
     settings_checks.check_pools(config, source)
     settings_checks.check_pacing(config, source)
+    settings_checks.check_limits(config, source)
     settings_checks.check_measures(config, source)
     return config

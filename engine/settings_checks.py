@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "check_guards",
+    "check_limits",
     "check_live",
     "check_measures",
     "check_moved",
@@ -134,6 +135,25 @@ def check_pacing(config: Config, text: Text) -> None:
             raise text.error(f"{path}.first_day", "is above goal_per_day")
         if one.hold_complaints_percent > one.cut_complaints_percent:
             raise text.error(f"{path}.hold_complaints_percent", "is above cut_complaints_percent")
+
+
+def check_limits(config: Config, text: Text) -> None:
+    """Limits of tenants and streams name some that exist, and are about one at least."""
+    sources = {source.name for source in config.source}
+    for index, one in enumerate(config.pacing.limit):
+        path = f"pacing.limit[{index}]"
+        if one.tenant and config.tenant_named(one.tenant) is None:
+            raise text.error(f"{path}.tenant", f"there is no tenant {one.tenant!r}")
+        if one.stream and config.stream(one.stream) is None:
+            raise text.error(f"{path}.stream", f"there is no stream {one.stream!r}")
+        if one.source and one.source not in sources:
+            raise text.error(f"{path}.source", f"there is no source {one.source!r}")
+        if not one.tenant and not one.stream:
+            raise text.error(
+                f"{path}.rate",
+                "a limit is of a tenant or a stream, or of both",
+                "name them; limits of providers and sources alone are shaping rules (docs/shaping.md)",
+            )
 
 
 def check_measures(config: Config, text: Text) -> None:

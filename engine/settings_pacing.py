@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Pacing", "Warmup")
+__all__ = ("Limit", "Pacing", "Warmup")
 
 from typing import Annotated, Literal
 
@@ -44,6 +44,28 @@ class Warmup(Section, frozen=True, kw_only=True):
     ] = 3
 
 
+class Limit(Section, frozen=True, kw_only=True):
+    """So many messages per time of a tenant or a stream, to a provider, from a source; over all senders.
+
+    It counts together all that it is about; what is left out is about all. Where mail is paced.
+    """
+
+    rate: Annotated[
+        str,
+        Meta(min_length=3, max_length=40, description="such as `1000/hr`, `20/min`, `50000/day`"),
+    ]
+    tenant: Annotated[str, Meta(max_length=63, description="of this one")] = ""
+    stream: Annotated[str, Meta(max_length=63, description="of this one")] = ""
+    provider: Annotated[
+        str,
+        Meta(
+            max_length=253,
+            description="a pattern: a provider as `veredus feedback rates` names it, or a domain",
+        ),
+    ] = "*"
+    source: Annotated[str, Meta(max_length=63, description="the name of a `[[source]]`")] = ""
+
+
 class Pacing(Section, frozen=True, kw_only=True):
     """How fast each provider likes it: rules, and a loop that finds out the rest (docs/shaping.md)."""
 
@@ -78,3 +100,4 @@ class Pacing(Section, frozen=True, kw_only=True):
         ),
     ] = 24
     warmup: Annotated[tuple[Warmup, ...], Meta(description="sources that are being warmed up")] = ()
+    limit: Annotated[tuple[Limit, ...], Meta(description="limits of tenants and streams")] = ()

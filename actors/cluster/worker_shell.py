@@ -15,7 +15,7 @@ import structlog
 
 from actors.cluster.calls import called
 from actors.cluster.controller import Registration, Role
-from actors.pacing_rules import is_paced, options_of, rules_of
+from actors.pacing_rules import flows_of, is_paced, options_of, rules_of
 from actors.planning.records import DecisionQuestion, StoryQuestion
 from actors.planning.walking import WalkQuestion
 from actors.worker import wire
@@ -227,10 +227,11 @@ def _pace(settings: wire.WorkerSettings, role: str) -> PaceDesk | None:
         return None
     name = f"{role}{settings.index}"
     if settings.log_time is None:
-        return PaceDesk(name, None)
+        return PaceDesk(name, None, flows_of(settings.config))
     senders = senders_of(settings) if role == "e" else settings.count
     options = options_of(settings.config, senders)
-    return PaceDesk(name, Pacer(rules_of(settings.config), options, settings.log_time).ask)
+    pacer = Pacer(rules_of(settings.config), options, settings.log_time)
+    return PaceDesk(name, pacer.ask, options.flows)
 
 
 def _keep_asking(

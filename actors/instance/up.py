@@ -36,7 +36,7 @@ from actors.instance.scaling import Scaling, keep_scaled
 from actors.instance.starting import UP_REASON, starting
 from actors.instance.tls_reports import TlsReporter, report_poster
 from actors.log import configure
-from actors.pacing_rules import rules_of
+from actors.pacing_rules import flows_of, is_paced, rules_of
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
 from actors.preflighting import Preflight, Resolve
@@ -103,6 +103,8 @@ async def _run(options: UpOptions, say: Callable[[str], None]) -> None:
     if config.delivery.mode == "live":
         await verify_senders(config, heads, resolver_of(config).run)
     rules_of(config)  # a mistake in a rule file is told here, not by an actor that can't begin
+    if flows_of(config) and not is_paced(config):
+        say("[[pacing.limit]] holds nothing back: mail isn't paced here (pacing.mode)")
     _publish(options, say)
     async with _twin(options) as twin, _desk(config) as desk, _cluster(config, twin) as cluster:
         for number in (

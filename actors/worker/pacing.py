@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from deliverability.feedback.providers import provider_of
 from deliverability.governor import Gate
 from deliverability.message.records import AttemptOutcome
 from deliverability.pacing.exchange import Heard, PaceAnswer, PaceAsk, Path, path_name
+from deliverability.pacing.flows import FlowLimit
 from deliverability.pacing.purse import Purse
 from engine.errors import VeredusError
 from engine.vocabulary import Message
@@ -50,9 +52,13 @@ class PaceDesk:
     Args:
         holder: the name of the sender.
         pacer: answers at once; None: `ask_pacer_for_ever` asks.
+        flows: limits of tenants and streams.
     """
 
-    def __init__(self, holder: str, pacer: Answering | None) -> None:
+    def __init__(
+        self, holder: str, pacer: Answering | None, flows: Sequence[FlowLimit] = ()
+    ) -> None:
+        self._flows = flows
         self._holder = holder
         self._pacer = pacer
         self._delivery: Delivery | None = None
@@ -76,7 +82,7 @@ class PaceDesk:
             clock: ms; the sender's monotonic clock, in a replay the log's time.
             woken: called when there is something to use.
         """
-        self._purse = Purse(self._holder, incarnation)
+        self._purse = Purse(self._holder, incarnation, self._flows)
         self._paths_of = paths_of
         self._clock = clock
         self._woken = woken
@@ -198,9 +204,17 @@ class RoutePace:
         self._purse.spend(self._name, self._path(source), self._clock())
         self._desk.spent()
 
-    def not_sent(self, source: str) -> None:
+    def held_ms(self, source: str, message: Message) -> int:
+        """Tell how long limits of its tenant or stream hold a message; 0: it may start, and is counted."""
+        held = self._purse.flows.held_ms(*_flow_of(source, message), self._clock())
+        if held:
+            self._purse.release(self._name, 1)
+        return held
+
+    def not_sent(self, source: str, message: Message) -> None:
         """Count one that was withdrawn."""
         self._purse.unspend(self._path(source), self._clock())
+        self._purse.flows.not_sent(*_flow_of(source, message))
 
     def connections(self, opened: Mapping[str, int], wanted: int) -> int:
         """Tell how many connections may be open, given those of each source and how many could be used in all."""
@@ -269,6 +283,12 @@ class RoutePace:
 
     def _path(self, source: str) -> Path:
         return self._by_source.get(source) or self._paths[0]
+
+
+def _flow_of(source: str, message: Message) -> tuple[str, str, str, str]:
+    """By what limits know a message: tenant, stream, provider as feedback names it, source."""
+    domain = message.route.partition("/")[2]
+    return message.tenant, message.stream, provider_of(domain), source
 
 
 class PacedGate(Gate):

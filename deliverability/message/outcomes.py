@@ -13,6 +13,7 @@ from deliverability.message.ending import finish, notice_of, outcome_record
 from deliverability.message.places import made_ready, place_of, rescheduled
 from deliverability.message.records import (
     GREYLISTED,
+    HELD,
     PACE_CAUSES,
     SUPPRESSED,
     AttemptOutcome,
@@ -63,9 +64,15 @@ def _again(state: MessageState, outcome: AttemptOutcome, context: Context) -> Tr
     if state.cancel:
         status: Status = "erased" if state.cancel == "erased" else "cancelled"
         return finish(state, status, context, "cancelled", outcome, reason=state.cancel)
-    ready = made_ready(state, context)
     notice = notice_of(state, outcome.kind, context, final=False)
-    return Transition(ready.state, ready.place, (notice,))
+    if (
+        outcome.cause == HELD and outcome.retry_ms
+    ):  # its turn comes in the agenda, where it stands in nobody's way
+        due = min(context.now + outcome.retry_ms, max(state.expires, context.now + 1))
+        again = rescheduled(state, due)
+    else:
+        again = made_ready(state, context)
+    return Transition(again.state, again.place, (notice,))
 
 
 def _deferred(

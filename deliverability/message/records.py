@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "GREYLISTED",
+    "HELD",
     "LOOK",
     "PACE_CAUSES",
     "SUPPRESSED",
@@ -23,6 +24,8 @@ from engine.vocabulary import OutcomeKind
 PACE_CAUSES = ("sending-too-fast", "too-many-connections")
 """Deferrals that are the queue's fault, not the message's: they burn none of its attempts."""
 
+HELD = "held"
+"""Cause of an attempt that wasn't begun: a limit of its tenant or stream is used up, for `retry_ms` perhaps."""
 GREYLISTED = "greylisted"
 SUPPRESSED = "suppressed"
 """Cause of an attempt that the egress cancelled because the address is on the suppression list."""
@@ -41,7 +44,9 @@ class AttemptOutcome(msgspec.Struct, frozen=True, tag="attempt_outcome", array_l
     at: int = 0  # wall time, ms
     host: str = ""
     source: str = ""  # address that it was sent from
-    retry_ms: int = 0  # how long the site's greylisting is known to want; 0: not known
+    retry_ms: int = (
+        0  # how long the site's greylisting is known to want, or a limit holds it; 0: not known
+    )
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle", array_like=True):

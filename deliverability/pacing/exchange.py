@@ -10,6 +10,8 @@ from __future__ import annotations
 __all__ = (
     "AHEAD_MS",
     "TOKEN_MS",
+    "FlowGiven",
+    "FlowWant",
     "Given",
     "Heard",
     "PaceAnswer",
@@ -100,6 +102,24 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
     size: int = 0
 
 
+class FlowWant(msgspec.Struct, frozen=True, array_like=True):
+    """What a sender could use of a limit of tenants and streams (`flows`).
+
+    `unused`: tokens that ended so since; `waiting`: how many messages it believes to wait for their turn.
+    """
+
+    name: str
+    tokens: int
+    unused: int = 0
+    waiting: int = 0
+
+
+class FlowGiven(msgspec.Struct, frozen=True, array_like=True):
+    """Messages more that a sender may start under such a limit."""
+
+    tokens: int = 0
+
+
 class PaceAsk(msgspec.Struct, frozen=True, array_like=True):
     """A question. `number` grows with each; `heard` begins behind what the pacer is known to have heard.
 
@@ -112,6 +132,7 @@ class PaceAsk(msgspec.Struct, frozen=True, array_like=True):
     wants: list[Want]
     heard: list[Heard] = []
     first: int = 0
+    flows: list[FlowWant] = []
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):
@@ -143,3 +164,4 @@ class PaceAnswer(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     given: dict[str, Given]
     heard: int = 0
+    flows: dict[str, FlowGiven] = {}

@@ -30,6 +30,7 @@ from deliverability.pacing.exchange import (
     Want,
     path_name,
 )
+from deliverability.pacing.flows import FlowBook, FlowLimit
 from deliverability.pacing.lane import Lane, LaneMemory, LaneOptions, Phase
 from deliverability.pacing.limits import Demand, LimitBook
 from deliverability.pacing.path_limits import PathLimits
@@ -60,6 +61,7 @@ class PacerOptions(msgspec.Struct, frozen=True):
     messages_per_connection: int = 500
     warmups: tuple[WarmupPlan, ...] = ()
     share: int = 1
+    flows: tuple[FlowLimit, ...] = ()
 
 
 class KeptPacing(msgspec.Struct, frozen=True):
@@ -147,6 +149,8 @@ class Pacer:
         self._kept = kept or KeptPacing()
         self._now_ms = now_ms
         self._book = LimitBook(full=kept is None)
+        self.flows = FlowBook(options.flows, full=kept is None, share=options.share)
+        """Limits of tenants and streams."""
         self._lives: dict[str, _Life] = {}
         self._warmed: dict[str, Warming] = {}
         self.lanes: dict[str, LaneState] = {}
@@ -174,7 +178,8 @@ class Pacer:
         given = {
             path_name(want.path): self._give(ask.holder, life, want, now) for want in ask.wants
         }
-        return PaceAnswer(ask.number, ask.incarnation, given, life.heard)
+        flows = self.flows.answer(ask.flows, now)
+        return PaceAnswer(ask.number, ask.incarnation, given, life.heard, flows)
 
     def _life(self, ask: PaceAsk) -> _Life | None:
         life = self._lives.get(ask.holder)

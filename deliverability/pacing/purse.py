@@ -21,6 +21,7 @@ from deliverability.pacing.exchange import (
     Want,
     path_name,
 )
+from deliverability.pacing.flows import FlowLimit, FlowPurse
 
 RESERVED_MS = 2_000
 """As long as a credit may be started."""
@@ -85,9 +86,12 @@ class Purse:
     Args:
         holder: its name.
         incarnation: of this life.
+        flows: limits of tenants and streams.
     """
 
-    def __init__(self, holder: str, incarnation: int) -> None:
+    def __init__(self, holder: str, incarnation: int, flows: Sequence[FlowLimit] = ()) -> None:
+        self.flows = FlowPurse(flows)
+        """What it has of the limits of tenants and streams."""
         self._holder = holder
         self._incarnation = incarnation
         self._number = 0
@@ -250,7 +254,13 @@ class Purse:
                 continue
             wants.append(self._want(one))
         return PaceAsk(
-            self._holder, self._incarnation, self._number, wants, list(self._heard), self._first
+            self._holder,
+            self._incarnation,
+            self._number,
+            wants,
+            list(self._heard),
+            self._first,
+            self.flows.wants(now),
         )
 
     def _want(self, one: _Account) -> Want:
@@ -278,7 +288,7 @@ class Purse:
         while self._heard and self._first < answer.heard:
             self._heard.popleft()
             self._first += 1
-        gave = False
+        gave = self.flows.hear(answer.flows, asked)
         for name, given in answer.given.items():
             one = self._accounts.get(name)
             if one is None:

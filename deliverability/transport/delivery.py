@@ -30,7 +30,7 @@ import msgspec
 
 from deliverability.egress import Egress
 from deliverability.injected import body_of, dsn_of, requires_tls, wants_smtputf8
-from deliverability.message.records import AttemptOutcome
+from deliverability.message.records import HELD, AttemptOutcome
 from deliverability.routing.hops import Hop
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
@@ -238,6 +238,16 @@ class Delivery:
             # the outcome is told all the same; only a crash before its confirmation would make it a doubt
             self.ledger_failures += 1
 
+    def hold(self, message: Message, retry_ms: int) -> None:
+        """Give back a message that a limit of its tenant or stream holds for so long; it was no attempt."""
+        outcome = AttemptOutcome(
+            message.attempt, "unattempted", HELD, at=self.wall_ms(), retry_ms=retry_ms
+        )
+        try:
+            self.egress.conclude(message, outcome)
+        except StoreError:
+            self.ledger_failures += 1
+
 
 class Route:
     """The connections to one destination; their owner."""
@@ -365,6 +375,12 @@ class Route:
             except UserError as error:
                 delivery.conclude(message, "bounced", "content", text=str(error))
                 continue
+            held_ms = (
+                0 if self._pace is None else self._pace.held_ms(self._source(connection), message)
+            )
+            if held_ms:
+                delivery.hold(message, held_ms)
+                continue
             self.connections[connection] = carried + 1
             self._idle.pop(connection, None)
             if self._pace is not None:
@@ -432,7 +448,7 @@ class Route:
                 )
             case Aborted(reason=reason):
                 if self._pace is not None:
-                    self._pace.not_sent(self._source(connection))
+                    self._pace.not_sent(self._source(connection), message)
                 kind = "cancelled" if delivery.egress.withdrawn(message) else "unattempted"
                 delivery.conclude(message, kind, "", text=reason)
             case _:

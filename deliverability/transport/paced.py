@@ -21,10 +21,13 @@ class Pace(Protocol):
     def may_start(self, source: str, message_class: int) -> bool:
         """Tell whether a message of a class may start on a connection from a source."""
 
+    def held_ms(self, source: str, message: Message) -> int:
+        """Tell how long limits of its tenant or stream hold a message; 0: it may start, and is counted."""
+
     def started(self, source: str) -> None:
         """Count one that starts, as `may_start` allowed."""
 
-    def not_sent(self, source: str) -> None:
+    def not_sent(self, source: str, message: Message) -> None:
         """Count one that was started and withdrawn before its content went."""
 
     def connections(self, opened: Mapping[str, int], wanted: int) -> int:

@@ -14,7 +14,14 @@ from deliverability.leaving import Leaving
 from deliverability.marks import DOUBT_QUEUE, parked
 from deliverability.message.machine import Input, MessageMachine
 from deliverability.message.places import queue_name
-from deliverability.message.records import LOOK, PACE_CAUSES, AttemptOutcome, CancelAttempt, Settle
+from deliverability.message.records import (
+    HELD,
+    LOOK,
+    PACE_CAUSES,
+    AttemptOutcome,
+    CancelAttempt,
+    Settle,
+)
 from deliverability.message.state import QUEUED, STORY_MAX, MessageState, Status, StoryLine
 from deliverability.message.stream_policy import StreamPolicy
 from deliverability.returned import EVENTS, Returned, ReturnedKind
@@ -482,3 +489,19 @@ def test_an_eager_readers_retry_keeps_its_lead() -> None:
     before[0] = before[0][:-1]
     old = msgspec.convert(before, MessageState)
     assert (old.lead, old.send.eager) == (0, 0)
+
+
+def test_a_message_that_a_limit_holds_waits_for_its_turn() -> None:
+    """In the agenda, without a retry counted; not beyond its end; a cancel that came meanwhile wins."""
+    held = AttemptOutcome(2, "unattempted", HELD, retry_ms=60_000)
+    done = _decide(_state("attempting"), held)
+    assert (done.state.status, done.place, done.state.deferrals) == (
+        "scheduled",
+        At(NOW + 60_000),
+        0,
+    )
+    again = _decide(done.state, Wake(), NOW + 60_000)
+    assert again.place == Ready(queue_name(again.state.send, "t"), NOW + 60_000)
+    far = _decide(_state("attempting"), msgspec.structs.replace(held, retry_ms=10**9))
+    assert far.place == At(far.state.expires)
+    assert _decide(_state("attempting", cancel="stop"), held).state.status == "cancelled"

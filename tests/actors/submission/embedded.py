@@ -184,14 +184,17 @@ def wall_ms() -> int:
 
 
 @asynccontextmanager
-async def embedded(config: Config, port: int = 0) -> AsyncIterator[Embedded]:
+async def embedded(
+    config: Config, port: int = 0, ports: Ports | None = None
+) -> AsyncIterator[Embedded]:
     """Run an instance while inside; its mail goes to a catcher of its own, or to a port."""
     publish_hello(config)
     catcher = Catcher()
     if not port:
         await catcher.listener.start("127.0.0.1")
         port = catcher.listener.port
-    worker = Worker(wire.WorkerSettings(0, 1, config.data_dir, config, twin_port=port), Ports())
+    settings = wire.WorkerSettings(0, 1, config.data_dir, config, twin_port=port)
+    worker = Worker(settings, ports or Ports())
     try:
         await worker.start()
         yield Embedded(config, worker, catcher)

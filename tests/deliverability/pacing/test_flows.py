@@ -1,0 +1,154 @@
+"""Limits of tenants and streams: never passed in any period, whatever dies or is lost, and used up nearly whole."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from heapq import heappop, heappush
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deliverability.pacing.exchange import FlowGiven, FlowWant
+from deliverability.pacing.flows import MOST_MS, FlowBook, FlowLimit, FlowPurse
+from deliverability.shaping.quantities import Throttle
+
+SECOND = 1_000
+HOUR = 3_600_000
+BEGIN = 1_800_000_000_000
+SHOP = ("shop", "news", "google", "a")
+
+
+def limit(quantity: int, period_ms: int = HOUR, **about: str) -> FlowLimit:
+    return FlowLimit(f"{quantity} {period_ms} {about}", Throttle(quantity, period_ms), **about)
+
+
+class World:
+    """Senders whose messages come back when their turn may come, over a network that loses what it carries."""
+
+    def __init__(self, one: FlowLimit, senders: int, backlog: int, loss: float, seed: int) -> None:
+        self.limit = one
+        self.chance = random.Random(seed)
+        self.loss = loss
+        self.now = BEGIN
+        self.book = FlowBook([one])
+        self.purses = [FlowPurse([one]) for _ in range(senders)]
+        self.waiting = [[BEGIN] * backlog for _ in range(senders)]
+        self.air: list[tuple[int, int, int, dict[str, FlowGiven]]] = []
+        self.sent: list[int] = []
+        self.tries = 0
+
+    def run(self, ms: int, *, step_ms: int = 250, deaths: bool = False) -> None:
+        until = self.now + ms
+        while self.now < until:
+            self.now += step_ms
+            for number in range(len(self.purses)):
+                self._send(number)
+                self._ask(number)
+            if deaths and self.chance.random() < 0.01:
+                number = self.chance.randrange(len(self.purses))
+                self.purses[number] = FlowPurse([self.limit])
+            for due in [one for one in self.air if one[0] <= self.now]:
+                self.air.remove(due)
+                self.purses[due[1]].hear(due[3], due[2])
+
+    def _send(self, number: int) -> None:
+        line = self.waiting[number]
+        while line and line[0] <= self.now:
+            heappop(line)
+            self.tries += 1
+            held = self.purses[number].held_ms(*SHOP, self.now)
+            if held:
+                heappush(line, self.now + held)
+            else:
+                self.sent.append(self.now)
+
+    def _ask(self, number: int) -> None:
+        wants = self.purses[number].wants(self.now)
+        if not wants or self.chance.random() < self.loss:
+            return
+        given = self.book.answer(wants, self.now)
+        if self.chance.random() >= self.loss:
+            self.air.append((self.now + self.chance.randrange(400), number, self.now, given))
+
+    def most(self) -> int:
+        """The most that went in any period."""
+        most, window = 0, deque[int]()
+        for at in self.sent:
+            window.append(at)
+            while window[0] <= at - self.limit.throttle.period_ms:
+                window.popleft()
+            most = max(most, len(window))
+        return most
+
+
+@pytest.mark.parametrize(
+    ("quantity", "period_ms", "senders"),
+    [(200, 720_000, 1), (200, 720_000, 3), (20, 60_000, 3), (6, HOUR, 2), (2, HOUR, 2)],
+)
+def test_a_limit_is_kept_and_used(quantity: int, period_ms: int, senders: int) -> None:
+    """A backlog that outlasts it: at most the limit in any period, and most of it used, with few tries for nothing."""
+    one = limit(quantity, period_ms)
+    world = World(one, senders, 3 * quantity, 0.0, 1)
+    world.run(3 * period_ms, step_ms=500)
+    assert world.most() <= quantity
+    assert len(world.sent) >= 0.8 * min(3 * quantity * senders, 3 * quantity) - 2
+    per_hour = world.tries / (3 * period_ms / HOUR)
+    assert per_hour <= 3 * quantity * HOUR / period_ms * (senders + 1) + 3 * quantity * senders
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32), st.sampled_from([20, 120]), st.floats(0.0, 0.4))
+def test_nothing_that_dies_or_is_lost_passes_it(seed: int, quantity: int, loss: float) -> None:
+    """What is lost wastes a little; no period has more than the limit."""
+    world = World(limit(quantity, 120_000), 3, quantity, loss, seed)
+    world.run(300_000, step_ms=500, deaths=True)
+    assert world.most() <= quantity
+    assert world.sent
+
+
+def test_a_limit_counts_what_it_is_about_and_holds_nobody_else() -> None:
+    """Two limits on one message both count; whose limit it isn't passes untouched."""
+    tenant = limit(10, tenant="shop")
+    stream = limit(1, stream="news", provider="goo*", source="a")
+    purse, book = FlowPurse([tenant, stream]), FlowBook([tenant, stream])
+    assert purse.held_ms("other", "offers", "google", "a", BEGIN) == 0
+    assert purse.held_ms("other", "news", "yahoo", "a", BEGIN) == 0
+    assert purse.held_ms("other", "news", "google", "b", BEGIN) == 0
+    assert purse.held_ms(*SHOP, BEGIN) > 0
+    wants = purse.wants(BEGIN)
+    assert {want.name for want in wants} == {tenant.name, stream.name}
+    purse.hear(book.answer(wants, BEGIN), BEGIN)
+    assert purse.held_ms(*SHOP, BEGIN) == 0
+    held = purse.held_ms(*SHOP, BEGIN)
+    assert held > 0
+    (view,) = [one for one in book.views(BEGIN) if one.name == stream.name]
+    assert (view.given, view.rate) == (1, "1 in 3,600 s")
+
+
+def test_whoever_waits_stands_behind_the_others_for_an_hour_at_most() -> None:
+    """Turns come one after the other; a long line is asked again."""
+    one = limit(60)
+    purse = FlowPurse([one])
+    turns = [purse.held_ms(*SHOP, BEGIN) for _ in range(200)]
+    assert turns[:3] == [500, 60_500, 120_500]
+    assert turns[-1] == MOST_MS
+    assert purse.wants(BEGIN) == [FlowWant(one.name, 1, 0, 60)]
+    assert purse.wants(BEGIN + MOST_MS) == []
+
+
+def test_what_did_not_go_is_given_back() -> None:
+    """A withdrawn message, and a token that nobody used."""
+    one = limit(100, 60_000)
+    purse, book = FlowPurse([one]), FlowBook([one])
+    purse.held_ms(*SHOP, BEGIN)
+    purse.hear(book.answer(purse.wants(BEGIN), BEGIN), BEGIN)
+    assert purse.held_ms(*SHOP, BEGIN) == 0
+    purse.not_sent(*SHOP)
+    later = BEGIN + SECOND  # nobody waits any more
+    assert purse.wants(later) == [FlowWant(one.name, 0, 1)]
+    assert purse.wants(later) == []
+    purse.hear({one.name: FlowGiven(2), "unknown": FlowGiven(9)}, later)
+    assert purse.wants(later + one.lifetime_ms) == [FlowWant(one.name, 0, 2)]
+    assert book.answer([FlowWant("unknown", 5)], BEGIN) == {}
