@@ -83,20 +83,26 @@ class WorkerShell:
 
     async def state(self, raw: bytes) -> bytes:
         """Show an entity."""
-        return wire.encode(self._worker.reading.state(wire.decode(wire.StateQuestion, raw)))
+        return wire.encode(
+            (await self._worker.durable()).reading.state(wire.decode(wire.StateQuestion, raw))
+        )
 
     async def states(self, raw: bytes) -> bytes:
         """Show several entities."""
-        return wire.encode(self._worker.reading.states(wire.decode(wire.StatesQuestion, raw)))
+        return wire.encode(
+            (await self._worker.durable()).reading.states(wire.decode(wire.StatesQuestion, raw))
+        )
 
     async def feed(self, raw: bytes) -> bytes:
         """Read the feed."""
-        return wire.encode(self._worker.reading.feed(wire.decode(wire.FeedQuestion, raw)))
+        return wire.encode(
+            (await self._worker.durable()).reading.feed(wire.decode(wire.FeedQuestion, raw))
+        )
 
     async def quarantine(self, raw: bytes) -> bytes:
         """List or show inputs in quarantine."""
         question = wire.decode(wire.QuarantineQuestion, raw)
-        return wire.encode(self._worker.reading.quarantine(question))
+        return wire.encode((await self._worker.durable()).reading.quarantine(question))
 
     async def repair(self, raw: bytes) -> bytes:
         """Replay or drop an input in quarantine; asking again is harmless."""
@@ -112,16 +118,16 @@ class WorkerShell:
 
     async def queues(self, tenant: str) -> bytes:
         """List queues of a tenant."""
-        return wire.encode(await self._worker.reading.queues(tenant))
+        return wire.encode(await (await self._worker.durable()).reading.queues(tenant))
 
     async def selected(self, raw: bytes) -> bytes:
         """Tell what a selection of queued messages meets."""
         question = wire.decode(wire.QueueQuestion, raw)
-        return wire.encode(await self._worker.reading.selected(question))
+        return wire.encode(await (await self._worker.durable()).reading.selected(question))
 
     async def doubts(self, tenant: str, limit: int) -> bytes:
         """List messages held in doubt."""
-        return wire.encode(self._worker.reading.doubts(tenant, limit))
+        return wire.encode((await self._worker.durable()).reading.doubts(tenant, limit))
 
     async def pass_time(self, now: int, raw: bytes) -> bytes:
         """In a replay: take inputs at a time, and let all happen that is due then. Idempotent."""
@@ -135,11 +141,13 @@ class WorkerShell:
     async def decisions(self, raw: bytes) -> bytes:
         """Tell what was decided about an entity."""
         question = wire.decode(DecisionQuestion, raw)
-        return wire.encode(self._worker.reading.decisions(question))
+        return wire.encode((await self._worker.durable()).reading.decisions(question))
 
     async def stories(self, raw: bytes) -> bytes:
         """Give some contacts with their events."""
-        return wire.encode(self._worker.reading.stories(wire.decode(StoryQuestion, raw)))
+        return wire.encode(
+            (await self._worker.durable()).reading.stories(wire.decode(StoryQuestion, raw))
+        )
 
     async def publish(self) -> int:
         """Look for a newer catalog. Idempotent."""

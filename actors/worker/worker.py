@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import structlog
@@ -36,6 +36,7 @@ from actors.worker.quiet import Quiet
 from actors.worker.reading import Reading
 from actors.worker.recovery import Recovered, held_messages, recover, resolve
 from actors.worker.remote_egress import RemoteEgress
+from actors.worker.syncing import Syncing
 from actors.worker.telling import Peer, Telling
 from deliverability.egress import lane_name
 from deliverability.message.records import CancelAttempt
@@ -133,6 +134,7 @@ class Worker:
         )
         self._quiet = Quiet(self.host, self._parts.egress, self.now, self._busy)
         self._found = recover(self._parts)
+        self._syncing = Syncing(self.host.store)
         if self._ports.leases is not None:
             self._ports.leases.heard = self._wake.set
         if self._settings.placed:
@@ -195,6 +197,7 @@ class Worker:
         self._stopping = True
         for task in list(self._tasks):
             task.cancel()
+        self._syncing.close()
         parts.close(clean=not parts.egress.unconfirmed_count and not parts.egress.in_hand)
 
     @property
@@ -211,9 +214,18 @@ class Worker:
 
     @property
     def reading(self) -> Reading:
-        """What can be asked about what it holds. Raises: NotStartedError."""
+        """What can be asked about what it holds. Raises: NotStartedError.
+
+        After `durable`, and before the loop turns again: what a tick wrote shows at once, and might not last.
+        """
         self._need()
         return self._reading
+
+    async def durable(self) -> Self:
+        """Wait until all that can be read is durable. Returns this worker, to be asked before the loop turns again."""
+        self._need()
+        await self._syncing.durable()
+        return self
 
     # ---- calls from outside
 
@@ -289,7 +301,7 @@ class Worker:
 
         Asking again is harmless: a contact takes a run's input once.
         """
-        self._need()
+        await self.durable()
         looked, arrivals = self._walks.look(self.host, question, self.now())
         if not arrivals:
             return looked
@@ -367,7 +379,7 @@ class Worker:
             self._wake.clear()
             self._cancel_soon()
             try:
-                again = self._tick()
+                again = await self._tick()
             except DamageError as error:
                 self._give_up(error)
                 return
@@ -386,7 +398,7 @@ class Worker:
 
     async def _pause(self) -> None:
         """Sockets and signatures have their turn between two ticks."""
-        begin = time.thread_time()
+        begin = time.thread_time() - self._syncing.others_s
         await asyncio.sleep(0)
         egress = self._need().egress
         while egress.composing and not self._stopping:
@@ -395,7 +407,7 @@ class Worker:
                 break
             await asyncio.sleep(0)
 
-    def _tick(self) -> bool:
+    async def _tick(self) -> bool:
         """Decide what waits and let its effects out. Returns whether more could be done at once."""
         parts = self._need()
         if self.holding is not None:
@@ -420,6 +432,10 @@ class Worker:
         inputs.timers = not self._desk.room.short
         self._pulse.at(DECIDING)
         released = parts.host.tick(self.now(), inputs)
+        took = time.thread_time() - begin
+        await self._syncing.sync(aside=parts.egress.in_hand > 0 or self._intake.size > 0)
+        begin_release = time.thread_time()
+        waited = time.perf_counter() - began - took
         self._pulse.at(RELEASING)
         # somebody else owns these partitions: what was decided isn't there, and must not be told (DESIGN §3)
         assert not released.lost, f"partitions {released.lost} have another owner"
@@ -431,8 +447,7 @@ class Worker:
         self._ticks += 1
         self._decided += len(released.verdicts) + released.answered + released.woken
         decided = len(released.verdicts) + released.answered + released.woken
-        took = time.thread_time() - begin
-        waited = time.perf_counter() - began - took
+        took += time.thread_time() - begin_release
         self._pace.ticked(decided + len(released.releases), took, waited)
         self._release(released)
         self._pulse.at(IDLE)
@@ -566,6 +581,7 @@ class Worker:
             or inputs.confirms
             or self._telling.busy
             or egress.unconfirmed_count
+            or self._syncing.under_way
         )
 
     # ---- when the store fails

@@ -11,6 +11,7 @@ __all__ = (
     "FEED",
     "STAND",
     "Batch",
+    "LazyStore",
     "Rows",
     "Stand",
     "Store",
@@ -20,7 +21,7 @@ __all__ = (
 )
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 Rows = list[tuple[bytes, bytes]]
 
@@ -88,6 +89,27 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release files and locks. Idempotent."""
+
+
+@runtime_checkable
+class LazyStore(Store, Protocol):
+    """A store whose commits can be written at once and synced after, by another thread while the loop goes on.
+
+    Whoever asks for that by `defer` releases nothing of a commit before `sync` has returned.
+    """
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether something was committed that no sync has made durable yet."""
+
+    def defer(self) -> None:
+        """From now on let `commit` return before its sync."""
+
+    def sync(self) -> None:
+        """Make all that was committed durable; from any thread, and beside reads.
+
+        Raises: StoreError as `commit` does: what wasn't durable before may or may not be now.
+        """
 
 
 def accepts(held: Stand, offered: Stand) -> bool:

@@ -1,8 +1,9 @@
 """The store in RocksDB: one database a worker, so one write-ahead log and one sync for all its partitions.
 
-Facts that shaped it (measured, DESIGN §3): rocksdict holds the GIL while it writes, releases it in a list `get`; after
-one failed write all later ones fail until the database was closed and opened again; `close` keeps the lock while an
-iterator lives, so none outlives a call here.
+Facts that shaped it (measured, DESIGN §3): rocksdict holds the GIL while it writes, sync included, and releases it in a
+list `get` and in `flush_wal`, so that a deferred sync leaves the loop to others (`LazyStore`); after one failed write
+all later ones fail until the database was closed and opened again; `close` keeps the lock while an iterator lives, so
+none outlives a call here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ __all__ = ("RocksStore", "RocksView", "lock_holder")
 import fcntl
 import gc
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +80,10 @@ class RocksStore:
         self._path = path
         self._options = _options(cache_mb)
         self._access = AccessType.read_only() if read_only else AccessType.read_write()
-        self._synced = WriteOptions()
-        self._synced.sync = True
+        self._write_options = WriteOptions()
+        self._write_options.sync = True
+        self._unsynced = False
+        self._syncing = threading.Lock()  # held by a sync: nobody closes the database under it
         self._stands: dict[int, Stand] = {}
         self._db: Any = None
         self._views: set[RocksView] = set()
@@ -140,12 +144,31 @@ class RocksStore:
             for key, value in batch.puts:
                 put(key, value)
         try:
-            self._open_db().write(write, self._synced)
+            self._open_db().write(write, self._write_options)
         except Exception as error:
             raise _translated(error, self._path) from error
+        self._unsynced = not self._write_options.sync
         for batch in taken:
             self._stands[batch.partition] = batch.stand
         return stale
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether something was committed that no sync has made durable yet."""
+        return self._unsynced
+
+    def defer(self) -> None:
+        """From now on let `commit` return before its sync."""
+        self._write_options.sync = False
+
+    def sync(self) -> None:
+        """Make all that was committed durable; the GIL is released meanwhile."""
+        with self._syncing:
+            try:
+                self._open_db().flush_wal(True)
+            except Exception as error:
+                raise _translated(error, self._path) from error
+            self._unsynced = False
 
     def load(self, rows: Rows) -> None:
         """Write rows as they are, stands included: for copies, never beside an owner."""
@@ -153,9 +176,10 @@ class RocksStore:
         for key, value in rows:
             write.put(key, value)
         try:
-            self._open_db().write(write, self._synced)
+            self._open_db().write(write, self._write_options)
         except Exception as error:
             raise _translated(error, self._path) from error
+        self._unsynced = not self._write_options.sync
         self._stands.clear()
 
     def reopen(self) -> None:
@@ -168,7 +192,9 @@ class RocksStore:
         self._stands.clear()
         for view in list(self._views):
             view.close()
-        database, self._db = self._db, None
+        with self._syncing:
+            database, self._db = self._db, None
+        self._unsynced = False
         if database is None:
             return
         try:

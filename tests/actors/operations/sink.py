@@ -16,6 +16,8 @@ class Sink:
         self.taken: list[str] = []
         self.connections = 0
         self.dots = 0
+        self.dot = asyncio.Event()
+        """Lets a held dot go."""
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
@@ -65,7 +67,7 @@ class Sink:
                 await reader.readuntil(b"\r\n.\r\n")
                 self.dots += 1
                 if self.manner == "holds the dot":
-                    await asyncio.Event().wait()
+                    await self.dot.wait()
                 self.taken.append(recipient)
                 writer.write(b"250 2.0.0 taken\r\n")
             elif verb == b"QUIT":

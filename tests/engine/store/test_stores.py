@@ -167,3 +167,37 @@ def _killed_after(path: Path, seed: int, commits: int) -> int:
         os.kill(driver.pid, signal.SIGKILL)
         told += [int(line) for line in driver.stdout.read().splitlines() if line]
     return told[-1]
+
+
+def test_a_deferred_sync_is_one_of_its_own(tmp_path: Path) -> None:
+    """What was committed shows at once and is owed a sync; who closes or opens again owes nothing any more."""
+    store = RocksStore(tmp_path / "store")
+    store.commit([_step(0, 1)])
+    assert not _owes(store)
+    store.defer()
+    store.commit([_step(0, 2)])
+    assert _owes(store)
+    assert store.stand(0) == Stand(1, 2)
+    store.sync()
+    assert not _owes(store)
+    store.commit([_step(0, 3)])
+    store.reopen()
+    assert not _owes(store)
+    store.commit([_step(0, 4)])
+    assert _owes(store), "it stays deferred"
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.sync()
+    again = RocksStore(tmp_path / "store")
+    assert again.stand(0) == Stand(1, 4)
+    again.close()
+
+
+def _step(partition: int, seq: int) -> Batch:
+    batch = Batch(partition, Stand(1, seq))
+    batch.puts = [(partition_prefix(partition) + b"ek", b"%d" % seq)]
+    return batch
+
+
+def _owes(store: RocksStore) -> bool:
+    return store.unsynced
