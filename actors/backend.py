@@ -25,6 +25,8 @@ __all__ = (
     "ItemResult",
     "JourneyView",
     "MessageView",
+    "Notice",
+    "NoticePage",
     "OutcomeEntry",
     "OutcomePage",
     "PoolView",
@@ -231,6 +233,21 @@ class OutcomePage(msgspec.Struct, frozen=True):
     more: bool = False
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What a step `notify`, or a pool of coupons, put on a channel."""
+
+    channel: str
+    body: dict[str, Any]
+
+
+class NoticePage(msgspec.Struct, frozen=True):
+    """Notices in commit order per store; as an `OutcomePage`."""
+
+    items: list[Notice]
+    next: str
+    more: bool = False
+
+
 class CallPage(msgspec.Struct, frozen=True):
     """Calls of scenarios in commit order per store; as an `OutcomePage`."""
 
@@ -429,6 +446,11 @@ class Backend(Protocol):
         Raises:
             InputError: the cursor isn't one of this instance's, or what lay behind it is no longer kept.
         """
+
+    async def notices(
+        self, tenant: str, channel: str, cursor: str, limit: int, wait_ms: int
+    ) -> NoticePage:
+        """Read what scenarios put on a channel, as `outcomes` are read."""
 
     async def add_codes(
         self, tenant: str, pool: str, codes: Sequence[str], low: int | None

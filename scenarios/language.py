@@ -349,7 +349,7 @@ STOP: Final = Form(
 )
 NOTIFY: Final = Form(
     "notify",
-    "Put an entry on a feed, for other systems to read.",
+    "Put an entry on a channel, for other systems to read: `GET /v1/notices/CHANNEL`, `veredus notices CHANNEL`.",
     (ID, Field("notify", "notify", "a channel, or the form below", required=True)),
 )
 NOTIFYING: Final = Form(

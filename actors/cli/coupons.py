@@ -30,7 +30,8 @@ def import_codes(
     pool: _Pool,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="One code a line.")],
     low: Annotated[
-        int | None, typer.Option(min=0, help="Tell when so many are left (feed `notify.coupons`).")
+        int | None,
+        typer.Option(min=0, help="Tell when so many are left (`veredus notices coupons`)."),
     ] = None,
     tenant: Tenant = "",
     data: Data = None,

@@ -41,6 +41,7 @@ COMMANDS = {
     "send": Command("actors.cli.send", "Send one message and tell its fate."),
     "explain": Command("actors.cli.explain", "Tell a message's story."),
     "outcomes": Command("actors.cli.outcomes", "Show what becomes of mail."),
+    "notices": Command("actors.cli.notices", "Show what scenarios put on a channel."),
     "contacts": Command("actors.cli.contacts", "Import contacts, show or erase one."),
     "audit": Command("actors.cli.audit", "Show control log and conservation law; check both."),
     "queue": Command("actors.cli.queue", "Suspend, cancel, reroute what waits; messages in doubt."),

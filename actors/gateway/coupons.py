@@ -21,7 +21,7 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 class CodesIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Codes for a pool. `low`: tell (feed `notify.coupons`) when so many are left."""
+    """Codes for a pool. `low`: tell (channel `coupons`) when so many are left."""
 
     codes: Annotated[
         list[Annotated[str, Meta(pattern=r"^\S{1,100}$(?!\n)", description="without spaces")]],

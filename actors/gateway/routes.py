@@ -24,6 +24,7 @@ from actors.backend import (
     ContactView,
     Explanation,
     MessageView,
+    NoticePage,
     OutcomePage,
     QuarantineDetail,
     QuarantinePage,
@@ -202,6 +203,32 @@ async def get_outcomes(
     return await edge.intake.answered(edge.backend.outcomes(tenant, after, limit, 0))
 
 
+@get("/v1/notices/{channel:str}")
+async def get_notices(
+    request: _Request,
+    channel: FromPath[str],
+    after: Annotated[
+        str, QueryParameter(max_length=500, description="`next` of the page before.")
+    ] = "",
+    limit: _Limit = 100,
+    wait_ms: Annotated[
+        int,
+        QueryParameter(
+            ge=0, le=300_000, description="Wait so long for the first, if there is none."
+        ),
+    ] = 0,
+) -> NoticePage:
+    """Read what scenarios put on a channel (step `notify`; `coupons`: pools that run low), in commit order."""
+    edge, tenant = _edge(request), _tenant(request)
+    wait_ms = min(wait_ms, edge.config.http.outcomes_wait_ms_max)
+    if wait_ms:
+        call = edge.backend.notices(tenant, channel, after, limit, wait_ms)
+        page = await _unless_closing(edge, call, wait_ms)
+        if page is not None:
+            return page
+    return await edge.intake.answered(edge.backend.notices(tenant, channel, after, limit, 0))
+
+
 # ---- operating
 
 
@@ -317,6 +344,7 @@ _HANDLERS = (
     get_message,
     explain_message,
     get_outcomes,
+    get_notices,
     get_status,
     get_audit,
     get_conservation,

@@ -23,6 +23,7 @@ from actors.backend import (
     Explanation,
     ItemResult,
     MessageView,
+    NoticePage,
     OutcomePage,
     PoolView,
     QuarantineDetail,
@@ -202,6 +203,12 @@ class ClusterBackend:
     async def scenario_calls(self, tenant: str, cursor: str, limit: int, wait_ms: int) -> CallPage:
         """Read the calls of a tenant's scenarios behind a cursor."""
         return await self._feeds.calls(tenant, cursor, limit, wait_ms)
+
+    async def notices(
+        self, tenant: str, channel: str, cursor: str, limit: int, wait_ms: int
+    ) -> NoticePage:
+        """Read what scenarios put on a channel."""
+        return await self._feeds.notices(tenant, channel, cursor, limit, wait_ms)
 
     async def add_codes(
         self, tenant: str, pool: str, codes: Sequence[str], low: int | None

@@ -11,10 +11,11 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
-from actors.backend import CallPage, OutcomeEntry, OutcomePage
+from actors.backend import CallPage, Notice, NoticePage, OutcomeEntry, OutcomePage
 from actors.instance.reach import Reach
 from deliverability.message.records import OutcomeRecord
 from engine.errors import InputError
@@ -51,6 +52,14 @@ class Feeds:
         """Read the calls of a tenant's scenarios behind a cursor."""
         entries, behind, more = await self._entries(CALLS, tenant, cursor, limit, wait_ms)
         return CallPage([_CALL.decode(entry.body) for entry in entries], behind, more)
+
+    async def notices(
+        self, tenant: str, channel: str, cursor: str, limit: int, wait_ms: int
+    ) -> NoticePage:
+        """Read what a tenant's scenarios put on a channel, behind a cursor."""
+        place = (f"notify.{channel}", tenant, cursor)
+        entries, behind, more = await self._entries(*place, limit, wait_ms)
+        return NoticePage([_notice(channel, entry) for entry in entries], behind, more)
 
     async def _entries(
         self, channel: str, tenant: str, cursor: str, limit: int, wait_ms: int
@@ -98,6 +107,12 @@ class Feeds:
         if not 0 < len(places) <= count:
             raise InputError("the cursor isn't one of this instance's", mend="begin without one")
         return places
+
+
+def _notice(channel: str, entry: FeedEntry) -> Notice:
+    body: dict[str, Any] = msgspec.msgpack.decode(entry.body)
+    shown = {key: one.hex() if isinstance(one, bytes) else one for key, one in body.items()}
+    return Notice(channel, shown)
 
 
 def _cursor(places: list[tuple[int, int]]) -> str:

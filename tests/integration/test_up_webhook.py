@@ -131,6 +131,8 @@ def codes_and_aliases(up: Running, folder: Path) -> None:
     until(lambda: up.get("/v1/contacts/gil")["formers"] == ["hal"])
     until(lambda: up.get("/v1/contacts/gil")["counts"] == {"gift.earned": 2})
     assert up.get("/v1/contacts/hal")["merged_into"] == "gil"
+    heard = run(folder, "notices", "coupons", "--data", "data")
+    assert '"what":"empty"' in heard.stdout, heard.stderr
     told = run(folder, "coupons", "who", "spring", "GREEN", "--data", "data")
     assert told.stdout.startswith("gil"), told.stderr
 

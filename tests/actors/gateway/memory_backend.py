@@ -21,6 +21,8 @@ from actors.backend import (
     ItemResult,
     JourneyView,
     MessageView,
+    Notice,
+    NoticePage,
     OutcomeEntry,
     OutcomePage,
     PoolView,
@@ -59,6 +61,7 @@ class MemoryBackend:
         self._sends: dict[tuple[str, str], SendRequest] = {}
         self._outcomes: list[tuple[str, OutcomeEntry]] = []
         self._news = asyncio.Event()
+        self.noticed: list[tuple[str, Notice]] = []
         self._pools: dict[tuple[str, str], dict[str, CodeView]] = {}
         self._low: dict[tuple[str, str], int] = {}
         self._closed: set[tuple[str, str]] = set()
@@ -157,6 +160,14 @@ class MemoryBackend:
         found = self._scenario_calls[position : position + limit]
         mine = [call for owner, call in found if owner == tenant]
         return CallPage(mine, str(position + len(found)))
+
+    async def notices(
+        self, tenant: str, channel: str, cursor: str, limit: int, wait_ms: int
+    ) -> NoticePage:
+        position = int(cursor or 0)
+        found = self.noticed[position : position + limit]
+        mine = [one for owner, one in found if (owner, one.channel) == (tenant, channel)]
+        return NoticePage(mine, str(position + len(found)))
 
     async def add_codes(
         self, tenant: str, pool: str, codes: Sequence[str], low: int | None

@@ -595,6 +595,7 @@ ENDPOINTS = {
     "POST /v1/cluster/undrain/{worker}",
     "GET /v1/doubts",
     "POST /v1/contacts/{contact}/merge",
+    "GET /v1/notices/{channel}",
     "POST /v1/coupons/{pool}",
     "POST /v1/coupons/{pool}/close",
     "GET /v1/coupons/{pool}",
