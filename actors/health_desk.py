@@ -314,7 +314,7 @@ class HealthDesk:
             for lane in self._pacing.lanes
             if any(path.domain == line.domain or path.site == line.domain for path in lane.paths)
         ]
-        return wait_of(line.messages, lanes, self._now()) if lanes else None
+        return wait_of(line.messages, lanes, self._now(), line.samples) if lanes else None
 
     def take(self, text: str, file: str) -> Imported:
         """Take over an export of Postmaster Tools or SNDS. Raises: InputError: a mistake in it."""

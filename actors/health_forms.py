@@ -12,6 +12,7 @@ __all__ = (
     "wait_of",
 )
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from actors.health_views import StreamLine, WaitView
@@ -25,8 +26,13 @@ DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 
 
-def wait_of(ahead: int, lanes: list[LaneView], now: int) -> WaitView:
-    """Estimate when a message with so many before it goes, over all lanes that its queue may use."""
+def wait_of(
+    ahead: int, lanes: list[LaneView], now: int, samples: Sequence[tuple[float, int]] = ()
+) -> WaitView:
+    """Estimate when a message with so many before it goes, over all lanes that its queue may use.
+
+    `samples` of the messages before it: the share of the line before each, and when it expires (ms).
+    """
     rates = [
         lane.recent_per_hour if lane.busy and lane.recent_per_hour else lane.per_hour
         for lane in lanes
@@ -38,12 +44,16 @@ def wait_of(ahead: int, lanes: list[LaneView], now: int) -> WaitView:
     wait = blocked + ahead * HOUR_MS / per_hour
     slowest = max(lanes, key=lambda lane: lane.blocked_ms)
     low, high = _edges(lanes, wait)
+    late = sum(
+        now + blocked + share * ahead * HOUR_MS / per_hour > expires for share, expires in samples
+    )
     return WaitView(
         likely_ms=now + int(wait),
         earliest_ms=now + int(wait * low),
         latest_ms=now + int(wait * high),
         doubled_ms=now + blocked + int(ahead * HOUR_MS / per_hour / 2),
         why=limited(slowest, now) or f"{per_hour:,.0f} an hour: {slowest.reason}",
+        misses=round(ahead * late / len(samples)) if samples else 0,
     )
 
 

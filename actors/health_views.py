@@ -53,7 +53,8 @@ class HealthView(msgspec.Struct, frozen=True):
 class WaitView(msgspec.Struct, frozen=True):
     """When the last message of a queue will go: likely, and between which moments in four cases of five (ms).
 
-    `doubled_ms`: when it would be, were the pace twice as high. `why`: what holds it now.
+    `doubled_ms`: when it would be, were the pace twice as high. `why`: what holds it now. `misses`: so many, as a
+    sample tells, expire before their turn comes at this pace.
     """
 
     likely_ms: int
@@ -61,6 +62,7 @@ class WaitView(msgspec.Struct, frozen=True):
     latest_ms: int
     doubled_ms: int
     why: str
+    misses: int = 0
 
 
 class Imported(msgspec.Struct, frozen=True):

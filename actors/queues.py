@@ -82,6 +82,8 @@ class QueueLine(msgspec.Struct, frozen=True):
     more: bool = False
     oldest_ms: int | None = None
     wait: WaitView | None = None  # until its last message goes, where mail is paced
+    # Of some messages: the share of the line before it, and when it expires (ms); not in answers.
+    samples: list[tuple[float, int]] = []
 
 
 class QueueList(msgspec.Struct, frozen=True):

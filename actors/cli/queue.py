@@ -74,13 +74,14 @@ def list_queues(tenant: Tenant = "", data: Data = None, as_json: AsJson = False)
             clock(line.oldest_ms) if line.oldest_ms else "",
             _until(line.wait.likely_ms, now) if line.wait is not None else "",
             _range(line.wait, now) if line.wait is not None else "",
+            f"{line.wait.misses:,}" if line.wait is not None and line.wait.misses else "",
             line.wait.why if line.wait is not None else "",
         )
         for line in found.queues
     ]
     columns = ["class", "pool", "domain", "state", "messages", "oldest due"]
     if any(line.wait is not None for line in found.queues):
-        columns += ["last goes in", "4 of 5 times", "why"]
+        columns += ["last goes in", "4 of 5 times", "expire first", "why"]
     print_table("Queues", columns, [row[: len(columns)] for row in rows])
     _print_marks(found.marks)
     for stream, number in found.queued.items():

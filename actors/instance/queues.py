@@ -96,7 +96,7 @@ class ClusterQueues:
 
     def _estimated(self, line: QueueLine) -> QueueLine:
         wait = self.estimate(line) if line.state == "ready" else None
-        return line if wait is None else msgspec.structs.replace(line, wait=wait)
+        return msgspec.structs.replace(line, wait=wait, samples=[])
 
     async def show(self, tenant: str, command: QueueCommand, rows_max: int) -> QueueStory:
         """Tell what a selection meets."""
@@ -283,6 +283,7 @@ def _added(one: QueueLine, other: QueueLine) -> QueueLine:
         messages=one.messages + other.messages,
         more=one.more or other.more,
         oldest_ms=min(oldest, default=None),
+        samples=[*one.samples, *other.samples],
     )
 
 

@@ -31,6 +31,7 @@ REST_MIN_S = 0.001
 LOOK_S = 1.0  # between looks at suspended messages whose time is over
 EXPIRED_MAX = 500
 COUNTED_MAX = 10_000  # messages of one queue and partition that a listing counts
+SAMPLES_MAX = 10  # of a short queue, looked at for when they expire; of a longer one, one each step
 SAMPLES = 20
 _INDEXES = (READY, HELD, AGENDA)
 
@@ -108,13 +109,15 @@ class Queueing:
     async def lines(self, tenant: str) -> list[QueueLine]:
         """List a tenant's ready and suspended queues, added up over the partitions."""
         totals: dict[tuple[int, str, str, bool], tuple[int, bool, int]] = {}
+        sampled: dict[tuple[int, str, str, bool], list[tuple[float, int]]] = {}
         for number in list(self._host.partitions):
             for queue in list(self._host.partitions[number].ready):
                 told = _told_queue(queue)
                 if told is None or told[1] != tenant:
                     continue
-                count, more, oldest = await self._count(number, queue)
+                count, more, oldest, samples = await self._count(number, queue)
                 if count:
+                    sampled.setdefault(told[0], []).extend(samples)
                     was = totals.get(told[0], (0, False, oldest))
                     totals[told[0]] = (was[0] + count, was[1] or more, min(was[2], oldest))
         return [
@@ -127,14 +130,22 @@ class Queueing:
                 count,
                 more,
                 None if waits else oldest,
+                samples=sampled[message_class, pool, domain, waits],
             )
             for (message_class, pool, domain, waits), (count, more, oldest) in sorted(
                 totals.items()
             )
         ]
 
-    async def _count(self, number: int, queue: bytes) -> tuple[int, bool, int]:
-        """Count the rows of a queue in a partition, up to a bound; give also since when the one that is next waits."""
+    async def _count(
+        self, number: int, queue: bytes
+    ) -> tuple[int, bool, int, list[tuple[float, int]]]:
+        """Count the rows of a queue in a partition, up to a bound, and look at some of them.
+
+        Returns: how many, whether there are more, since when the one that is next waits; and of some messages the
+        share of the line before each, and when it expires.
+        """
+        seen: list[tuple[int, bytes]] = []
         start = partition_prefix(number) + READY + len(queue).to_bytes(1) + queue
         end, count, oldest = start + b"\xff" * 9, 0, 0
         while count < COUNTED_MAX:
@@ -144,12 +155,28 @@ class Queueing:
                 oldest = int.from_bytes(rows[0][0][cut : cut + 8])
                 head = self._host.entry(EntityKey(key_of(rows[0][0])))[0]
                 oldest += head.lead if isinstance(head, MessageState) else 0
+            if rows:
+                short = not count and len(rows) < STEP_ROWS
+                places = (
+                    range(0, len(rows), max(1, len(rows) // SAMPLES_MAX))
+                    if short
+                    else [len(rows) // 2]
+                )
+                seen += [(count + place, rows[place][0]) for place in places]
             count += len(rows)
             if len(rows) < STEP_ROWS:
-                return count, False, oldest
+                return count, False, oldest, self._expiring(seen, count)
             start = rows[-1][0] + b"\0"
             await asyncio.sleep(0)
-        return count, True, oldest
+        return count, True, oldest, self._expiring(seen, count)
+
+    def _expiring(self, seen: list[tuple[int, bytes]], count: int) -> list[tuple[float, int]]:
+        found = []
+        for place, row in seen:
+            state = self._host.entry(EntityKey(key_of(row)))[0]
+            if isinstance(state, MessageState):
+                found.append((place / count, state.expires))
+        return found
 
     async def selected(
         self, tenant: str, selection: Selection, rows_max: int

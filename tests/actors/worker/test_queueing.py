@@ -77,6 +77,12 @@ def test_the_life_of_a_suspension(tmp_path: Path) -> None:
                 "suspended",
                 20,
             )
+            assert line["samples"] == []  # for the estimate alone, inside
+            (inside,) = (await here.worker.reading.queues("default")).lines
+            shares = [share for share, _expires in inside.samples]
+            assert shares
+            assert all(0 <= share < 1 for share in shares)
+            assert all(expires > 0 for _share, expires in inside.samples)
             assert listed["queued"] == {"transactional": 21}
             assert [mark["action"] for mark in listed["marks"]] == ["suspend"]
             shown = (await ask(here, "GET", "/v1/queues/selection?campaign=spring")).json()

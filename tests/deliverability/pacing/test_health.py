@@ -53,6 +53,12 @@ def test_a_waiting_queue_is_told_when_it_goes_and_why() -> None:
     assert wait.earliest_ms <= wait.likely_ms <= wait.latest_ms
     assert 5 * 60_000 < wait.likely_ms - world.now < 15 * 60_000
     assert wait.doubled_ms < wait.likely_ms
+    ends = world.now + (wait.likely_ms - world.now) // 2
+    samples = [(share / 10, ends) for share in range(10)]
+    assert (
+        wait_of(100, views, world.now, samples).misses == 40
+    )  # whose turn comes in the second half
+    assert wait_of(100, views, world.now, [(0.9, wait.latest_ms * 2)]).misses == 0
     assert "an hour" in wait.why
     world.reply = lambda _path, _now: (450, "4.7.1 too many messages")
     world.run(120_000)
