@@ -60,6 +60,7 @@ class Queueing:
         self._sweep = Sweep(host)
         self._news = asyncio.Event()
         self._ticked = asyncio.Event()
+        self._taken = False  # whether the tick under way has what was given
 
     @property
     def swept(self) -> dict[str, int]:
@@ -72,9 +73,14 @@ class Queueing:
         if self._sweep.under_way:
             self._news.set()
 
+    def decide(self) -> None:
+        """Hear that a tick takes what was given; what is given while it is being synced waits for the next."""
+        self._taken = not self._ticked.is_set()
+
     def ticked(self) -> None:
         """Hear that a tick is durable."""
-        self._ticked.set()
+        if self._taken:
+            self._ticked.set()
 
     def again(self, catalog: CatalogView) -> None:
         """Hear that a tick was lost, and with it perhaps what it was given."""

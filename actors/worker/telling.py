@@ -61,12 +61,13 @@ class Telling:
         self._moving = moving
         self._peers = peers
         self._came: list[tuple[set[TellNumber], asyncio.Future[list[TellNumber]]]] = []
+        self._deciding: list[tuple[set[TellNumber], asyncio.Future[list[TellNumber]]]] = []
         self._outward: dict[int, list[TellOut]] = {}  # by worker, in order
 
     @property
     def busy(self) -> bool:
         """Whether somebody waits to hear that what he told is durable."""
-        return bool(self._came)
+        return bool(self._came or self._deciding)
 
     # ---- that came
 
@@ -78,23 +79,29 @@ class Telling:
         self._wake()
         return future
 
+    def decide(self) -> None:
+        """Hear that a tick decides all that came; what comes while it is being synced waits for the next."""
+        self._deciding += self._came
+        self._came.clear()
+
     def confirm(self, confirmed: list[TellNumber]) -> None:
         """Tell the sources of what is durable here: partitions of this worker, and those who wait for `take`."""
         if confirmed:
             mine = self._host.partitions
             self._inputs().confirms += [one for one in confirmed if one[0] in mine]
-        if self._came:
+        if self._deciding:
             durable = set(confirmed)
-            for asked, future in self._came:
+            for asked, future in self._deciding:
                 if not future.done():
                     future.set_result(sorted(asked & durable))
-            self._came.clear()
+            self._deciding.clear()
 
     def fail(self) -> None:
         """A tick was lost: nothing of what came is known to be durable."""
-        for _, told in self._came:
+        for _, told in (*self._deciding, *self._came):
             if not told.done():
                 told.set_result([])
+        self._deciding.clear()
         self._came.clear()
 
     # ---- on their way

@@ -49,6 +49,7 @@ log = structlog.get_logger()
 
 OUTCOMES_WAIT_S = 0.004  # outcomes gather so long before they cause a tick of their own
 OUTCOMES_ENOUGH = 128
+CONFIRMS_WAIT_S = 0.05  # what says that Tells have arrived waits so long for a tick that has something to decide too
 STORE_RETRY_S = 0.5
 RETRY_AFTER_S = 2.0  # told to whoever is refused while something is short or broken
 HOUSEKEEPING_S = 0.1
@@ -81,6 +82,7 @@ class Worker:
         self._broken = False
         self._stopping = False
         self._latest = 0  # ms: the time in use never goes back
+        self._confirms_until = 0.0  # so long confirmations wait, loop time; 0: none do
         self._walks = Walks()
         self.holding: Holding | None = None
         """Partitions that come and go; None where each worker has its own for good."""
@@ -431,6 +433,9 @@ class Worker:
             return False
         inputs.timers = not self._desk.room.short
         self._pulse.at(DECIDING)
+        self._telling.decide()
+        self._queues.decide()
+        self._confirms_until = 0.0
         released = parts.host.tick(self.now(), inputs)
         took = time.thread_time() - begin
         await self._syncing.sync(aside=parts.egress.in_hand > 0 or self._intake.size > 0)
@@ -485,14 +490,21 @@ class Worker:
             self._wake.set()
 
     def _worth_it(self, inputs: TickInputs) -> bool:
-        if inputs.answers or inputs.arrivals or inputs.delivers or inputs.confirms:
+        if inputs.answers or inputs.arrivals or inputs.delivers:
             return True
-        if inputs.repairs or self._timers_due():
+        if inputs.repairs or self._timers_due() or (inputs.confirms and self._confirms_due()):
             return True
         if not inputs.credits:
             return False
         lanes = self.host.ready_lanes()
         return any(offer.lane in lanes for offer in inputs.credits)
+
+    def _confirms_due(self) -> bool:
+        """Whether confirmations are worth a tick: while mail is in hand one comes by itself, so for a while not."""
+        now = self._loop.time()
+        if self._confirms_until == 0.0:
+            self._confirms_until = now + CONFIRMS_WAIT_S
+        return now >= self._confirms_until or not self._need().egress.in_hand
 
     def _credits(self, *, ahead: bool) -> list[CreditOffer]:
         """Ask the egress for credits for lanes that are ready; `ahead`: and for those that were busy lately."""
@@ -550,7 +562,8 @@ class Worker:
             parts = self._need()
             parts.egress.look()
             room_again = self._desk.look(self._loop.time())
-            if room_again or self._timers_due() or parts.host.ready_lanes():
+            due = self._timers_due() or self._inputs.confirms
+            if room_again or due or parts.host.ready_lanes():
                 self._wake.set()
 
     def _timers_due(self) -> bool:

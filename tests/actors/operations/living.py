@@ -54,11 +54,12 @@ class Living:
 
         Raises: StoreError: whether they were taken isn't known.
         """
-        items = [self._arrival(name, due, padding) for name in names]
+        items = [self.arrival(name, due, padding) for name in names]
         answer = await self.worker.admit(wire.AdmitBatch(items))
         return [f"refused: {answer.reason}"] if answer.overloaded else answer.verdicts
 
-    def _arrival(self, name: str, due: int, padding: int) -> wire.WireArrival:
+    def arrival(self, name: str, due: int = 0, padding: int = 0) -> wire.WireArrival:
+        """Make the input that asks for a message to a name."""
         key = contact_key("default", name)
         body = SendDirect(
             message_id=_message_id(name),

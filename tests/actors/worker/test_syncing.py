@@ -7,15 +7,17 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.worker import wire
 from actors.worker.assembly import Ports, open_store
 from actors.worker.syncing import Syncing
 from engine.errors import StoreError
+from engine.inputs import TellOut
 from engine.store.memory import MemoryStore
 from engine.store.protocol import Batch, LazyStore, Rows, Stand, Store
-from tests.actors.operations.living import config_of, living
+from tests.actors.operations.living import Living, config_of, living
 
 
 class Gated:
@@ -92,6 +94,39 @@ def test_mail_goes_on_while_a_sync_is_waited_for(tmp_path: Path) -> None:
             assert (await here.recounted()).recount.agrees
 
     asyncio.run(story())
+
+
+def test_a_tell_that_comes_during_a_sync_waits_for_the_next(tmp_path: Path) -> None:
+    """It isn't part of what is being made durable, so it is confirmed after the tick that decides it."""
+
+    async def story() -> None:
+        made: list[Gated] = []
+        async with living(config_of(tmp_path), Ports(open_store=_gating(made))) as here:
+            here.sink.manner = "holds the dot"
+            await here.send(["ann"])
+            await here.until(lambda: here.sink.dots == 1)
+            store = made[0]
+            store.waiting.clear()
+            store.gate.clear()
+            bob = asyncio.ensure_future(here.send(["bob"]))
+            await here.until(store.waiting.is_set)
+            told = asyncio.ensure_future(here.worker.tell(wire.Tells([_tell(here, "cid")])))
+            await asyncio.sleep(0)
+            here.sink.manner = "good"
+            here.sink.dot.set()
+            store.gate.set()
+            assert len((await told).confirmed) == 1
+            assert await bob == ["accepted"]
+            await here.until(lambda: here.ends() == {"delivered": 3})
+
+    asyncio.run(story())
+
+
+def _tell(here: Living, name: str) -> TellOut:
+    """What another worker's partition would tell."""
+    arrival = here.arrival(name)
+    target = here.worker.host.keyspace.partition(arrival.key)
+    return TellOut(4000, target, 1, arrival.key, msgspec.msgpack.encode(arrival.body))
 
 
 def test_a_sync_that_fails_releases_nothing(tmp_path: Path) -> None:
