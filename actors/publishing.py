@@ -8,7 +8,14 @@ A template is a file `NAME.toml` (subject, and if it likes from_address, from_na
 
 from __future__ import annotations
 
-__all__ = ("Publication", "missing_templates", "publish", "read_template", "templates_beside")
+__all__ = (
+    "Publication",
+    "missing_endpoints",
+    "missing_templates",
+    "publish",
+    "read_template",
+    "templates_beside",
+)
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -183,6 +190,20 @@ def _check_endpoints(publication: Publication, tenant: Tenant) -> None:
     for file, text in publication.scenarios.items():
         for mistake in endpoint_mistakes(text, file, tenant.endpoint):
             raise mistake.error()
+
+
+def missing_endpoints(config: Config) -> list[str]:
+    """Say which published scenarios call endpoints that the configuration hasn't any more: nobody posts their calls."""
+    files = CatalogFiles(Path(config.data_dir) / "catalog")
+    known = {tenant.name: tenant.endpoint for tenant in config.tenant}
+    found = []
+    for item in files.head().items:
+        if item.section == "scenario" and item.tenant in known:
+            text = files.objects.get(item.digest).decode()
+            for mistake in endpoint_mistakes(text, item.name, known[item.tenant]):
+                told = "its calls aren't made, and journeys take `else` when their time is out"
+                found.append(f"scenario {item.name}: {mistake.message}: {told} ({mistake.mend})")
+    return found
 
 
 def missing_templates(publication: Publication) -> list[str]:

@@ -40,7 +40,13 @@ from actors.pacing_rules import flows_of, is_paced, rules_of
 from actors.planning.instance import PlanningInstance
 from actors.planning.keeper import Keeper
 from actors.preflighting import Preflight, Resolve
-from actors.publishing import Publication, missing_templates, publish, templates_beside
+from actors.publishing import (
+    Publication,
+    missing_endpoints,
+    missing_templates,
+    publish,
+    templates_beside,
+)
 from actors.replay.run import read_scenarios
 from actors.resolver import resolver_of
 from actors.submission.content import Injector
@@ -244,6 +250,8 @@ def _publish(options: UpOptions, say: Callable[[str], None]) -> None:
         actor=f"uid {os.getuid()}",
         reason=UP_REASON,
     )
+    for line in missing_endpoints(config):
+        say(line)
 
 
 async def _look(backend: ClusterBackend, collector: WorkerCollector, keys: KeyWatch) -> None:

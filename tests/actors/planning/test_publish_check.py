@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.gateway.server import Gateway
 from actors.planning.versions import Author, Migrating, VersionDesk
-from actors.publishing import Publication, publish
+from actors.publishing import Publication, missing_endpoints, publish
 from actors.worker.assembly import secret_of
 from actors.worker.rendering import letterheads
 from deliverability.compose.template import Template
@@ -114,6 +114,9 @@ def test_an_endpoint_that_is_not_configured_is_refused(tmp_path: Path) -> None:
     assert "`crm`" in refused.value.mend
     good = CALLS.replace("crn", "crm")
     assert desk.publish("default", good, "s.yaml", Migrating(), WHY).changed
+    assert missing_endpoints(config) == []
+    [gone] = missing_endpoints(config_of(tmp_path))  # it was taken out since
+    assert "there is no endpoint `crm`" in gone
     publish(
         config_of(tmp_path),
         heads,
