@@ -271,8 +271,11 @@ class Cluster:
             await asyncio.sleep(0.05)
 
     async def introduce(self) -> None:
-        """Tell the workers of each other; again after a restart."""
-        await asyncio.gather(*(self._introduce(worker) for worker in self.workers))
+        """Tell the workers of each other; one that is lost hears of the others when it is there again (`revive`)."""
+        told = [self._introduce(worker) for worker in self.workers]
+        for result in await asyncio.gather(*told, return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, WorkerLostError):
+                raise result
 
     async def _introduce(self, worker: WorkerHandle) -> None:
         senders = len(self.egresses)
