@@ -26,7 +26,7 @@ from bench.cpu import cpu_s, descendants
 from bench.frame import Result, plain
 from bench.timeline import Line, Panel, Timeline
 
-LOOK_S = 0.25
+LOOK_S = 0.5
 SETTLED_S = 1.0
 """So long after the last partition moved a rate is counted: connections are open by then."""
 LITTLE_S = 0.5
@@ -179,6 +179,13 @@ class Watch:
         while end < high.end and self._waiting(end) > LITTLE_S * high.per_s:
             end += 0.1
         return begin, end
+
+    def busy(self, workers: int) -> float:
+        """Tell which share of the machine's cores was busy from when so many nodes served; 0: they never did."""
+        begin, _ = self.full(workers)
+        high = self.step("4x")
+        some = [one.busy for one in self.nodes if begin <= one.at <= high.end] if begin else []
+        return sum(some) / len(some) / (os.cpu_count() or 1) if some else 0.0
 
     def _waiting(self, at: float) -> int:
         return bisect_left(self.given, at) - bisect_left(self.accepted, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_efficiency_is_what_four_get_done_while_all_have_something_to_send() -> 
     assert found["efficiency_4_nodes"].value == pytest.approx(0.95, rel=0.02)
     assert found["measured_4_nodes"].value > 5
     assert (found["lost"].value, found["duplicates"].value) == (0, 1)
+
+
+def test_how_busy_the_machine_was_is_told_of_the_time_in_which_all_worked() -> None:
+    watch = _watch()
+    assert watch.busy(4) == pytest.approx(1.5 / (os.cpu_count() or 1))
+    assert watch.busy(9) == 0.0
 
 
 def test_capacity_is_reached_when_as_much_is_accepted_as_is_given() -> None:
