@@ -98,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True):
     def of(cls, *, quick: bool) -> Settings:
         """Choose the size."""
         if quick:
-            return cls(6.0, 6.0, 32.0, 18.0, 12.0, 600, 4.0)
+            return cls(6.0, 6.0, 32.0, 24.0, 12.0, 600, 4.0)
         return cls(12.0, 20.0, 90.0, 60.0, 40.0, 2000, 10.0)
 
 

@@ -29,8 +29,8 @@ from bench.timeline import Line, Panel, Timeline
 LOOK_S = 0.5
 SETTLED_S = 1.0
 """So long after the last partition moved a rate is counted: connections are open by then."""
-LITTLE_S = 0.5
-"""A backlog of so much time keeps nobody busy any more."""
+LITTLE_S = 1.5
+"""A backlog of so much time may be one that not all workers have a part of any more."""
 REACH_S = 5.0
 """What is granted beyond the start of a node until the load is carried."""
 
@@ -176,15 +176,14 @@ class Watch:
         if begin is None:
             return 0.0, 0.0
         end = begin
-        while end < high.end and self._waiting(end) > LITTLE_S * high.per_s:
+        while end < self.steps[-1].end and self._waiting(end) > LITTLE_S * high.per_s:
             end += 0.1
         return begin, end
 
     def busy(self, workers: int) -> float:
-        """Tell which share of the machine's cores was busy from when so many nodes served; 0: they never did."""
-        begin, _ = self.full(workers)
-        high = self.step("4x")
-        some = [one.busy for one in self.nodes if begin <= one.at <= high.end] if begin else []
+        """Tell which share of the machine's cores was busy while so many served; 0: they never did."""
+        begin, end = self.full(workers)
+        some = [one.busy for one in self.nodes if begin and begin <= one.at <= end]
         return sum(some) / len(some) / (os.cpu_count() or 1) if some else 0.0
 
     def _waiting(self, at: float) -> int:
@@ -244,9 +243,15 @@ def figures(watch: Watch, nodes: int, found: Mapping[str, int]) -> list[Result]:
         plain("nodes_most", "", [max(sample.nodes for sample in watch.nodes)]),
         plain("nodes_after", "", [watch.nodes[-1].nodes]),
         plain("connections_most", "", [watch.connections]),
-        plain("p99_4x", "ms", [_p99(watch.late(end, high.end)) or 0.0]),
-        plain("p99_1x_again", "ms", [_p99(watch.late(calm.begin + 5, calm.end)) or 0.0]),
+        *_late("p99_4x", watch.late(end, high.end) if 0 < end < high.end else []),
+        *_late("p99_1x_again", watch.late(calm.begin + REACH_S, calm.end)),
     ]
+
+
+def _late(name: str, waits: Sequence[float]) -> list[Result]:
+    """Make a figure of waiting times; none where the backlog wasn't worked off in time."""
+    p99 = _p99(waits)
+    return [] if p99 is None else [plain(name, "ms", [p99])]
 
 
 def timeline(watch: Watch) -> Timeline:
