@@ -108,7 +108,9 @@ def test_a_key_comes_from_one_place(tmp_path: Path) -> None:
     """A file or a variable, and both say what is missing."""
     one = "[[tenant]]\nfrom_domains = ['a.example']\n[[tenant.dkim]]\ndomain = 'a.example'\n"
     for keys in ("", "key_file = 'k'\nkey_env = 'K'\n"):
-        with pytest.raises(ConfigError, match=r"dkim\[0\].key_file.*give key_file or key_env"):
+        with pytest.raises(
+            ConfigError, match=r"dkim\[0\].key_file.*one of key_file, key_dir and key_env"
+        ):
             parse(f"{one}selector = 's'\n{keys}")
     with pytest.raises(ConfigError, match="KEY isn't set"):
         read_pem(DkimKey(domain="a.example", selector="s", key_env="KEY"), {})
