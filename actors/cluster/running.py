@@ -344,7 +344,8 @@ class Cluster:
                     raise result
         if self._settings[0].config.workers.ray_address:
             self._demand(0)
-        await asyncio.to_thread(ray.shutdown)
+        # not in a thread: a task that touches Ray while it goes ends the process with status 1
+        ray.shutdown()
 
 
 def _spread(address: str) -> dict[str, Any]:
