@@ -34,6 +34,7 @@ class SenderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How patient a sender is."""
 
     page: int = 100  # events read at a time
+    lot: int = 100  # events tried before what came of them is kept
     concurrency: int = 8  # posts at a time
     waiting_max: int = 1_000  # events kept for later; with more nothing is read
     first_s: float = 5.0  # before the second try
@@ -206,7 +207,7 @@ class Sender:
         if self._is_down:
             probe = min(first, key=lambda one: one.tries, default=None)
             return [probe] if probe is not None and self._probe_ms <= now else []
-        return [one for one in first if one.next_ms <= now][: self._settings.page]
+        return [one for one in first if one.next_ms <= now][: self._settings.lot]
 
     async def _round(self, due: list[WaitingEvent]) -> None:
         """Try each; keep what wasn't taken."""
