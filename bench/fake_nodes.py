@@ -106,6 +106,12 @@ class FakeNodes(AutoscalingCluster):
         } | more
 
     @property
+    def config(self) -> dict[str, Any]:
+        """What the autoscaler is told."""
+        told: dict[str, Any] = self._config
+        return told
+
+    @property
     def address(self) -> str:
         """Where Ray is reached."""
         address: Any = get_node_ip_address

@@ -47,6 +47,25 @@ def _watch() -> Watch:
     return watch
 
 
+def test_ray_reads_the_configuration_of_the_fake_nodes() -> None:
+    """Its own reader takes it; nothing of the example that the wheel lacks is wanted."""
+    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+
+    from bench.fake_nodes import FakeNodes
+
+    nodes = FakeNodes(4, idle_s=3.0)
+    try:
+        read = AutoscalingConfig(nodes.config, skip_content_hash=True)
+        kinds = read.get_node_type_configs()
+        assert kinds["worker"].max_worker_nodes == 4
+        assert kinds["worker"].resources["CPU"] == 1
+        assert read.get_idle_timeout_s() == pytest.approx(3.0)
+        assert nodes.pids() == []
+    finally:
+        nodes.shutdown()
+    assert not nodes.folder.exists()
+
+
 def _by_name(results: list[Result]) -> dict[str, Result]:
     return {one.name: one for one in results}
 
