@@ -37,6 +37,7 @@ from actors.worker.leases import LeaseDesk
 from actors.worker.pacing import PaceDesk, PacedGate
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from actors.worker.rendering import Letterhead, MailRenderer, compile_template_object, letterheads
+from actors.worker.syncing import SLOW_S
 from actors.worker.ways import build_ways
 from actors.worker.wire import WorkerSettings
 from deliverability.egress import Egress, EgressSettings
@@ -186,6 +187,7 @@ class Ports(msgspec.Struct, frozen=True):
     """The world around a worker: how its store is opened, wall clock in ms, free bytes of disk and memory, leases."""
 
     open_store: Callable[[WorkerSettings], Awaitable[Store]] = open_store
+    sync_slow_s: float = SLOW_S
     wall_ms: Callable[[], int] = _wall_ms
     disk_free: Callable[[Path], int] = disk_free_bytes
     memory_free: Callable[[], int | None] = memory_free_bytes

@@ -136,7 +136,7 @@ class Worker:
         )
         self._quiet = Quiet(self.host, self._parts.egress, self.now, self._busy)
         self._found = recover(self._parts)
-        self._syncing = Syncing(self.host.store)
+        self._syncing = Syncing(self.host.store, self._ports.sync_slow_s)
         if self._ports.leases is not None:
             self._ports.leases.heard = self._wake.set
         if self._settings.placed:

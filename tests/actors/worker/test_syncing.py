@@ -12,7 +12,7 @@ import pytest
 
 from actors.worker import wire
 from actors.worker.assembly import Ports, open_store
-from actors.worker.syncing import Syncing
+from actors.worker.syncing import LOOK_EVERY, Syncing
 from engine.errors import StoreError
 from engine.inputs import TellOut
 from engine.store.memory import MemoryStore
@@ -70,7 +70,9 @@ def test_mail_goes_on_while_a_sync_is_waited_for(tmp_path: Path) -> None:
 
     async def story() -> None:
         made: list[Gated] = []
-        async with living(config_of(tmp_path), Ports(open_store=_gating(made))) as here:
+        async with living(
+            config_of(tmp_path), Ports(open_store=_gating(made), sync_slow_s=0)
+        ) as here:
             here.sink.manner = "holds the dot"
             assert await here.send(["ann"]) == ["accepted"]
             await here.until(lambda: here.sink.dots == 1)
@@ -101,7 +103,9 @@ def test_a_tell_that_comes_during_a_sync_waits_for_the_next(tmp_path: Path) -> N
 
     async def story() -> None:
         made: list[Gated] = []
-        async with living(config_of(tmp_path), Ports(open_store=_gating(made))) as here:
+        async with living(
+            config_of(tmp_path), Ports(open_store=_gating(made), sync_slow_s=0)
+        ) as here:
             here.sink.manner = "holds the dot"
             await here.send(["ann"])
             await here.until(lambda: here.sink.dots == 1)
@@ -134,7 +138,9 @@ def test_a_sync_that_fails_releases_nothing(tmp_path: Path) -> None:
 
     async def story() -> None:
         made: list[Gated] = []
-        async with living(config_of(tmp_path), Ports(open_store=_gating(made))) as here:
+        async with living(
+            config_of(tmp_path), Ports(open_store=_gating(made), sync_slow_s=0)
+        ) as here:
             here.sink.manner = "holds the dot"
             await here.send(["ann"])
             await here.until(lambda: here.sink.dots == 1)
@@ -161,7 +167,9 @@ def test_a_sync_that_fails_releases_nothing(tmp_path: Path) -> None:
 def test_a_worker_that_ends_lets_its_sync_end_first(tmp_path: Path) -> None:
     async def story() -> None:
         made: list[Gated] = []
-        async with living(config_of(tmp_path), Ports(open_store=_gating(made))) as here:
+        async with living(
+            config_of(tmp_path), Ports(open_store=_gating(made), sync_slow_s=0)
+        ) as here:
             here.sink.manner = "holds the dot"
             await here.send(["ann"])
             await here.until(lambda: here.sink.dots == 1)
@@ -172,6 +180,49 @@ def test_a_worker_that_ends_lets_its_sync_end_first(tmp_path: Path) -> None:
             await here.until(made[0].waiting.is_set)
             asyncio.get_running_loop().call_later(0.05, made[0].gate.set)
         assert await bob == ["accepted"]
+
+    asyncio.run(story())
+
+
+class Disk(MemoryStore):
+    """A store whose syncs take as long as a test says, and say in which thread they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsynced = True
+        self.takes_s = 0.0
+        self.threads: list[bool] = []
+
+    def defer(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        threading.Event().wait(self.takes_s)
+        self.threads.append(threading.current_thread() is not threading.main_thread())
+
+
+def test_a_thread_is_for_slow_disks() -> None:
+    """A quick sync is waited for; slow ones have a thread, but for one now and then: are they still?"""
+
+    async def story() -> None:
+        disk = Disk()
+        syncing = Syncing(disk)
+        for _ in range(10):
+            await syncing.sync(aside=True)
+        assert disk.threads == [False] * 10
+        disk.takes_s = 0.02
+        await syncing.sync(aside=True)
+        disk.threads.clear()
+        for _ in range(2 * LOOK_EVERY):
+            await syncing.sync(aside=True)
+        assert disk.threads.count(False) == 2
+        disk.takes_s = 0.0
+        disk.threads.clear()
+        for _ in range(20 * LOOK_EVERY):
+            await syncing.sync(aside=True)
+        assert disk.threads[-LOOK_EVERY:] == [False] * LOOK_EVERY, "it is quick again"
+        await syncing.sync(aside=False)
+        syncing.close()
 
     asyncio.run(story())
 
