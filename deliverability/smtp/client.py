@@ -123,11 +123,14 @@ class ClientSession:
         "_taken",
         "_window",
         "replies",
+        "took_s",
     )
 
     def __init__(self, config: ClientConfig, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.replies = 0
         """Complete replies understood so far; a driver measures progress by it."""
+        self.took_s = 0.0
+        """How long the content that was accepted last took, from its sending to its acceptance."""
         self._config = config
         self._output: list[bytes] = []
         self._opening = Opening(config, self._output)
@@ -275,6 +278,7 @@ class ClientSession:
         data = content.data
         if not content.checked and flight.transaction.body != "binary":
             _check_content(data)
+        flight.sent_at = self._clock()
         if flight.mode == "window":
             self._write_chunk(flight, data)
         else:
@@ -420,8 +424,9 @@ class ClientSession:
             if flight.ending is None or (flight.rcpt_ok and not flight.mail_ok):
                 # The second case: MAIL refused, the rest accepted. It was sent, so this is the truth.
                 flight.ending = Accepted(reply)
+                self.took_s = took_s = self._clock() - flight.sent_at
                 if flight.mode == "window":
-                    self._window.accepted(self._clock() - flight.sent_at, flight.beside)
+                    self._window.accepted(took_s, flight.beside)
             self._finish(flight)
             return
         if stage == _RCPT:
@@ -496,7 +501,6 @@ class ClientSession:
 
     def _write_chunk(self, flight: _Flight, data: bytes) -> None:
         flight.stage = _MAIL
-        flight.sent_at = self._clock()
         flight.beside = len(self._flights)
         if self._rset_owed:
             self._pay_rset(flight)

@@ -23,7 +23,7 @@ import contextlib
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, TypeAlias, assert_never
 
 import msgspec
@@ -37,6 +37,7 @@ from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost,
 from deliverability.smtp.envelope import Body, Transaction
 from deliverability.smtp.opening import ClientConfig
 from deliverability.smtp.reply import Reply
+from deliverability.transport.filling import Filling, emptiest
 from deliverability.transport.paced import Pace
 from deliverability.transport.smtp_client import Connection, Endpoint, Timeouts, connect
 from deliverability.transport.turns import Turns
@@ -267,6 +268,8 @@ class Route:
         self._due: deque[tuple[Connection, Message]] = deque()  # content awaited, likewise
         self._leaving: set[Connection] = set()
         self._waiting = 0
+        self.filling = Filling()
+        self._roomy = True  # whether one more connection may be allowed, as far as was asked
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -280,14 +283,13 @@ class Route:
     def work(self, waiting: int) -> None:
         """Put idle connections to work, and open more when there is room."""
         while self._idle and waiting > 0:
-            connection, _ = self._idle.popitem()  # the one that idled least is the warmest
-            connection.kick()
+            self._next_idle().kick()
             waiting -= 1
         if self._hungry:  # what came may be more urgent than what they stand in line for
             self._enlist()
             waiting -= len(self._hungry)
-        loop = self._delivery.loop
-        if self._delivery.closing or loop.time() < self._until:
+        self._roomy = True
+        if self._delivery.closing or self._delivery.loop.time() < self._until:
             return
         room = self.most(waiting) - len(self.connections) - self.opening
         for _ in range(min(room, waiting)):
@@ -311,7 +313,7 @@ class Route:
         """Give how many connections may be open now, with so many messages waiting; None: as many as lately."""
         self._waiting = self._waiting if waiting is None else waiting
         opened = len(self.connections) + self.opening
-        wanted = opened - len(self._idle) + self._waiting
+        wanted = self.filling.wanted(opened - len(self._idle), self._waiting)
         most = self.target.connections_max
         if self.target.allowed is not None:
             most = self.target.allowed(opened, wanted)
@@ -367,6 +369,8 @@ class Route:
         if not self._may_start(connection):
             self._idle[connection] = delivery.loop.time()
             return None
+        if connection.in_flight and self.filling.spreads and self._is_for_others(connection):
+            return None
         if connection.session.mode == "window" and not self._may_compose(connection):
             return None
         while (message := delivery.egress.take(self.name, delivery.now())) is not None:
@@ -382,7 +386,9 @@ class Route:
                 delivery.hold(message, held_ms)
                 continue
             self.connections[connection] = carried + 1
+            self.filling.in_flight += 1
             self._idle.pop(connection, None)
+            self._hungry.pop(connection, None)
             if self._pace is not None:
                 self._pace.started(self._source(connection))
             return transaction
@@ -420,10 +426,12 @@ class Route:
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
         way = self.target.way
+        self.filling.in_flight -= 1
         told = self._told(connection, message)
         match ending:
             case Accepted(reply=reply):
                 self.sent += 1
+                self.filling.accepted(connection.session.took_s)
                 self._backoff_s = 0.0
                 if way is not None:
                     way.answered(connection)
@@ -516,8 +524,8 @@ class Route:
     def serve(self) -> None:
         """Let one connection compose: content that a server awaits, unless what waits is more urgent.
 
-        The connection that was hungry last goes first: few connections with windows in use cost less than many with
-        one message each, and whoever's window is full isn't hungry.
+        The connection that was hungry last goes first where the server is quick: few connections with windows in use
+        cost less than many with one message each, and whoever's window is full isn't hungry. Else the emptiest.
         """
         due = min(self._due, key=_class_of, default=None)
         waits = self._delivery.egress.urgency(self.name) if self._hungry else None
@@ -525,10 +533,65 @@ class Route:
             self._due.remove(due)
             due[0].kick()
         elif waits is not None:
-            connection, _ = self._hungry.popitem()
-            connection.kick()
+            self._feed_one()
 
     # ---- inside
+
+    def _next_idle(self) -> Connection:
+        """Take one of the idle connections: the emptiest, of these the one that idled least: it is the warmest."""
+        connection = next(reversed(self._idle))
+        if self.filling.spreads:
+            connection = emptiest(reversed(self._idle), connection.in_flight) or connection
+        del self._idle[connection]
+        return connection
+
+    def _feed_one(self) -> None:
+        """Let a connection that stands in line take a message, or an idle one that is emptier.
+
+        One leaves the line each time that no message is taken, so it comes to an end.
+        """
+        if not self.filling.spreads:
+            self._hungry.popitem()[0].kick()
+            return
+        last = next(reversed(self._hungry))
+        hungry = emptiest(reversed(self._hungry), last.in_flight) or last
+        del self._hungry[hungry]
+        emptier = self._emptier(hungry, self._idle)
+        if emptier is None:
+            hungry.kick()
+            return
+        del self._idle[emptier]
+        before = self.filling.in_flight
+        emptier.kick()
+        if self.filling.in_flight > before:
+            self._hungry.setdefault(hungry)
+        else:
+            self._idle.setdefault(hungry, self._delivery.loop.time())
+
+    def _is_for_others(self, connection: Connection) -> bool:
+        """Whether an emptier connection should take what waits; then this one stands in line.
+
+        Where there is none, one more is opened if that is allowed. What is at hand doesn't wait for it: it may never
+        come about.
+        """
+        if self._delivery.egress.urgency(self.name) is None:
+            return False
+        if self._emptier(connection, self._idle) or self._emptier(connection, self._hungry):
+            self._hungry[connection] = None
+            self._enlist()
+            return True
+        if self._roomy and self._delivery.loop.time() >= self._until:
+            self._roomy = self.most() > len(self.connections) + self.opening
+            if self._roomy:
+                self._spawn()
+        return False
+
+    def _emptier(self, connection: Connection, others: Iterable[Connection]) -> Connection | None:
+        """Find one with fewer mails in flight, from the same source where a pace counts by source."""
+        if self._pace is not None:
+            source = self._source(connection)
+            others = (one for one in others if self._source(one) == source)
+        return emptiest(others, connection.in_flight)
 
     def _source(self, connection: Connection) -> str:
         """Name the source of a connection; "" where the system chose."""

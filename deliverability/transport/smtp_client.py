@@ -186,6 +186,11 @@ class Connection(asyncio.Protocol):
         return (tls.version() or "") if tls is not None else ""
 
     @property
+    def in_flight(self) -> int:
+        """Transactions taken whose ending isn't known."""
+        return self._session.in_flight
+
+    @property
     def idle(self) -> bool:
         """Whether it is open, ready for a transaction, and has none."""
         return self._session.ready and not self._session.in_flight

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
@@ -261,3 +262,111 @@ def test_a_cancelled_message_is_withdrawn_before_its_mark() -> None:
         assert world.server.connections == 0
 
     _in_world(main)
+
+
+class Slow(Server):
+    """Takes several mails at once, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = asyncio.Event()
+        self.came = asyncio.Event()
+        self.wanted = 0
+        self.begun: list[int] = []  # mails that came, by connection
+
+    def await_mails(self, number: int) -> None:
+        """Have `came` set when so many mails are here that aren't answered."""
+        self.wanted = number
+        self.begun = [0] * len(self.begun)
+        self.came.clear()
+        self.answer.clear()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        me = len(self.begun)
+        self.begun.append(0)
+        writer.write(b"220 hello\r\n")
+        pending: list[asyncio.Task[None]] = []
+        while line := (await reader.readline()).decode().strip():
+            word = line[:4].upper()
+            if word == "EHLO":
+                writer.write(b"250-here\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+            elif word == "BDAT":
+                await reader.readexactly(int(line.split()[1]))
+                self.begun[me] += 1
+                if sum(self.begun) == self.wanted:
+                    self.came.set()
+                pending.append(asyncio.ensure_future(self._answer(writer)))
+            elif word == "QUIT":
+                break
+        for task in pending:
+            task.cancel()
+        writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter) -> None:
+        await self.answer.wait()
+        writer.write(b"250 a\r\n250 b\r\n250 c\r\n")
+
+
+def _before_a_slow_one(
+    main: Callable[[World, Slow], Coroutine[Any, Any, None]], connections: int
+) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            server = Slow()
+            listening = await asyncio.start_server(server, "127.0.0.1", 0)
+            port = listening.sockets[0].getsockname()[1]
+            world = World(server, port, Marks(), connections_max=connections)
+            try:
+                await main(world, server)
+            finally:
+                await world.delivery.close(1)
+                listening.close()
+
+    uvloop.run(bounded())
+
+
+async def _grow_windows(world: World, server: Slow) -> None:
+    """Let every connection's window open, and let the server be known for slow."""
+    server.answer.set()
+    for number in range(60):
+        world.egress.accept(1, _message(f"w{number}", 1000 + number), 0)
+    world.delivery.pump()
+    assert len(await world.outcomes(60)) == 60
+    route = world.delivery.routes[ROUTE]
+    for _ in range(20_000):  # as if all had taken long
+        route.filling.accepted(1.0)
+    assert route.filling.spreads
+
+
+def test_mails_for_a_slow_server_fill_connections_before_windows() -> None:
+    """Each of four connections has two of eight mails, though one window could take more."""
+
+    async def main(world: World, server: Slow) -> None:
+        await _grow_windows(world, server)
+        assert max(one.session.window for one in world.delivery.routes[ROUTE].connections) > 2
+        server.await_mails(8)
+        world.hand_over(*(f"p{n}" for n in range(8)))
+        await server.came.wait()
+        assert server.begun == [2, 2, 2, 2]
+        server.answer.set()
+        assert {one.kind for one in (await world.outcomes(8)).values()} == {"delivered"}
+
+    _before_a_slow_one(main, connections=4)
+
+
+def test_a_slow_server_is_given_more_connections_before_deeper_windows() -> None:
+    """As many as are allowed; mails don't wait for them to open, which may never be."""
+
+    async def main(world: World, server: Slow) -> None:
+        await _grow_windows(world, server)
+        route = world.delivery.routes[ROUTE]
+        assert len(route.connections) == 1
+        route.target = msgspec.structs.replace(route.target, connections_max=3)
+        server.await_mails(2)
+        world.hand_over("ada", "bob")
+        await server.came.wait()
+        assert 2 <= len(route.connections) + route.opening <= 3
+        server.answer.set()
+        assert len(await world.outcomes(2)) == 2
+
+    _before_a_slow_one(main, connections=1)
