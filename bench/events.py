@@ -6,7 +6,8 @@ the verdicts: the real worker with the real contact machine, no call of Ray. Eac
 holds.
 
 The ceiling writes the very rows that the worker wrote (recorded in this run) into the same store, without any logic, in
-batches of the size that suits it best.
+batches of the size that suits it best. `events_libraries` adds the library calls without which none can be made:
+what is left between it and `events_cpu` is the interpreter running our logic.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ from actors.gateway.wire import EventIn, event_arrival
 from actors.worker.collector import tune_collector
 from actors.worker.wire import AdmitBatch, WireArrival
 from actors.worker.worker import Worker
+from bench.ceilings.libraries import Calls, measure_calls
 from bench.ceilings.store import measure_store
 from bench.deployment import Sender, configure, publish_all, worker_settings
 from bench.events_redis import Drive, Full, events_over_redis
 from bench.frame import Measured, Result, Sample, costs, plain, rates, rounds, say
+from engine.feed import entries_of
 from engine.keyspace import contact_key
+from engine.rows import ENTITY, FEED_INDEX, RECORD, open_envelope
 from engine.store.protocol import STAND, Batch, Rows, Stand, Store, encode_stand, partition_prefix
 from engine.vocabulary import ContactPut
 
@@ -217,10 +221,16 @@ def _measured(
             "ceiling_cpu": written.cpu_us * rows_each,
         }
 
+    calls = _calls(msgspec.msgpack.decode(rows, type=list[tuple[bytes, bytes | None]]), bodies)
+
+    def libraries() -> Sample:
+        return {"libraries": measure_calls(calls, settings.seconds / 2)}
+
     def full() -> Sample:
         return runner.run(_full_rate(door, bodies, settings.seconds))
 
-    found = rounds(settings.rounds, ceiling, full)
+    found = rounds(settings.rounds, ceiling, libraries, full)
+    floor = [a + b for a, b in zip(found["libraries"], found["ceiling_cpu"], strict=True)]
     full_ms = door.take_latencies()
     rate = min(found["events"])
     runner.run(_steady(door, bodies, rate / 2, settings.seconds * settings.rounds / 2))
@@ -229,6 +239,7 @@ def _measured(
     results = [
         rates("events", "1/s", found["events"], found["ceiling"]),
         costs("events_cpu", "µs", found["events_cpu"], found["ceiling_cpu"]),
+        costs("events_libraries", "µs", floor, found["ceiling_cpu"]),
         *_latencies("events_half", half_ms),
         *_latencies("events_full", full_ms),
     ]
@@ -351,6 +362,22 @@ async def _steady(door: Door, bodies: Bodies, rate: float, seconds: float) -> No
             due = begin + n * BODY_EVENTS / rate
             await asyncio.sleep(max(due - loop.time(), 0))
             tasks.create_task(door.take(body, due))
+
+
+def _calls(rows: Sequence[tuple[bytes, bytes | None]], bodies: Bodies) -> Calls:
+    """Find among rows of a trace what library calls are made with."""
+    states, records, notices = [], [], []
+    for key, value in rows:
+        if value is None:
+            continue
+        if key[2:3] == ENTITY:
+            states.append(open_envelope(key[3:], value)[-1])
+        elif key[2:3] == RECORD:
+            records += msgspec.msgpack.decode(value, type=list[msgspec.Raw])
+        elif key[2:3] == FEED_INDEX:
+            notices += [one.body for one in entries_of(value)]
+    events = [line for body in bodies.make(20) for line in body.split(b"\n")]
+    return Calls(events, states, [bytes(one) for one in records], [bytes(one) for one in notices])
 
 
 def best_size(trace: Path, folder: Path, rows_each: float, seconds: float) -> float:
