@@ -16,7 +16,7 @@ from actors.worker.rendering import letterheads
 from actors.worker.wire import WorkerSettings
 from deliverability.compose.template import Template
 from deliverability.dkim.keys import Algorithm, generate_pem
-from engine.config import Config, DkimKey, Limits, Log, Tenant, Workers
+from engine.config import Config, DkimKey, Endpoint, Limits, Log, Tenant, Workers
 
 SELECTOR = "bench"
 CONNECTIONS = 40
@@ -30,8 +30,13 @@ class Sender(msgspec.Struct, frozen=True):
     algorithm: Algorithm
 
 
-def configure(folder: Path, senders: Sequence[Sender], workers: int) -> Config:
-    """Make keys and configuration; mail goes to whatever listens on the port that workers are told."""
+def configure(
+    folder: Path, senders: Sequence[Sender], workers: int, endpoints: Sequence[str] = ()
+) -> Config:
+    """Make keys and configuration; mail goes to whatever listens on the port that workers are told.
+
+    `endpoints`: what the scenarios of all senders call. Workers put the calls on the feed; nobody makes them.
+    """
     keys = folder / "keys"
     keys.mkdir(parents=True)
     tenants = []
@@ -47,6 +52,10 @@ def configure(folder: Path, senders: Sequence[Sender], workers: int) -> Config:
                 from_name="The bench",
                 dkim=(DkimKey(domain=sender.domain, selector=SELECTOR, key_file=str(pem)),),
                 reverse_path_domain=f"bounces.{sender.domain}",
+                endpoint={
+                    name: Endpoint(url="http://127.0.0.1:9/", secret_file=str(keys / "endpoint"))
+                    for name in endpoints
+                },
             )
         )
     return Config(

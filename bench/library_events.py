@@ -6,14 +6,16 @@ the same cart or order, so that journeys go all their ways: goals, exits, time-o
 
 from __future__ import annotations
 
-__all__ = ("ATTRIBUTES", "EventMaker", "library")
+__all__ = ("ATTRIBUTES", "EventMaker", "endpoints_of", "library")
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
 from engine.vocabulary import Event
+from scenarios.checking import load
+from scenarios.model import Webhook, walk
 
 Data = dict[str, Any]
 
@@ -89,3 +91,14 @@ def library() -> dict[str, str]:
         if file.is_file():
             found[f"{folder.name}.yaml"] = file.read_text("utf-8")
     return found
+
+
+def endpoints_of(texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the endpoints that scenarios call, from their texts by file name."""
+    found = {
+        step.endpoint
+        for file, text in texts.items()
+        for step in walk(load(text, file).steps)
+        if isinstance(step, Webhook)
+    }
+    return tuple(sorted(found))

@@ -3,7 +3,8 @@
 A *transition* is one journey that moved: it opened or went on until it stood at a waiting step, or it ended. Decisions
 that interest no journey are made too, and not counted.
 
-- `interpreter`: transitions a second of CPU time, the contact machine alone, one core.
+- `interpreter`: transitions a second of CPU time, the contact machine alone, one core, with the collector of cycles set
+  as in a worker, and a batch of a worker at a time.
 - `transitions`: durable transitions a second through one worker (RocksDB) in log time, events and the timers that come
   due meanwhile. The ceiling writes the very rows that the worker wrote into the same store, without any logic.
 - `timer_lateness_p50`, `timer_lateness_p99`: on the wall clock, at 0.8 of the rate that was sustained just before, each
@@ -14,7 +15,7 @@ Contacts have no address, so that every send is decided up to where it can't go:
 
 from __future__ import annotations
 
-__all__ = ("LatenessHost", "run")
+__all__ = ("LatenessHost", "deployment", "run")
 
 import asyncio
 import shutil
@@ -35,8 +36,9 @@ from bench.ceilings.store import measure_store
 from bench.deployment import Sender, configure, publish_all, worker_settings
 from bench.events import TracingStore, best_size
 from bench.frame import Measured, Result, Sample, plain, rates, rounds, say
-from bench.library_events import ATTRIBUTES, EventMaker, library
+from bench.library_events import ATTRIBUTES, EventMaker, endpoints_of, library
 from engine.catalog import Catalog, Head, Item, digest_of
+from engine.config import Config
 from engine.host import Host
 from engine.keyspace import EntityKey, contact_key
 from engine.machine import At, Context, Record, Transition, Wake
@@ -87,6 +89,7 @@ def run(*, quick: bool, seed: int) -> Measured:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             alone = _Alone(settings, seed)
+            tune_collector()
             found = rounds(settings.rounds, alone.sample)
             results = [plain("interpreter", "1/s", found["interpreter"])]
             durable, more = _durable(runner, folder / "durable", settings, seed)
@@ -131,7 +134,7 @@ class _Alone:
         """Measure for a while; only decisions are in the measured time."""
         moved, cpu = 0, 0.0
         while cpu < self._settings.seconds:
-            part, took = self._run(5_000)
+            part, took = self._run(BATCH)
             moved, cpu = moved + part, cpu + took
         return {"interpreter": moved / cpu}
 
@@ -163,12 +166,19 @@ class _Alone:
 # ---- durable
 
 
+def deployment(folder: Path) -> Config:
+    """Make a deployment with all scenarios of the library, and the endpoints that they call."""
+    sender = Sender(TENANT, "shop.example", "ed25519-sha256")
+    config = configure(folder, [sender], 1, endpoints=endpoints_of(library()))
+    publish_all(config, {TENANT: library()}, {})
+    return config
+
+
 def _durable(
     runner: asyncio.Runner, folder: Path, settings: Settings, seed: int
 ) -> tuple[list[Result], dict[str, float]]:
     """Measure transitions through a worker against the store's ceiling."""
-    config = configure(folder, [Sender(TENANT, "shop.example", "ed25519-sha256")], 1)
-    publish_all(config, {TENANT: library()}, {})
+    config = deployment(folder)
     worker_of = msgspec.structs.replace(worker_settings(config)[0], log_time=BEGIN_MS)
     load = runner.run(_opened(Worker(worker_of), settings, seed))
     share, decided_rows, rows = runner.run(load.traced(settings.traced))

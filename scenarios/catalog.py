@@ -6,10 +6,10 @@ scenario costs one look-up.
 
 from __future__ import annotations
 
-__all__ = ("TenantView", "Views")
+__all__ = ("Interest", "TenantView", "Views")
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from engine.keyspace import HASH_BYTES, tenant_of
@@ -20,12 +20,33 @@ from scenarios.trials import Measured, measured_by
 from scenarios.zones import UTC, zone_of
 
 if TYPE_CHECKING:  # a compiled scenario contains acts, and acts change drafts, which look here
-    from scenarios.compiling import CompiledScenario, Opening
+    from scenarios.compiling import CompiledScenario, Opening, Watching
     from scenarios.experiments import Ruling
     from scenarios.migration import Migration
     from scenarios.segments import CompiledSegment
 
 _DEFAULTS = ContactSettings()
+
+OF_MAIL: Final = "mail."
+"""Begins the events that mail gives rise to: clicks, complaints."""
+
+
+class Interest:
+    """What a tenant's scenarios want of events of one name, put together once: an event asks for it with one look-up.
+
+    `window_ms`: how long their times are kept (None: they aren't); `of_mail`: mail gave rise to it; `reads`: somebody
+    asks for the last mails; `looks_back`: their data are kept; `openings`: who may open a journey, in their order.
+    """
+
+    __slots__ = ("looks_back", "measured", "of_mail", "openings", "reads", "window_ms")
+
+    def __init__(self, view: TenantView, event: str) -> None:
+        self.window_ms = view.windows.get(event)
+        self.of_mail = event.startswith(OF_MAIL)
+        self.reads = self.of_mail and bool(view.mails_asked or view.asks_hours)
+        self.measured = view.measured.get(event, ())
+        self.looks_back = event in view.looks_back
+        self.openings = view.by_event.get(event, ()) if event else ()
 
 
 class TenantView:
@@ -36,12 +57,14 @@ class TenantView:
     `mails_asked` how many of the last mails somebody asks for; `asks_hours`: does a wait ask for the best hour?
     `paused` the scenarios that stand still; `measured` the experiments that an event counts for, and `rulings` what was
     decided of them, by their key; `versions` those that journeys were found on, by version (a hash over the
-    scenario's name too); `watching`: has one of those, or a current one, a goal or exit without an event? Campaigns are
-    scenarios of their own section.
+    scenario's name too), and `state_watches` their goals and exits without an event; `watching`: has one of those, or a
+    current one, any? Campaigns are scenarios of their own section.
     """
 
     __slots__ = (
         "_catalog",
+        "_interests",
+        "_no_interest",
         "asks_hours",
         "by_event",
         "by_segment",
@@ -54,6 +77,7 @@ class TenantView:
         "rulings",
         "segments",
         "settings",
+        "state_watches",
         "tenant",
         "versions",
         "watching",
@@ -65,6 +89,7 @@ class TenantView:
         self._catalog = catalog
         self.tenant = tenant
         self.versions: dict[str, CompiledScenario] = {}
+        self.state_watches: dict[str, tuple[Watching, ...]] = {}
         self.current: Mapping[str, CompiledScenario] = catalog.all("scenario", tenant)
         campaigns = catalog.all("campaign", tenant)
         if campaigns:
@@ -107,6 +132,15 @@ class TenantView:
                 for event, what in events.items():
                     measured[event] = (*measured.get(event, ()), what)
         self.measured: Mapping[str, tuple[Measured, ...]] = measured
+        named = {*windows, *measured, *by_event, *self.looks_back}
+        self._interests = {event: Interest(self, event) for event in named}
+        # events that nobody names: mail's, and all others
+        self._no_interest = Interest(self, ""), Interest(self, OF_MAIL)
+
+    def interest(self, event: str) -> Interest:
+        """Tell what is wanted of an event."""
+        found = self._interests.get(event)
+        return self._no_interest[event.startswith(OF_MAIL)] if found is None else found
 
     def _index_entries(self, ranked: list[CompiledScenario]) -> None:
         by_segment: dict[tuple[str, bool], tuple[tuple[CompiledScenario, Opening], ...]] = {}
@@ -130,6 +164,7 @@ class TenantView:
             if found is not None:
                 self.versions[journey.version] = found
                 self.watching = self.watching or "" in found.reactions
+                self.state_watches[journey.version] = found.watches.get("", ())
         return found
 
     def version(self, scenario: str, version: str) -> CompiledScenario | None:

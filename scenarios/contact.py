@@ -259,11 +259,12 @@ def _take_run(draft: Draft, body: _OfRuns) -> None:
 def _conclude(draft: Draft, event: Event | None, *, quiet: bool = False) -> Transition:
     """Let everything follow that a change of the contact entails. With a historical event nothing opens."""
     quiet = quiet or (event is not None and event.historical)
-    if "" in draft.view.by_event and draft.contact is not _NOBODY and not quiet:
+    view = draft.view
+    if "" in view.by_event and draft.contact is not _NOBODY and not quiet:
         enter_by_state(draft)
-    if draft.view.segments:
+    if view.segments:
         follow_segments(draft, enter=not quiet)
-    if draft.view.dated and draft.attributes is not draft.contact.attributes:
+    if view.dated and draft.attributes is not draft.contact.attributes:
         appoint(draft)
     if draft.starting:
         open_started(draft)
@@ -271,7 +272,7 @@ def _conclude(draft: Draft, event: Event | None, *, quiet: bool = False) -> Tran
         if draft.attributes is not draft.contact.attributes:
             retime(draft)
         # an event has looked up the versions of all journeys, so that it's known whether one watches the state
-        if draft.view.watching or event is None or quiet:
+        if view.watching or event is None or quiet:
             watch_state(draft)
     return draft.transition()
 

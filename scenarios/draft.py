@@ -140,8 +140,10 @@ class Draft(Scope):
         if len(times) > 1:
             if times[-2] > at:
                 times = tuple(sorted(times))
-            first = min(bisect_right(times, self.now - window_ms), len(times) - 1)
-            times = times[max(first, len(times) - _TIMES_MAX) :]
+            oldest = self.now - window_ms
+            if times[0] <= oldest or len(times) > _TIMES_MAX:
+                first = min(bisect_right(times, oldest), len(times) - 1)
+                times = times[max(first, len(times) - _TIMES_MAX) :]
         self.times = {**self.times, event: times}
 
     def remember(self, scenario: str, key: str) -> None:
@@ -309,6 +311,7 @@ class Draft(Scope):
         )
         due = min(self.dates.values()) if self.dates else 0
         for journey in self.journeys:
-            if journey.due and (not due or journey.due < due):
-                due = journey.due
+            at = journey.due
+            if at and (not due or at < due):
+                due = at
         return Transition(contact, At(due) if due else None, self.effects)

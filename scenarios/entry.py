@@ -12,7 +12,7 @@ from engine.vocabulary import Data, Event
 from scenarios.cel.closures import Closure
 from scenarios.cel.scope import Scope
 from scenarios.cel.values import EvaluationError
-from scenarios.compiling import CompiledScenario, Watching
+from scenarios.compiling import CompiledScenario, Opening, Watching
 from scenarios.draft import Draft
 from scenarios.interpreter import advance
 from scenarios.opening import open_journey
@@ -24,49 +24,57 @@ from scenarios.trials import measure
 from scenarios.variables import send_fields
 from scenarios.waits import caught, due_of, fits
 
-_OF_MAIL: Final = "mail."  # begins the events that mail gives rise to: clicks, complaints
 _RECENT_MAX: Final = 10  # events of a name kept for those who look back
 
 
 def take_event(draft: Draft, event: Event) -> None:
     """Decide an event. A historical one is only counted."""
-    draft.count(event.name)
-    window_ms = draft.view.windows.get(event.name)
-    if window_ms is not None:
+    name = event.name
+    draft.count(name)
+    interest = draft.view.interest(name)
+    if interest.window_ms is not None:
         at = min(event.at, draft.now) if event.historical else draft.now
-        draft.note_time(event.name, at, window_ms)
-    if event.name.startswith(_OF_MAIL) and (draft.view.mails_asked or draft.view.asks_hours):
+        draft.note_time(name, at, interest.window_ms)
+    if interest.reads:
         note_read(draft, event)
     if event.historical:
         return
-    if event.name.startswith(_OF_MAIL):
+    if interest.of_mail:
         _tell_reader(draft, event)
-    if draft.trials and event.name in draft.view.measured:
-        measure(draft, event, draft.view.measured[event.name])
-    if event.name in draft.view.looks_back:
+    if draft.trials and interest.measured:
+        measure(draft, event, interest.measured)
+    if interest.looks_back:
         seen = Seen(draft.ordinal, draft.now, event.data)
-        kept = (*draft.recent.get(event.name, ()), seen)[-_RECENT_MAX:]
-        draft.recent = {**draft.recent, event.name: kept}
-    _reach_journeys(draft, event)
+        kept = (*draft.recent.get(name, ()), seen)[-_RECENT_MAX:]
+        draft.recent = {**draft.recent, name: kept}
+    if draft.journeys:
+        _reach_journeys(draft, event)
     if draft.sends:
         _reach_mail(draft, event)
-    _enter(draft, event)
+    if interest.openings:
+        _enter(draft, event, interest.openings)
 
 
 def _reach_journeys(draft: Draft, event: Event) -> None:
     """Let goals, exits and waits of the journeys take the event; one that another has just stopped is left alone."""
-    versions, name = draft.view.versions, event.name
+    view, name = draft.view, event.name
+    versions = view.versions
     for journey in draft.contact.journeys:
-        compiled = versions.get(journey.version) or draft.view.of_journey(journey)
+        compiled = versions.get(journey.version) or view.of_journey(journey)
         if compiled is None:
             continue
         reaction = compiled.reactions.get(name)
-        if reaction is None or not any(one is journey for one in draft.journeys):
+        if reaction is None:
             continue
-        if not _watched(draft, reaction.watches, journey, event.data):
-            found = reaction.listening.get(journey.step)
-            if found is not None:
-                _listen(draft, compiled, journey, event, *found)
+        found = reaction.listening.get(journey.step)
+        if found is None and not reaction.watches:
+            continue
+        if not any(one is journey for one in draft.journeys):
+            continue
+        if found is None:
+            _watched(draft, reaction.watches, journey, event.data)
+        elif not _watched(draft, reaction.watches, journey, event.data):
+            _listen(draft, compiled, journey, event, *found)
 
 
 def _tell_reader(draft: Draft, event: Event) -> None:
@@ -97,18 +105,21 @@ def _reach_mail(draft: Draft, event: Event) -> None:
                 break
 
 
-def _enter(draft: Draft, event: Event) -> None:
+def _enter(
+    draft: Draft, event: Event, openings: tuple[tuple[CompiledScenario, Opening], ...]
+) -> None:
     """Open journeys; of several openings of a scenario the first that holds counts."""
-    opened = ""
-    for compiled, opening in draft.view.by_event.get(event.name, ()):
-        if compiled.name == opened:
+    opened, data = "", event.data
+    for compiled, opening in openings:
+        name = compiled.name
+        if name == opened:
             continue
-        if compiled.scenario.reentry == "never" and compiled.name in draft.past:
+        if name in draft.past and compiled.scenario.reentry == "never":
             continue  # the most frequent refusal by far: not worth a record
-        draft.data = event.data
-        if draft.holds(opening.condition, compiled.name):
-            opened = compiled.name
-            open_journey(draft, compiled, event.data)
+        draft.data = data
+        if opening.condition is None or draft.holds(opening.condition, name):
+            opened = name
+            open_journey(draft, compiled, data)
 
 
 def enter_by_state(draft: Draft) -> None:
@@ -171,12 +182,15 @@ def _watched(draft: Draft, watches: tuple[Watching, ...], journey: Journey, data
 
 def watch_state(draft: Draft) -> None:
     """End the journeys whose goal or exit without an event has come true."""
-    versions = draft.view.versions
+    view = draft.view
+    of_version = view.state_watches
     for journey in tuple(draft.journeys):
-        compiled = versions.get(journey.version) or draft.view.of_journey(journey)
-        reaction = compiled.reactions.get("") if compiled is not None else None
-        if reaction is not None:
-            _watched(draft, reaction.watches, journey, journey.event)
+        watches = of_version.get(journey.version)
+        if watches is None:
+            found = view.of_journey(journey)
+            watches = () if found is None else found.watches.get("", ())
+        if watches:
+            _watched(draft, watches, journey, journey.event)
 
 
 # ---- calendar waits follow what they depend on

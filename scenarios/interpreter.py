@@ -47,7 +47,8 @@ def wake(draft: Draft) -> None:
     while True:
         first = None
         for one in draft.journeys:
-            if 0 < one.due <= now and (first is None or (one.due, one.id) < (first.due, first.id)):
+            due = one.due
+            if 0 < due <= now and (first is None or (due, one.id) < (first.due, first.id)):
                 first = one
         if first is None:
             return
@@ -55,16 +56,19 @@ def wake(draft: Draft) -> None:
 
 
 def _run_due(draft: Draft, journey: Journey) -> Journey | None:
-    if journey.scenario in draft.view.paused:
+    view = draft.view
+    if journey.scenario in view.paused:
         draft.record("journey_held", journey=journey.id, step=journey.step)
         return msgspec.structs.replace(journey, due=0, held=journey.held or journey.due)
-    compiled = draft.view.of_journey(journey)
-    at = compiled.places.get(journey.step) if compiled else None
+    compiled = view.versions.get(journey.version) or view.of_journey(journey)
+    at = compiled.places.get(journey.step) if compiled is not None else None
     if compiled is None or at is None:
         draft.record("version_missing", journey=journey.id, version=journey.version)
         return msgspec.structs.replace(journey, due=draft.now + _LOST_VERSION_RETRY_MS)
     step = compiled.program[at]
     meant = journey.held or journey.due
+    if isinstance(step, Waiting):
+        return advance(draft, compiled, journey, step.next, meant)
     if isinstance(step, Listening):
         draft.record("branch_taken", journey=journey.id, step=step.id, branch="timeout")
         return advance(draft, compiled, journey, step.otherwise, meant)
@@ -72,11 +76,9 @@ def _run_due(draft: Draft, journey: Journey) -> Journey | None:
         draft.data = journey.event
         late = unanswered(draft, step, journey)
         return advance(draft, compiled, late, step.otherwise, meant)
-    if isinstance(step, Taking):
-        without(draft, step, journey, "timeout")
-        return advance(draft, compiled, journey, step.otherwise, meant)
-    assert isinstance(step, Waiting), f"a journey stands at `{journey.step}`, which doesn't wait"
-    return advance(draft, compiled, journey, step.next, meant)
+    assert isinstance(step, Taking), f"a journey stands at `{journey.step}`, which doesn't wait"
+    without(draft, step, journey, "timeout")
+    return advance(draft, compiled, journey, step.otherwise, meant)
 
 
 def take_answer(draft: Draft, body: CallAnswered | CodeGiven | NoCode) -> None:

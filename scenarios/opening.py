@@ -13,6 +13,7 @@ from scenarios.compiling import CompiledScenario
 from scenarios.draft import Draft
 from scenarios.interpreter import advance
 from scenarios.model import Entry
+from scenarios.program import Condition
 from scenarios.runs import CAMPAIGN_PREFIX, EnterJourney
 from scenarios.state import JOURNEYS_MAX, Journey
 
@@ -22,14 +23,15 @@ _STARTS_MAX: Final = 20  # in one decision: scenarios that start each other end 
 
 def open_journey(draft: Draft, compiled: CompiledScenario, data: Data) -> str:
     """Open a journey by an event's data, unless a rule forbids it; a refusal is recorded, and given back."""
-    key = _key(draft, compiled, data)
+    key = "" if compiled.key is None else _key(draft, compiled.key, compiled.name, data)
     reason = "no_key" if key is None else _forbidden(draft, compiled, key)
     if reason:
         draft.record("entry_refused", scenario=compiled.name, reason=reason)
         return reason
     assert key is not None
-    for other in _in_the_way(draft, compiled, key):
-        draft.end(other, "restarted" if other.scenario == compiled.name else "displaced")
+    if draft.journeys:
+        for other in _in_the_way(draft, compiled, key):
+            draft.end(other, "restarted" if other.scenario == compiled.name else "displaced")
     _begin(draft, compiled, key, data)
     return ""
 
@@ -79,12 +81,10 @@ def open_started(draft: Draft) -> None:
         draft.record("entry_refused", scenario=compiled.name, reason="too_many_starts")
 
 
-def _key(draft: Draft, compiled: CompiledScenario, data: Data) -> str | None:
-    """Evaluate the instance key: a text or an integer; "" for scenarios without one."""
-    if compiled.key is None:
-        return ""
+def _key(draft: Draft, key: Condition, scenario: str, data: Data) -> str | None:
+    """Evaluate the instance key: a text or an integer."""
     draft.data = data
-    value = draft.value(compiled.key, compiled.name)
+    value = draft.value(key, scenario)
     if value.__class__ is int:
         return str(value)
     return value if isinstance(value, str) and 0 < len(value) <= _KEY_LENGTH_MAX else None
@@ -92,29 +92,29 @@ def _key(draft: Draft, compiled: CompiledScenario, data: Data) -> str | None:
 
 def _forbidden(draft: Draft, compiled: CompiledScenario, key: str) -> str:
     """Tell which rule forbids the journey; "" for none."""
-    scenario = compiled.scenario
-    if compiled.name in draft.view.paused and not compiled.name.startswith(CAMPAIGN_PREFIX):
+    scenario, name, journeys = compiled.scenario, compiled.name, draft.journeys
+    if name in draft.view.paused and not name.startswith(CAMPAIGN_PREFIX):
         return (
             "paused"  # who is given a campaign gets it once it goes on: its mail is held, not lost
         )
-    past = draft.past.get(f"{compiled.name}\0{key}" if key else compiled.name)
-    if past is not None and scenario.reentry == "never":
-        return "never_again"
-    if past is not None and draft.now < past.opened_at + scenario.reentry_after_ms:
-        return "too_soon"
+    past = draft.past.get(f"{name}\0{key}" if key else name)
+    if past is not None:
+        if scenario.reentry == "never":
+            return "never_again"
+        if draft.now < past.opened_at + scenario.reentry_after_ms:
+            return "too_soon"
     if scenario.reentry != "restart":
-        name = compiled.name
-        for one in draft.journeys:
+        for one in journeys:
             if one.scenario == name and one.key == key:
                 return "under_way"
-    for other in draft.journeys if scenario.group else ():
+    for other in journeys if scenario.group else ():
         current = draft.view.of_journey(other)
-        if current is None or current.name == compiled.name:
+        if current is None or current.name == name:
             continue
         rank = current.scenario
         if rank.group == scenario.group and rank.priority >= scenario.priority:
             return "group"
-    return "too_many_journeys" if len(draft.journeys) >= JOURNEYS_MAX else ""
+    return "too_many_journeys" if len(journeys) >= JOURNEYS_MAX else ""
 
 
 def _in_the_way(draft: Draft, compiled: CompiledScenario, key: str) -> list[Journey]:
@@ -132,25 +132,21 @@ def _in_the_way(draft: Draft, compiled: CompiledScenario, key: str) -> list[Jour
 
 
 def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: Data) -> None:
-    context, scenario = draft.context, compiled.scenario
-    identity = journey_id(context.key, compiled.name, key, context.input_id)
+    """Let a journey begin. A hot path: `replace` is written out for the one that is still the last."""
+    context, scenario, now = draft.context, compiled.scenario, draft.now
+    name, version = compiled.name, compiled.version
+    identity = journey_id(context.key, name, key, context.input_id)
     journey = Journey(
-        identity,
-        compiled.name,
-        compiled.version,
-        "",
-        1,
-        0,
-        draft.now,
-        data,
-        key,
-        {},
-        draft.now,
-        draft.ordinal,
-    )
+        identity, name, version, "", 1, 0, now, data, key, {}, now, draft.ordinal
+    )  # by position: names would cost as much again
     if scenario.reentry == "never" or scenario.reentry_after_ms:
-        draft.remember(compiled.name, key)
-    opened = {"journey": identity, "scenario": compiled.name, "version": compiled.version}
+        draft.remember(name, key)
+    opened = {"journey": identity, "scenario": name, "version": version}
     draft.effects.append(Record("journey_opened", opened))
-    draft.journeys.append(journey)  # in its place while it runs, so that rules see it
-    draft.replace(journey, advance(draft, compiled, journey, compiled.start, draft.now))
+    journeys = draft.journeys
+    journeys.append(journey)  # in its place while it runs, so that rules see it
+    after = advance(draft, compiled, journey, compiled.start, now)
+    if after is not None and journeys[-1] is journey:
+        journeys[-1] = after
+    else:
+        draft.replace(journey, after)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.library_events import EventMaker, library
-from bench.scenarios import Settings, _Alone
+from pathlib import Path
+
+from bench.library_events import EventMaker, endpoints_of, library
+from bench.scenarios import Settings, _Alone, deployment
 
 
 def test_every_event_is_one_that_the_library_names_and_two_runs_agree() -> None:
@@ -20,3 +22,9 @@ def test_the_machine_alone_makes_transitions() -> None:
     moved, cpu_s = alone._run(500)
     assert moved > 100
     assert cpu_s > 0
+
+
+def test_the_library_is_published_with_the_endpoints_that_it_calls(tmp_path: Path) -> None:
+    assert endpoints_of(library()) == ("sales",)
+    (tenant,) = deployment(tmp_path).tenant
+    assert set(tenant.endpoint) == {"sales"}
