@@ -146,7 +146,7 @@ def _begin(draft: Draft, compiled: CompiledScenario, key: str, data: Data) -> No
     journeys = draft.journeys
     journeys.append(journey)  # in its place while it runs, so that rules see it
     after = advance(draft, compiled, journey, compiled.start, now)
-    if after is not None and journeys[-1] is journey:
+    if after is not None and journeys and journeys[-1] is journey:  # else it was stopped meanwhile
         journeys[-1] = after
     else:
         draft.replace(journey, after)
