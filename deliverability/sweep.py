@@ -18,6 +18,7 @@ from deliverability.marks import DOUBT_QUEUE, SECTION, Marks, is_parked
 from deliverability.message.queue_marks import awaits_marks, is_concerned
 from deliverability.message.records import LOOK
 from deliverability.message.state import MessageState
+from engine.errors import StoreError
 from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, tenant_of
 from engine.machine import CatalogView, Ready
@@ -54,13 +55,18 @@ class Sweep:
         self._under_way = newest
         self._walk(_INDEXES)
 
+    def took(self, numbers: Iterable[int]) -> None:
+        """Hear of partitions that came from another worker: it may not have walked them to the end.
+
+        Marks that every message has looked at go, so this says again that some haven't.
+        """
+        if self._known:
+            self.swept = {}
+            self._todo += _rows_of(numbers, _INDEXES)
+
     def _walk(self, indexes: Iterable[bytes]) -> None:
         self._awaited = False
-        self._todo = deque(
-            (number, partition_prefix(number) + index, partition_prefix(number) + _after(index))
-            for number in self._host.partitions
-            for index in indexes
-        )
+        self._todo = deque(_rows_of(self._host.partitions, indexes))
 
     @property
     def under_way(self) -> bool:
@@ -75,6 +81,8 @@ class Sweep:
         answers: list[Answer] = []
         while limit > 0 and self._todo:
             number, start, end = self._todo.popleft()
+            if number not in self._host.partitions:
+                continue  # it went to another worker, who walks it anew
             rows = self._host.store.scan(start, end, limit)
             for row, _ in rows:
                 answer = self._look(EntityKey(key_of(row)))
@@ -115,7 +123,11 @@ class Sweep:
             if entry is None:
                 return
             key = EntityKey(entry[1])
-            state, place = self._host.entry(key)
+            try:
+                state, place = self._host.entry(key)
+            except StoreError:  # it has its turn when the store answers again
+                window.add(*entry)
+                return
             if isinstance(place, Ready) and place.queue == queue and place.order == entry[0]:
                 limit -= 1
                 yield Answer(key, LOOK, (EntityKey(state.send.contact),))
@@ -151,6 +163,15 @@ class Sweep:
     def _marks(self, tenant: str) -> Marks | None:
         found = None if self._catalog is None else self._catalog.find(SECTION, tenant, "marks")
         return found if isinstance(found, Marks) else None
+
+
+def _rows_of(numbers: Iterable[int], indexes: Iterable[bytes]) -> list[tuple[int, bytes, bytes]]:
+    """Name what is to be walked: partition, first row, end."""
+    return [
+        (number, partition_prefix(number) + index, partition_prefix(number) + _after(index))
+        for number in numbers
+        for index in indexes
+    ]
 
 
 def _after(index: bytes) -> bytes:

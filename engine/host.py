@@ -266,12 +266,14 @@ class Host:
         released.verdicts = verdicts
 
     def _answers(self, now: int, inputs: TickInputs, released: Released) -> None:
-        context = self._context
+        context, mine = self._context, self.partitions
         for answer in inputs.answers:
-            partition = self.partitions[self.keyspace.partition(answer.key)]
+            partition = mine.get(self.keyspace.partition(answer.key))
+            if partition is None:
+                continue  # it went since this was asked for: its owner looks for itself
             partition.advance(now, context)
             partition.answer(answer.key, answer.body, context)
-        released.answered = len(inputs.answers)
+            released.answered += 1
         inputs.answers = []
 
     def _delivers(self, now: int, inputs: TickInputs, released: Released) -> None:
@@ -280,6 +282,8 @@ class Host:
                 self.partitions[source].confirm(target, seq)
         for tell in inputs.delivers:
             if tell.target not in self.partitions:
+                if tell.source in self.partitions:
+                    released.elsewhere.append(tell)  # nobody else knows that it is on its way
                 continue  # unconfirmed, so it comes again, to its owner
             partition = self.partitions[tell.target]
             partition.advance(now, self._context)
@@ -290,7 +294,10 @@ class Host:
 
     def _repair(self, now: int, inputs: TickInputs, released: Released) -> None:
         for repair in inputs.repairs:
-            partition = self.partitions[repair.partition]
+            partition = self.partitions.get(repair.partition)
+            if partition is None:
+                released.repaired.append(None)
+                continue
             partition.advance(now, self._context)
             if repair.action == "replay":
                 told = quarantine.replay(partition, repair.number, self._context)

@@ -76,11 +76,14 @@ class Released(msgspec.Struct):
     confirms: list[
         tuple[int, int, int]
     ] = []  # source, target, seq to confirm to the source's owner
+    elsewhere: list[TellOut] = []  # Tells of ours whose target isn't here any more: undecided
     credits_left: list[CreditOffer] = []
     lost: list[
         int
     ] = []  # partitions whose owner is somebody else now: answers to them aren't durable
-    repaired: list[str] = []  # of the repairs, in order: "" or why not
+    repaired: list[
+        str | None
+    ] = []  # of the repairs, in order: "" or why not; None: another owns it
     answered: int = 0
     woken: int = 0
     woken_due: list[int] = []  # when those that were woken were due, ms: how late a timer was

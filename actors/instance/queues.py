@@ -11,7 +11,7 @@ __all__ = ("ClusterQueues",)
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from actors.queues import (
     QueueStory,
     Settled,
 )
-from actors.worker.wire import QueueQuestion, WireArrival
+from actors.worker.wire import QueueQuestion, WireArrival, WorkerStatus
 from deliverability.marks import ENDS, MARKS, SECTION, Mark, Marks, Selection
 from deliverability.message.records import Settle
 from engine.config import Config
@@ -89,7 +89,7 @@ class ClusterQueues:
                 if name == tenant:
                     queued[stream] += counts.get("queued", 0)
                     in_doubt += counts.get("in_doubt", 0)
-        swept = min((status.swept.get(tenant, 0) for status in statuses), default=0)
+        swept = self._swept(tenant, statuses)
         marks = [_view(mark, swept) for mark in self._marks(tenant).marks]
         lines = [self._estimated(totals[place]) for place in sorted(totals)]
         return QueueList(lines, marks, dict(sorted(queued.items())), in_doubt)
@@ -206,10 +206,15 @@ class ClusterQueues:
                 return _MARKS.decode(files.objects.get(item.digest))
         return Marks()
 
+    def _swept(self, tenant: str, statuses: Sequence[WorkerStatus]) -> int:
+        """Give the newest mark that every message has looked at; 0 while a partition or its owner is away."""
+        if sum(status.partitions for status in statuses) < self._config.store.partitions:
+            return 0
+        return min((status.swept.get(tenant, 0) for status in statuses), default=0)
+
     async def _unswept(self, tenant: str, marks: Marks) -> tuple[Mark, ...]:
         """Leave out what has had its effect: marks that end or reroute, once every worker has swept them."""
-        statuses = await self._backend.statuses()
-        swept = min((status.swept.get(tenant, 0) for status in statuses), default=0)
+        swept = self._swept(tenant, await self._backend.statuses())
         return tuple(
             mark
             for mark in marks.marks

@@ -24,8 +24,9 @@ from actors.backend import (
 from actors.instance.reach import Reach
 from actors.operations.counting import told_findings
 from actors.operations.quarantine import parse_id
-from actors.worker.wire import QuarantineQuestion, RecountAnswer, WorkerStatus
+from actors.worker.wire import NotMineError, QuarantineQuestion, RecountAnswer, WorkerStatus
 from engine.control_log import Change, digest_of, verify
+from engine.errors import CapacityError
 from engine.quarantine import NOT_THERE
 from engine.store.control_file import ControlFile
 from engine.tally import holds, merged
@@ -101,7 +102,10 @@ class Upkeep:
         self._log.append(time.time_ns() // 1_000_000, change)
         worker = self._reach.owner_of(partition)
         repair = Repair(partition, number, action)
-        told = await self._reach.insist(worker, partial(worker.repair, repair))
+        try:
+            told = await self._reach.insist(worker, partial(worker.repair, repair))
+        except NotMineError as error:
+            raise CapacityError("a partition on its way to another worker", 1.0) from error
         return Repaired(entry, not told, told)
 
     async def conservation(

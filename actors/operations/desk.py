@@ -110,11 +110,15 @@ class Desk:
         self._asked.append(future)
         return future
 
-    def told(self, repaired: list[str]) -> None:
+    def told(self, repaired: list[str | None]) -> None:
         """Answer the repairs of a durable tick, in order."""
         for told in repaired:
             future = self._asked.popleft()
-            if not future.done():
+            if future.done():
+                continue
+            if told is None:
+                future.set_exception(wire.NotMineError("this partition went to another worker"))
+            else:
                 future.set_result(told)
 
     def fail(self, error: StoreError) -> None:

@@ -13,17 +13,22 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappush, heappushpop
 
+import structlog
+
 from actors.queues import DoubtView, QueueLine, SampleView
 from actors.worker import wire
 from deliverability.marks import DOUBT_QUEUE, Selection, is_parked
 from deliverability.message.state import MessageState
 from deliverability.sweep import Sweep, key_of
+from engine.errors import StoreError
 from engine.host import Host
 from engine.keyspace import MESSAGE, EntityKey, kind_of, name_of, tenant_of
 from engine.machine import CatalogView
 from engine.rows import AGENDA, HELD, READY
 from engine.store.protocol import partition_prefix
 from engine.tick import Answer
+
+log = structlog.get_logger()
 
 STEP_ROWS = 200  # about 2 ms of the loop
 REST = 4.0  # times as long as a step took, the sweep rests: a fifth of the loop at most
@@ -61,6 +66,7 @@ class Queueing:
         self._news = asyncio.Event()
         self._ticked = asyncio.Event()
         self._taken = False  # whether the tick under way has what was given
+        self._catalog: CatalogView | None = None
 
     @property
     def swept(self) -> dict[str, int]:
@@ -69,6 +75,7 @@ class Queueing:
 
     def look(self, catalog: CatalogView) -> None:
         """Hear of a catalog: of new marks, if it has some."""
+        self._catalog = catalog
         self._sweep.begin(catalog, self._tenants)
         if self._sweep.under_way:
             self._news.set()
@@ -86,9 +93,30 @@ class Queueing:
         """Hear that a tick was lost, and with it perhaps what it was given."""
         self._sweep.again()
         self.look(catalog)
+        self._ticked.set()  # no tick decides it any more
+
+    def took(self, numbers: list[int]) -> None:
+        """Hear of partitions that came from another worker."""
+        self._sweep.took(numbers)
+        if self._sweep.under_way:
+            self._news.set()
 
     async def run(self) -> None:
         """Walk while there is something to walk; look after suspended messages now and then. Until cancelled."""
+        while True:
+            try:
+                await self._walk()
+            except StoreError as error:
+                log.warning("sweep_interrupted", error=str(error))
+            except Exception:
+                log.critical("sweep_failed", exc_info=True)
+            await asyncio.sleep(LOOK_S)
+            self._sweep.again()  # where it stood isn't known
+            if self._catalog is not None:
+                self.look(self._catalog)
+
+    async def _walk(self) -> None:
+        """Until cancelled. Raises: StoreError."""
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while True:
@@ -117,7 +145,8 @@ class Queueing:
         totals: dict[tuple[int, str, str, bool], tuple[int, bool, int]] = {}
         sampled: dict[tuple[int, str, str, bool], list[tuple[float, int]]] = {}
         for number in list(self._host.partitions):
-            for queue in list(self._host.partitions[number].ready):
+            partition = self._host.partitions.get(number)
+            for queue in list(partition.ready) if partition is not None else ():
                 told = _told_queue(queue)
                 if told is None or told[1] != tenant:
                     continue
@@ -154,7 +183,7 @@ class Queueing:
         seen: list[tuple[int, bytes]] = []
         start = partition_prefix(number) + READY + len(queue).to_bytes(1) + queue
         end, count, oldest = start + b"\xff" * 9, 0, 0
-        while count < COUNTED_MAX:
+        while count < COUNTED_MAX and number in self._host.partitions:
             rows = self._host.store.scan(start, end, STEP_ROWS)
             if rows and not count:
                 cut = 4 + rows[0][0][3]
@@ -196,7 +225,9 @@ class Queueing:
             for index in _INDEXES:
                 start = partition_prefix(number) + index
                 end = partition_prefix(number) + bytes((index[0] + 1,))
-                while rows := self._host.store.scan(start, end, STEP_ROWS):
+                while number in self._host.partitions and (
+                    rows := self._host.store.scan(start, end, STEP_ROWS)
+                ):
                     start = rows[-1][0] + b"\0"
                     seen += len(rows)
                     for row, _ in rows:

@@ -43,17 +43,26 @@ class Recovered:
 
     def __init__(self) -> None:
         self.adopted: list[Adopted] = []
+        self.foreign: list[
+            Adopted
+        ] = []  # of holders that don't run any more; others may need theirs, too
         self.answers: list[Answer] = []
         self.held = 0
         self.in_the_air = 0
         self.concluded = 0
         self.never_begun = 0
 
+    @property
+    def consulted(self) -> list[Adopted]:
+        """The ledgers that were looked into, as long as what they said isn't durable."""
+        return self.adopted + self.foreign
+
     def settled(self) -> None:
         """The answers are durable: the ledgers they came from aren't wanted any more."""
         for ledger in self.adopted:
             Path(ledger.path).unlink(missing_ok=True)
         self.adopted = []
+        self.foreign = []
 
 
 def recover(parts: Assembly) -> Recovered:
@@ -63,10 +72,9 @@ def recover(parts: Assembly) -> Recovered:
         found.adopted.append(adopt_patiently(path))
     held = held_messages(parts)
     parts.egress.hold(held)
-    foreign = [
-        adopt_patiently(path) for path in parts.foreign_ledgers({one.holder for one in held})
-    ]
-    found.answers = resolve(parts, found.adopted + foreign)
+    for path in parts.foreign_ledgers({one.holder for one in held}):
+        found.foreign.append(adopt_patiently(path))
+    found.answers = resolve(parts, found.consulted)
     found.held = len(found.answers)
     for answer in found.answers:
         outcome = answer.body

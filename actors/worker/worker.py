@@ -197,10 +197,12 @@ class Worker:
             await self._link.flush()
             self._link.close()
         self._stopping = True
+        # a tick whose fate isn't known may have handed over: without the ledger the next life would call that doubt
+        open_ends = self._busy() or parts.egress.in_hand or self._broken
         for task in list(self._tasks):
             task.cancel()
         self._syncing.close()
-        parts.close(clean=not parts.egress.unconfirmed_count and not parts.egress.in_hand)
+        parts.close(clean=not open_ends)
 
     @property
     def host(self) -> Host:
@@ -224,9 +226,16 @@ class Worker:
         return self._reading
 
     async def durable(self) -> Self:
-        """Wait until all that can be read is durable. Returns this worker, to be asked before the loop turns again."""
+        """Wait until all that can be read is durable. Returns this worker, to be asked before the loop turns again.
+
+        Raises: StoreError: a commit failed, and what became of it wasn't read yet; DamageError.
+        """
         self._need()
         await self._syncing.durable()
+        if self._desk.damage is not None:
+            raise self._desk.damage
+        if self._broken:  # what a lost tick decided is still in memory, and must not be told
+            raise StoreError(f"worker {self._settings.index}: {self._desk.trouble}; ask again")
         return self
 
     # ---- calls from outside
@@ -256,7 +265,9 @@ class Worker:
     async def repair(self, repair: Repair) -> wire.RepairAnswer:
         """Replay or drop an input in quarantine; answers when that is durable.
 
-        Raises: StoreError: whether it is isn't known; asking again is harmless.
+        Raises:
+            StoreError: whether it is isn't known; asking again is harmless.
+            NotMineError: its partition is another worker's by now.
         """
         if self._desk.damage is not None:
             raise self._desk.damage
@@ -475,6 +486,8 @@ class Worker:
         self._inputs.answers += holding.answers
         holding.answers = []
         fresh, holding.fresh = holding.fresh, []
+        if fresh:
+            self._queues.took(fresh)
         for number in fresh:
             self._telling.send(self.host.partitions[number].outbox())
 
@@ -523,7 +536,7 @@ class Worker:
                 parts.egress.cancel(body.message_id, body.attempt)
         self._crediting.take_back(released.credits_left)
         self._acknowledge(released)
-        self._telling.send(released.tells)
+        self._telling.send((*released.elsewhere, *released.tells))
         parts.egress.pump()
         if (
             parts.egress.fresh_count
@@ -559,12 +572,18 @@ class Worker:
         """Look after time: due timers, hand-overs that wait too long, idle connections."""
         while not self._stopping:
             await asyncio.sleep(HOUSEKEEPING_S)
-            parts = self._need()
-            parts.egress.look()
-            room_again = self._desk.look(self._loop.time())
-            due = self._timers_due() or self._inputs.confirms
-            if room_again or due or parts.host.ready_lanes():
-                self._wake.set()
+            try:
+                self._look_around()
+            except Exception:
+                log.critical("housekeeping_failed", worker=self._settings.index, exc_info=True)
+
+    def _look_around(self) -> None:
+        parts = self._need()
+        parts.egress.look()
+        room_again = self._desk.look(self._loop.time())
+        due = self._timers_due() or self._inputs.confirms
+        if room_again or due or parts.host.ready_lanes():
+            self._wake.set()
 
     def _timers_due(self) -> bool:
         """Whether a timer may be due, and there is room for what it leads to."""
@@ -625,7 +644,7 @@ class Worker:
         if self.holding is not None:
             self.holding.recovered()
         else:
-            self._inputs.answers += resolve(parts, self._found.adopted)
+            self._inputs.answers += resolve(parts, self._found.consulted)
         self._telling.again()
 
     def _give_up(self, damage: DamageError) -> None:

@@ -287,6 +287,62 @@ def test_a_sweep_touches_only_what_a_mark_concerns() -> None:
     assert not [one for _ in range(100) for one in town.sweep.step(7)]
 
 
+def test_a_partition_that_changes_hands_in_the_middle_of_a_sweep_is_swept() -> None:
+    """Else the mark would be taken for swept and go, and what an operator cancelled would be sent."""
+    town = Town()
+    for number in range(40):
+        town.send(number % 2, 0, 1)
+    town.mark("cancel", Selection())
+    town.tick(TickInputs(answers=town.sweep.step(3)))
+    other = Host(town.store, town.host.machines, Keyspace(4), town.shelf, ())
+    its = Sweep(other)
+    its.begin(town.shelf, [TENANT])
+    its.settled()
+    assert its.swept == {TENANT: 1}, "it has nothing, so all of it is swept"
+    town.host.give([1, 2])
+    assert other.take([1, 2]) == [1, 2]
+    its.took([1, 2])
+    assert its.swept == {}
+    for host, sweep in ((town.host, town.sweep), (other, its)):
+        while sweep.under_way:
+            assert not sweep.swept
+            host.tick(town.now, TickInputs(answers=sweep.step(7)))
+        sweep.settled()
+        assert sweep.swept == {TENANT: 1}
+    queued = [
+        counts.get("queued") for host in (town.host, other) for counts in host.counts().values()
+    ]
+    assert not any(queued)
+
+
+def test_a_suspended_message_has_its_turn_though_the_store_failed_to_tell_of_it() -> None:
+    """Its expiry is looked at again when the store answers."""
+
+    class Silent(Failing):
+        silent = False
+
+        def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+            if self.silent:
+                raise StoreError("told to fail")
+            return super().get(keys)
+
+    town = Town()
+    town.store = store = Silent()
+    town.begin()
+    town.send(0, 0, 0)
+    (identity,) = town.arrived
+    town.mark("suspend", Selection())
+    town.walk_all()
+    town.begin()
+    town.now += 10_000 * HOUR
+    assert town.state(identity).status == "suspended"
+    town.begin()
+    store.silent = True
+    assert town.sweep.expired(town.now, 10) == []
+    store.silent = False
+    assert len(town.sweep.expired(town.now, 10)) == 1
+
+
 @pytest.mark.parametrize("action", ["bounce", "expire", "reroute"])
 def test_marks_stay_in_force_until_what_was_under_way_has_come_back(action: Action) -> None:
     """Else a message that wasn't begun would go on as if nobody had said anything, since marks that are swept go."""

@@ -16,11 +16,12 @@ from engine.inputs import Arrival
 from engine.keyspace import EntityKey, Keyspace
 from engine.lanes import lane_of
 from engine.machine import At, Credit, Place, Ready
+from engine.quarantine import NOT_THERE
 from engine.rows import FEED_INDEX, RECORD
 from engine.store.memory import MemoryStore
 from engine.store.protocol import FEED, STAND, Batch, Store, partition_prefix
 from engine.store.rocksdb import RocksStore
-from engine.tick import Answer, CreditOffer, HostSettings, TickInputs
+from engine.tick import Answer, CreditOffer, HostSettings, Repair, TickInputs
 from tests.engine.puppet import Do, NoCatalog, arrival, due, host_on, keys_in, tick, total
 
 NOW = 1_700_000_000_000
@@ -412,6 +413,29 @@ def test_a_partition_moves_between_hosts_with_all_that_is_its_own() -> None:
     assert one.take([1]) == [1]
     assert tick(other, NOW, arrival(moved[0], Do(add=50), 7)).lost == [1]
     assert total(one, moved[0]) == 3
+
+
+def test_what_waits_for_a_partition_that_went_is_left_to_its_owner() -> None:
+    """An answer, a repair and a Tell that were asked for before it went: none of them ends the worker."""
+    store = MemoryStore()
+    host = host_on(store, numbers=range(4))
+    (gone,), (stays,) = keys_in(1, host.keyspace, 1), keys_in(2, host.keyspace, 1)
+    told = tick(host, NOW, arrival(stays, Do(tells=((gone, Do(add=1)),)), 1)).tells
+    host.give([1])
+    waiting = TickInputs(
+        answers=[Answer(gone, Do(add=1)), Answer(stays, Do(add=5))],
+        repairs=[Repair(1, 1, "replay"), Repair(2, 1, "replay")],
+        delivers=list(told),
+    )
+    released = host.tick(NOW, waiting)
+    assert released.answered == 1
+    assert released.repaired == [None, NOT_THERE]
+    assert released.elsewhere == told, "it is in our outbox, and nobody else would bring it"
+    assert not released.confirms
+    assert total(host, stays) == 5
+    assert host.take([1]) == [1]
+    assert host.tick(NOW, TickInputs(delivers=released.elsewhere)).confirms == [(2, 1, 1)]
+    assert total(host, gone) == 1
 
 
 def _ready_in(to: EntityKey, n: int) -> Arrival:
