@@ -1,50 +1,24 @@
-"""What each endpoint answers, and how mistakes, limits and failures are told."""
+"""What each endpoint answers, and how mistakes are told."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
-from actors.backend import Arrival, ItemResult, OutcomeEntry, SendRequest, SendResult
+from actors.backend import Arrival, OutcomeEntry, SendRequest, SendResult
 from actors.gateway.keys import hash_key
 from engine import control_log
-from engine.errors import RefusedError, StoreError
 from engine.ids import derive
 from engine.keyspace import contact_key
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event
+from tests.actors.gateway.asking import EVENT, problem, talk
 from tests.actors.gateway.memory_backend import MemoryBackend
-from tests.actors.gateway.serving import gateway_for, network_client
-
-Talk = Callable[[httpx.AsyncClient], Awaitable[None]]
-EVENT = {"id": "e1", "name": "order.placed", "contact": "c1", "at": "2024-05-01T12:00:00.123Z"}
-
-
-def talk(what: Talk, backend: MemoryBackend | None = None, text: str = "", **headers: str) -> None:
-    async def run() -> None:
-        gateway = gateway_for(text, backend or MemoryBackend())
-        async with network_client(gateway, **headers) as client:
-            await what(client)
-
-    asyncio.run(run())
-
-
-def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    told: dict[str, Any] = response.json()
-    assert told["type"] == f"urn:veredus:problem:{kind}"
-    assert told["status"] == status
-    assert "Traceback" not in response.text
-    return told
-
 
 # ---- events
 
@@ -370,136 +344,6 @@ def test_tenants_see_their_own_and_operators_the_instance() -> None:
     talk(asked, backend, text)
 
 
-# ---- limits and failures
-
-
-def test_what_is_too_large_is_413() -> None:
-    """Body and batch have limits, whether or not the length was announced."""
-
-    async def pieces() -> Any:
-        for _ in range(5):
-            yield b" " * 500
-
-    async def asked(client: httpx.AsyncClient) -> None:
-        headers = {"content-type": "application/json"}
-        for content in (b" " * 2000, pieces()):
-            response = await client.post("/v1/events", content=content, headers=headers)
-            problem(response, 413, "too-large")
-        problem(await client.put("/v1/contacts", json=[{"contact": "c"}] * 3), 413, "too-large")
-
-    talk(asked, text="http.body_bytes_max = 1024\nhttp.batch_max = 2")
-
-
-def test_overload_is_503_with_a_time() -> None:
-    """An overloaded engine, or a full gateway, is told with Retry-After; readiness says why it isn't ready."""
-    backend = MemoryBackend()
-    backend.overloaded = True
-    backend.not_ready = "disk is full"
-
-    async def asked(client: httpx.AsyncClient) -> None:
-        for response in (
-            await client.post("/v1/events", json=EVENT),
-            await client.put("/v1/contacts", json={"contact": "c"}),
-            await client.post(
-                "/v1/messages", json={"contact": "c", "template": "t", "idempotency_key": "k"}
-            ),
-        ):
-            problem(response, 503, "overloaded")
-            assert response.headers["retry-after"] == "3"
-        unready = await client.get("/readyz")
-        assert (unready.status_code, unready.json()["reason"]) == (503, "disk is full")
-        assert (await client.get("/healthz")).text == "ok\n"
-
-    talk(asked, backend)
-
-
-class Stalling(MemoryBackend):
-    """Answers when told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered = asyncio.Event()
-        self.go = asyncio.Event()
-
-    async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
-        self.entered.set()
-        await self.go.wait()
-        return await super().admit(arrivals)
-
-
-@pytest.mark.parametrize("limit", ["requests_in_flight_max = 1", "in_flight_bytes_max = 1024"])
-def test_requests_under_way_are_bounded(limit: str) -> None:
-    """While the limit is held by one request, the next is told to come back; afterwards it is taken."""
-
-    async def run() -> None:
-        backend = Stalling()
-        text = f"[http]\nbody_bytes_max = 1024\n{limit}"
-        async with network_client(gateway_for(text, backend)) as client:
-            event = EVENT | {"data": {"x": "x" * 700}}
-            first = asyncio.create_task(client.post("/v1/events", json=event))
-            await backend.entered.wait()
-            second = await client.post("/v1/events", json=event)
-            problem(second, 503, "overloaded")
-            assert second.headers["retry-after"] == "1"
-            backend.go.set()
-            assert (await first).status_code == 200
-            assert (await client.post("/v1/events", json=event)).status_code == 200
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "kind"),
-    [
-        (StoreError("disk"), 503, "undecided"),
-        (TimeoutError(), 503, "undecided"),
-        (RefusedError("suspended"), 409, "refused"),
-        (ZeroDivisionError("secret detail"), 500, "internal"),
-    ],
-)
-def test_failures_of_the_engine_are_told_without_a_traceback(
-    error: Exception, status: int, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each failure has its status on both ways; a mistake of ours goes to the log, not to the client."""
-
-    class Failing(MemoryBackend):
-        async def admit(self, arrivals: list[Arrival]) -> list[ItemResult]:
-            raise error
-
-    async def asked(client: httpx.AsyncClient) -> None:
-        for response in (
-            await client.post("/v1/events", json=EVENT),
-            await client.put("/v1/contacts", json={"contact": "c"}),
-        ):
-            problem(response, status, kind)
-            assert "secret detail" not in response.text
-
-    talk(asked, Failing())
-    assert ("secret detail" in capsys.readouterr().out) == (kind == "internal")
-
-
-def test_an_engine_that_hangs_is_not_waited_for() -> None:
-    """After `answer_timeout_s` a request is told that its fate isn't known."""
-
-    async def run() -> None:
-        backend = Stalling()
-        async with network_client(gateway_for("http.answer_timeout_s = 1", backend)) as client:
-            problem(await client.post("/v1/events", json=EVENT), 503, "undecided")
-
-    asyncio.run(run())
-
-
-def test_unknown_paths_and_methods() -> None:
-    """What isn't there is 404, what isn't done there 405."""
-
-    async def asked(client: httpx.AsyncClient) -> None:
-        problem(await client.get("/v1/nothing"), 404, "not-found")
-        problem(await client.delete("/v1/events"), 405, "method")
-        problem(await client.get("/v1/events"), 405, "method")
-
-    talk(asked)
-
-
 # ---- operating
 
 
@@ -545,121 +389,3 @@ def test_no_stranger_makes_a_label() -> None:
         assert 'route="/v1/contacts/{contact}",status="404"} 3.0' in text
 
     talk(asked)
-
-
-def test_the_openapi_document_has_every_endpoint_and_its_body() -> None:
-    """Every endpoint is described, takers with their body, and every reference leads somewhere."""
-
-    async def asked(client: httpx.AsyncClient) -> None:
-        tree = (await client.get("/v1/openapi.json")).json()
-        found = {
-            f"{method.upper()} {path}": operation
-            for path, operations in tree["paths"].items()
-            for method, operation in operations.items()
-        }
-        assert set(found) == ENDPOINTS
-        takers = {name for name, operation in found.items() if "requestBody" in operation}
-        bodiless = {name for name in ENDPOINTS if name.startswith("GET") or "/quarantine/" in name}
-        bodiless |= {"POST /v1/suppressions/roles", "POST /v1/feedback"}  # the latter takes a mail
-        bodiless |= {"POST /v1/health/exports"}  # takes a file as text
-        bodiless |= {"POST /v1/webhook/test", "POST /v1/segments/recount"}
-        bodiless |= {name for name in ENDPOINTS if "/v1/cluster" in name}
-        assert takers == ENDPOINTS - bodiless
-        for operation in found.values():
-            assert operation["description"].endswith(".")
-            assert "default" in operation["responses"]
-        text = json.dumps(tree)
-        names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
-        assert names <= set(tree["components"]["schemas"])
-
-    talk(asked)
-
-
-ENDPOINTS = {
-    "POST /v1/events",
-    "PUT /v1/contacts",
-    "POST /v1/contacts/{contact}/consents",
-    "GET /v1/contacts/{contact}",
-    "DELETE /v1/contacts/{contact}",
-    "POST /v1/messages",
-    "GET /v1/messages/{message_id}",
-    "GET /v1/messages/{message_id}/explain",
-    "GET /v1/outcomes",
-    "GET /v1/queues",
-    "GET /v1/queues/selection",
-    "POST /v1/queues/{action}",
-    "GET /v1/cluster",
-    "POST /v1/cluster/rebalance",
-    "POST /v1/cluster/scale/{workers}",
-    "POST /v1/cluster/drain/{worker}",
-    "POST /v1/cluster/undrain/{worker}",
-    "GET /v1/doubts",
-    "POST /v1/contacts/{contact}/merge",
-    "GET /v1/notices/{channel}",
-    "POST /v1/coupons/{pool}",
-    "POST /v1/coupons/{pool}/close",
-    "GET /v1/coupons/{pool}",
-    "GET /v1/coupons/{pool}/codes/{code}",
-    "GET /v1/webhook",
-    "POST /v1/webhook/test",
-    "POST /v1/doubts/{message_id}",
-    "GET /v1/status",
-    "GET /v1/conservation",
-    "GET /v1/quarantine",
-    "GET /v1/quarantine/{entry}",
-    "POST /v1/quarantine/{entry}/replay",
-    "DELETE /v1/quarantine/{entry}",
-    "GET /v1/audit",
-    "POST /v1/scenarios",
-    "GET /v1/scenarios",
-    "GET /v1/scenarios/{name}",
-    "POST /v1/scenarios/{name}/rollback",
-    "POST /v1/scenarios/{name}/migrate",
-    "POST /v1/scenarios/{name}/pause",
-    "POST /v1/scenarios/{name}/resume",
-    "GET /v1/scenarios/{name}/journeys",
-    "POST /v1/scenarios/{name}/journeys",
-    "GET /v1/runs",
-    "GET /v1/runs/{run}",
-    "POST /v1/runs/{run}/revert",
-    "POST /v1/runs/{run}/{action}",
-    "GET /v1/segments",
-    "POST /v1/segments",
-    "POST /v1/segments/refresh",
-    "POST /v1/segments/recount",
-    "POST /v1/segments/count",
-    "GET /v1/campaigns",
-    "POST /v1/campaigns",
-    "GET /v1/campaigns/{name}",
-    "POST /v1/campaigns/{name}/test",
-    "POST /v1/campaigns/{name}/{action}",
-    "GET /v1/experiments",
-    "GET /v1/experiments/{scenario}/{step}",
-    "POST /v1/experiments/{scenario}/{step}/decide",
-    "GET /v1/contacts/{contact}/decisions",
-    "POST /v1/suppressions",
-    "POST /v1/suppressions/roles",
-    "POST /v1/suppressions/check",
-    "GET /v1/suppressions",
-    "DELETE /v1/suppressions",
-    "POST /v1/feedback",
-    "GET /v1/health/lanes",
-    "POST /v1/health/exports",
-    "GET /v1/feedback",
-    "GET /v1/feedback/findings",
-    "GET /v1/feedback/rates",
-    "GET /metrics",
-    "GET /healthz",
-    "GET /readyz",
-}
-
-
-def test_the_manual_lists_every_endpoint_and_problem() -> None:
-    """docs/http-api.md knows all endpoints, and all types of problems that the code makes."""
-    root = Path(__file__).parents[3]
-    page = (root / "docs" / "http-api.md").read_text(encoding="utf-8")
-    assert {name for name in ENDPOINTS if f"| `{name}` |" not in page} == set()
-    sources = [file.read_text("utf-8") for file in (root / "actors" / "gateway").glob("*.py")]
-    kinds = {kind for text in sources for kind in re.findall(r'problem\(\d+, "([a-z-]+)"', text)}
-    assert len(kinds) > 8
-    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()

@@ -23,9 +23,9 @@ from actors.gateway.protocol import HEAD_BYTES_MAX
 from actors.gateway.server import Gateway
 from actors.local_socket import connect
 from engine.errors import ConfigError, RefusedError
+from tests.actors.gateway.asking import EVENT, Stalling
 from tests.actors.gateway.memory_backend import MemoryBackend
 from tests.actors.gateway.serving import gateway_for, served
-from tests.actors.gateway.test_endpoints import EVENT, Stalling
 
 FREE_PORT = "http.port = 0\n"
 
