@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import os
 import socket
 import ssl
@@ -14,10 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from actors.gateway.protocol import HEAD_BYTES_MAX
 from actors.gateway.server import Gateway
@@ -26,6 +21,7 @@ from engine.errors import ConfigError, RefusedError
 from tests.actors.gateway.asking import EVENT, Stalling
 from tests.actors.gateway.memory_backend import MemoryBackend
 from tests.actors.gateway.serving import gateway_for, served
+from tests.certificates import self_signed
 
 FREE_PORT = "http.port = 0\n"
 
@@ -50,34 +46,6 @@ def raised(gateway: Gateway) -> BaseException:
     with pytest.raises((ConfigError, RefusedError)) as caught:
         asyncio.run(main())
     return caught.value
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for localhost that nobody signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
 
 
 async def ask_socket(path: Path, request: bytes) -> bytes:
@@ -163,11 +131,11 @@ def test_what_can_not_be_used_is_named(tmp_path: Path) -> None:
 
 def test_tls_by_certificate_files(tmp_path: Path) -> None:
     """With certificate and key the network speaks TLS 1.2 or later; the local socket stays plain."""
-    cert_file, key_file = certificate(tmp_path)
-    text = f'http.tls_cert_file = "{cert_file}"\nhttp.tls_key_file = "{key_file}"\n'
+    pem = self_signed(tmp_path, "localhost")
+    text = f'http.tls_cert_file = "{pem}"\nhttp.tls_key_file = "{pem}"\n'
 
     async def asked(gateway: Gateway) -> None:
-        trust = ssl.create_default_context(cafile=str(cert_file))
+        trust = ssl.create_default_context(cafile=str(pem))
         url = f"https://localhost:{gateway.address[1]}"
         async with httpx.AsyncClient(base_url=url, verify=trust) as client:
             assert (await client.post("/v1/events", json=[EVENT])).status_code == 200

@@ -8,7 +8,6 @@ __all__ = (
     "Owner",
     "at",
     "body",
-    "certificate_in",
     "clock",
     "listen",
     "run",
@@ -16,7 +15,6 @@ __all__ = (
 )
 
 import asyncio
-import datetime as dt
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -24,10 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Closed, Ending
@@ -110,35 +104,7 @@ def at(listener: SmtpListener) -> Endpoint:
     return Endpoint(host=HOST, port=listener.port)
 
 
-def certificate_in(folder: Path) -> tuple[Path, Path]:
-    """A certificate for mx.test, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mx.test")])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mx.test")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def server_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+def server_context(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(certificate)
     return context

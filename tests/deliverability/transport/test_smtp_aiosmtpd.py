@@ -16,22 +16,22 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from deliverability.smtp.endings import Accepted, Rejected
 from deliverability.smtp.opening import Credentials
 from deliverability.transport.smtp_client import Endpoint, connect
+from tests.certificates import self_signed
 from tests.deliverability.smtp.wire import transaction
 from tests.deliverability.transport.sockets import (
     CONFIG,
     HOST,
     Owner,
     body,
-    certificate_in,
     run,
     server_context,
 )
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for mx.test, signed by itself, and its key."""
-    return certificate_in(tmp_path_factory.mktemp("tls"))
+    return self_signed(tmp_path_factory.mktemp("tls"), "mx.test")
 
 
 class Sink:
@@ -48,7 +48,7 @@ class Sink:
 
 
 @pytest.fixture
-def aiosmtpd(certificate: tuple[Path, Path]) -> Iterator[tuple[Sink, int]]:
+def aiosmtpd(certificate: Path) -> Iterator[tuple[Sink, int]]:
     sink = Sink()
 
     def authenticate(
@@ -74,9 +74,7 @@ def aiosmtpd(certificate: tuple[Path, Path]) -> Iterator[tuple[Sink, int]]:
     controller.stop()
 
 
-def test_aiosmtpd_takes_what_we_send(
-    aiosmtpd: tuple[Sink, int], certificate: tuple[Path, Path]
-) -> None:
+def test_aiosmtpd_takes_what_we_send(aiosmtpd: tuple[Sink, int], certificate: Path) -> None:
     """A server that others wrote: byte-exact, in clear, with STARTTLS and AUTH, refusals told apart."""
     sink, port = aiosmtpd
 
@@ -96,7 +94,7 @@ def test_aiosmtpd_takes_what_we_send(
                 owner,
                 Endpoint(host=HOST, port=port, tls_name="mx.test"),
                 config,
-                context=ssl.create_default_context(cafile=str(certificate[0])),
+                context=ssl.create_default_context(cafile=str(certificate)),
             )
             await owner.over.wait()
             assert connection.session.tls == (config.tls == "required")
@@ -111,9 +109,7 @@ def test_aiosmtpd_takes_what_we_send(
     run(main)
 
 
-def test_aiosmtpd_refuses_wrong_credentials(
-    aiosmtpd: tuple[Sink, int], certificate: tuple[Path, Path]
-) -> None:
+def test_aiosmtpd_refuses_wrong_credentials(aiosmtpd: tuple[Sink, int], certificate: Path) -> None:
     _, port = aiosmtpd
 
     async def main() -> None:
@@ -124,7 +120,7 @@ def test_aiosmtpd_refuses_wrong_credentials(
             msgspec.structs.replace(
                 CONFIG, tls="required", credentials=Credentials(username="ann", password="wrong")
             ),
-            context=ssl.create_default_context(cafile=str(certificate[0])),
+            context=ssl.create_default_context(cafile=str(certificate)),
         )
         await owner.gone.wait()
         (closed,) = owner.closings

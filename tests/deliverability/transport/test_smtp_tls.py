@@ -13,13 +13,13 @@ from deliverability.smtp.server import ServerConfig
 from deliverability.transport.smtp_client import connect
 from deliverability.transport.smtp_server import SmtpListener
 from engine.errors import TransportError
+from tests.certificates import self_signed
 from tests.deliverability.smtp.wire import RecordingPolicy, transaction
 from tests.deliverability.transport.sockets import (
     CONFIG,
     HOST,
     Owner,
     at,
-    certificate_in,
     clock,
     listen,
     run,
@@ -28,12 +28,12 @@ from tests.deliverability.transport.sockets import (
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for mx.test, signed by itself, and its key."""
-    return certificate_in(tmp_path_factory.mktemp("tls"))
+    return self_signed(tmp_path_factory.mktemp("tls"), "mx.test")
 
 
-def test_starttls_with_a_checked_certificate(certificate: tuple[Path, Path]) -> None:
+def test_starttls_with_a_checked_certificate(certificate: Path) -> None:
     async def main() -> None:
         policy = RecordingPolicy()
         config = ServerConfig(starttls=True, requiretls=True, auth=True)
@@ -45,7 +45,7 @@ def test_starttls_with_a_checked_certificate(certificate: tuple[Path, Path]) -> 
             msgspec.structs.replace(
                 CONFIG, tls="required", credentials=Credentials(username="ann", password="pw")
             ),
-            context=ssl.create_default_context(cafile=str(certificate[0])),
+            context=ssl.create_default_context(cafile=str(certificate)),
         )
         await owner.over.wait()
         assert connection.session.tls
@@ -60,7 +60,7 @@ def test_starttls_with_a_checked_certificate(certificate: tuple[Path, Path]) -> 
     run(main)
 
 
-def test_a_certificate_that_does_not_fit_ends_the_session(certificate: tuple[Path, Path]) -> None:
+def test_a_certificate_that_does_not_fit_ends_the_session(certificate: Path) -> None:
     async def main() -> None:
         policy = RecordingPolicy()
         listener = await listen(policy, ServerConfig(starttls=True), server_context(certificate))
@@ -69,7 +69,7 @@ def test_a_certificate_that_does_not_fit_ends_the_session(certificate: tuple[Pat
             owner,
             msgspec.structs.replace(at(listener), tls_name="other.test"),
             msgspec.structs.replace(CONFIG, tls="required"),
-            context=ssl.create_default_context(cafile=str(certificate[0])),
+            context=ssl.create_default_context(cafile=str(certificate)),
         )
         await owner.gone.wait()
         await listener.stop()
@@ -82,7 +82,7 @@ def test_a_certificate_that_does_not_fit_ends_the_session(certificate: tuple[Pat
     run(main)
 
 
-def test_implicit_tls(certificate: tuple[Path, Path]) -> None:
+def test_implicit_tls(certificate: Path) -> None:
     async def main() -> None:
         policy = RecordingPolicy()
         listener = SmtpListener(
@@ -95,7 +95,7 @@ def test_implicit_tls(certificate: tuple[Path, Path]) -> None:
         await listener.start(HOST)
         config = msgspec.structs.replace(CONFIG, tls="implicit")
         endpoint = msgspec.structs.replace(at(listener), tls_name="mx.test")
-        context = ssl.create_default_context(cafile=str(certificate[0]))
+        context = ssl.create_default_context(cafile=str(certificate))
         owner = Owner(transaction(1))
         connection = await connect(owner, endpoint, config, context=context)
         await owner.over.wait()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import os
 import signal
 import subprocess
@@ -14,9 +12,6 @@ from typing import cast
 
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 
 from bench.redis_server import DURABLE, RedisServer, free_port
@@ -25,6 +20,7 @@ from engine.redis_config import Redis
 from engine.store.memory import MemoryStore
 from engine.store.protocol import FEED, Batch, Stand, Store, partition_prefix
 from engine.store.redis import RedisStore
+from tests.certificates import self_signed
 from tests.engine.store.driver import PARTITIONS, batches_of
 from tests.engine.store.redis_servers import SERVERS, needs_redis
 from tests.engine.store.test_stores import STEPS, BatchPlan, all_rows, batch_of
@@ -438,8 +434,7 @@ def _speaks_tls(program: Path) -> bool:
 def test_tls_is_verified(tmp_path: Path) -> None:
     """A certificate that nobody vouches for is refused; with its own CA file the server is taken."""
     program = next(filter(_speaks_tls, SERVERS))
-    pem, port = tmp_path / "server.pem", free_port()
-    pem.write_bytes(_certificate())
+    pem, port = self_signed(tmp_path, "127.0.0.1"), free_port()
     options: tuple[str, ...] = (*DURABLE, "--tls-port", str(port), "--tls-cert-file", str(pem))
     options += (
         "--tls-key-file",
@@ -460,20 +455,3 @@ def test_tls_is_verified(tmp_path: Path) -> None:
         store.close()
     finally:
         server.stop()
-
-
-def _certificate() -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    made = made.not_valid_before(now - dt.timedelta(days=1))
-    made = made.not_valid_after(now + dt.timedelta(days=1))
-    made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return private + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
