@@ -95,6 +95,9 @@ class Steward:
             return None
         known.number, known.heard = report.number, now
         known.holds, known.leaving = set(report.holds), report.leaving
+        for partition in known.holds:
+            if self.table.owners[partition] == report.worker:
+                self._wanted_since.pop(partition, None)
         self._load.update(report.load)
         self._settle(now)
         return self._orders(report.worker, now)
@@ -139,10 +142,12 @@ class Steward:
         return {name: one.holds for name, one in sorted(self._workers.items())}
 
     def in_motion(self, now: int) -> list[int]:
-        """List the partitions that aren't with their owner."""
+        """List the partitions that aren't with their owner; one that was passed over may still believe it has them."""
         living = set(self.living(now))
-        held = {p: name for name, one in self._workers.items() if name in living for p in one.holds}
-        return [p for p, owner in enumerate(self.table.owners) if held.get(p) != owner]
+        held = {
+            (name, p) for name, one in self._workers.items() if name in living for p in one.holds
+        }
+        return [p for p, owner in enumerate(self.table.owners) if (owner, p) not in held]
 
     def load(self) -> Mapping[int, float]:
         """Tell the load of partitions, as reported last."""
@@ -165,6 +170,8 @@ class Steward:
         after = place(len(before), fit, was, self._load, settle=settle)
         moved = moves_between(before, after)
         if moved:
+            for partition in moved:
+                self._wanted_since.pop(partition, None)
             self._say(after)
         return len(moved)
 
@@ -184,8 +191,7 @@ class Steward:
         for partition, owner in enumerate(owners):
             wanted = owner == name and partition not in mine.holds
             if wanted and not self._held_elsewhere(partition, name, living, now):
-                take.append(partition)
-                self._wanted_since.pop(partition, None)
+                take.append(partition)  # again and again until it is there: an answer may be lost
         return Orders(self.table.version, release, take)
 
     def _held_elsewhere(self, partition: int, name: str, living: set[str], now: int) -> bool:
