@@ -309,6 +309,15 @@ class Suppression(_Section, frozen=True, kw_only=True):
     soft_holds_days: Annotated[
         int, Meta(ge=0, le=36500, description="for so long; 0: until it is lifted")
     ] = 90
+    node_dir: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1000,
+            description="where nodes other than that of `up` keep a copy of the list: a folder of the node's own disk; "
+            "it may name variables of the node's environment ($TMPDIR)",
+        ),
+    ] = "/var/tmp/veredus"  # noqa: S108 -- it is refused where it belongs to another user
 
 
 class Inbound(_Section, frozen=True, kw_only=True):

@@ -16,10 +16,12 @@ from actors.cluster.governing import GoverningDesk, budgets_of, ledger_unlocked
 from actors.cluster.placing import PlacingDesk
 from actors.pacing_desk import PacingQuestion, pacing_desk_of
 from actors.pacing_views import PacingView
+from actors.suppression.source import Source
 from actors.worker import wire
 from deliverability.governor import Limit
 from deliverability.leasing.terms import Ask
 from deliverability.pacing.exchange import PaceAsk
+from deliverability.suppression.broadcast import Asked, PageAsked
 from engine.config import Config
 from engine.errors import RefusedError
 from engine.placement.steward import Report
@@ -49,6 +51,8 @@ class ControllerShell:
         decoded = msgspec.msgpack.decode(config, type=Config) if config else None
         self._pacing = pacing_desk_of(Path(folder), decoded, wall_ms) if decoded else None
         names = [f"w{number}" for number in range(owners)]
+        self._folder = Path(folder)
+        self._source: Source | None = None
         self._placing = PlacingDesk(Path(folder), partitions, names, mono_ms) if placed else None
 
     async def report(self, raw: bytes) -> bytes:
@@ -120,6 +124,24 @@ class ControllerShell:
     async def publish(self, version: int) -> dict[str, int]:
         """Let all workers look for a catalog. Idempotent."""
         return await self._controller.publish(version)
+
+    async def suppression_key(self) -> bytes:
+        """Give the key that addresses of the list are hashed with, to a node that shares no folder."""
+        return self._news().key()
+
+    async def suppression_news(self, raw: bytes) -> bytes:
+        """Tell a node what came to the suppression list; waits for something if there is nothing yet."""
+        return wire.encode(await self._news().news(wire.decode(Asked, raw)))
+
+    async def suppression_page(self, raw: bytes) -> bytes:
+        """Give a node a page of the list's sorted file; empty: it is there no more."""
+        return self._news().page(wire.decode(PageAsked, raw))
+
+    def _news(self) -> Source:
+        """Give what answers for the list. These three are called in a concurrency group: it has one loop."""
+        if self._source is None:
+            self._source = Source(self._folder, lambda: time.monotonic_ns() // 1_000_000)
+        return self._source
 
     async def home(self) -> str:
         """Name the node that this runs on."""

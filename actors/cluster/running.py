@@ -25,6 +25,7 @@ from actors.cluster.calls import WorkerLostError, called
 from actors.cluster.control_shell import ControllerShell
 from actors.cluster.controller import ControllerView
 from actors.cluster.handle import RESTART_WAIT_S, WorkerHandle
+from actors.cluster.node_list import CONCURRENCY
 from actors.cluster.placing import PlacementView
 from actors.cluster.views import NodeView, Use
 from actors.cluster.worker_shell import EgressShell, WorkerShell
@@ -86,7 +87,13 @@ class Cluster:
         _start_ray(len(self._settings) + senders, address)
         if address:
             self._demand(len(self._settings) + senders)
-        controlling = ray.remote(**WORKER_OPTIONS)(ControllerShell)
+            self._settings = [
+                msgspec.structs.replace(one, desk_node=_node()) for one in self._settings
+            ]
+            first = self._settings[0]
+        controlling = ray.remote(**WORKER_OPTIONS | {"concurrency_groups": CONCURRENCY})(
+            ControllerShell
+        )
         self._controller: Any = controlling.options(**_here(address)).remote(
             first.data_dir,
             time.time_ns(),
@@ -361,11 +368,16 @@ def _here(address: str) -> dict[str, Any]:
     """
     if not address:
         return {}
-    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    node = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(_node(), soft=False)}
+
+
+def _node() -> str:
+    """Name the node of Ray that this process is on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _start_ray(workers: int, address: str) -> None:

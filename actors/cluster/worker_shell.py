@@ -15,6 +15,7 @@ import structlog
 
 from actors.cluster.calls import called
 from actors.cluster.controller import Registration, Role
+from actors.cluster.node_list import NodeList, node_list_of
 from actors.pacing_rules import flows_of, is_paced, options_of, rules_of
 from actors.planning.records import DecisionQuestion, StoryQuestion
 from actors.planning.walking import WalkQuestion
@@ -41,7 +42,7 @@ class WorkerShell:
     def __init__(self, settings: bytes, controller: Any) -> None:
         from actors.worker.worker import Worker
 
-        made = _prepared(settings)
+        made, self._list = _prepared(settings, controller)
         self._leases = _leases(made, "w") if made.config.workers.roles == "fused" else None
         self._leasing: asyncio.Task[None] | None = None
         self._pace = _pace(made, "w") if made.config.workers.roles == "fused" else None
@@ -52,6 +53,8 @@ class WorkerShell:
 
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
+        if self._list is not None:
+            await self._list.ready()
         hello = await self._worker.start(self._known)
         if self._leasing is None:
             self._leasing = _keep_asking(self._leases, self._pace, self._controller)
@@ -166,6 +169,8 @@ class WorkerShell:
     async def stop(self) -> None:
         """Drain and close. Idempotent."""
         await self._worker.stop()
+        if self._list is not None:
+            self._list.stop()
 
 
 class EgressShell:
@@ -174,7 +179,7 @@ class EgressShell:
     def __init__(self, settings: bytes, controller: Any) -> None:
         from actors.worker.egress_worker import EgressWorker
 
-        made = _prepared(settings)
+        made, self._list = _prepared(settings, controller)
         self._leases = _leases(made, "e")
         self._pace = _pace(made, "e")
         self._leasing: asyncio.Task[None] | None = None
@@ -184,6 +189,7 @@ class EgressShell:
 
     async def start(self) -> bytes:
         """Start, or say hello again. Idempotent."""
+        await self._list_is_here()
         hello = self._worker.start()
         if self._registered is None:
             made = _register(self._controller, "egress", hello)
@@ -205,19 +211,29 @@ class EgressShell:
 
     async def call(self, raw: bytes) -> bytes:
         """Answer a request of a state worker at once; one that failed may have happened."""
+        await self._list_is_here()
         return await self._worker.call(raw)
 
     async def publish(self) -> int:
         """Look for a newer catalog. Idempotent."""
+        await self._list_is_here()
         return self._worker.publish()
 
     async def status(self) -> bytes:
         """Tell where the egress stands."""
+        await self._list_is_here()
         return wire.encode(self._worker.status())
 
     async def stop(self) -> None:
         """Drain and close. Idempotent."""
         await self._worker.stop()
+        if self._list is not None:
+            self._list.stop()
+
+    async def _list_is_here(self) -> None:
+        """Whichever call comes first begins the copy of the suppression list too."""
+        if self._list is not None:
+            await self._list.ready()
 
 
 def _leases(settings: wire.WorkerSettings, role: str) -> LeaseDesk | None:
@@ -281,15 +297,16 @@ async def _keep_reporting(worker: Worker, holding: Holding, controller: Any) -> 
                 await worker.changed()
 
 
-def _prepared(settings: bytes) -> wire.WorkerSettings:
-    """Read a worker's settings and make its process ready: log, garbage collector."""
+def _prepared(settings: bytes, controller: Any) -> tuple[wire.WorkerSettings, NodeList | None]:
+    """Read a worker's settings and make its process ready: log, garbage collector, the node's suppression list."""
     from actors.log import configure
     from actors.worker.collector import tune_collector
 
     made: wire.WorkerSettings = wire.decode(wire.WorkerSettings, settings)
     configure(made.config.log.level, "json")
     tune_collector()
-    return made
+    node_list = node_list_of(made, controller)
+    return (made if node_list is None else node_list.settings), node_list
 
 
 async def _register(controller: Any, role: Role, hello: wire.Hello) -> None:

@@ -97,6 +97,11 @@ class WorkerCollector(Collector):
             "How far the wall clock is behind the time in use, which never goes back.",
             labels=("worker",),
         )
+        view = GaugeMetricFamily(
+            "veredus_suppression_view_age_seconds",
+            "How old a worker's view of the suppression list is; above 1.5 it begins nothing. No value: never heard.",
+            labels=("worker",),
+        )
         agrees = GaugeMetricFamily(
             "veredus_recount_agrees",
             "1 when the last recount agreed with the counters; no value before the first.",
@@ -109,6 +114,8 @@ class WorkerCollector(Collector):
             disk.add_metric(worker, status.disk_free)
             memory.add_metric(worker, status.memory_free)
             behind.add_metric(worker, status.clock_behind_ms / 1000)
+            if status.suppression_age_ms is not None:
+                view.add_metric(worker, status.suppression_age_ms / 1000)
             if status.recount.state == "done":
                 agrees.add_metric(worker, float(status.recount.agrees))
-        yield from (ready, failures, disk, memory, behind, agrees)
+        yield from (ready, failures, disk, memory, behind, view, agrees)

@@ -53,6 +53,8 @@ from actors.submission.content import Injector
 from actors.submission.gathering import Gatherer
 from actors.submission.listener import Submission
 from actors.suppression.desk import Desk, open_desk
+from actors.suppression.files import key_of
+from actors.suppression.source import list_id_of
 from actors.twin.choosing import twin_named
 from actors.twin.clock import WallClock
 from actors.twin.record import Recorder
@@ -343,6 +345,7 @@ async def _cluster(config: Config, twin: TwinServer | None) -> AsyncIterator[Clu
                 twin_port=twin.port if twin is not None else 0,
                 placed=config.store.kind == "redis" and config.workers.roles == "fused",
                 suppression=True,
+                suppression_list=list_id_of(key_of(Path(config.data_dir))),
             )
             for index in range(count)
         ],

@@ -141,8 +141,8 @@ class Desk:
             return
         self.version = version
         self._file = ChangesFile(self._folder, version)
-        for number, changes in self._file.recover():
-            self._know(number, changes)
+        for frame in self._file.recover():
+            self._know(frame.version, frame.changes)
         self._tell()
 
     def _rebuild(self) -> None:

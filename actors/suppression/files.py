@@ -14,10 +14,14 @@ from __future__ import annotations
 
 __all__ = (
     "ChangesFile",
+    "changes_path",
     "current_version",
-    "frames",
     "hasher_of",
+    "key_of",
     "map_packed",
+    "map_raw",
+    "packed_path",
+    "put_key",
     "remove_others",
     "write_packed",
 )
@@ -25,22 +29,17 @@ __all__ = (
 import mmap
 import os
 import secrets
-import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from deliverability.suppression.entry import Hasher
+from deliverability.suppression.frames import Frame, frame_of, frames
 from deliverability.suppression.machine import Change
 from deliverability.suppression.packed import Buffer, Packed, PackedWriter
 from engine.errors import DamageError, StoreError
 from engine.store.catalog_files import write_durably
 
 KEY_BYTES = 32
-FRAME_BYTES_MAX = 64 << 20
-_FRAME = msgspec.msgpack.Decoder(tuple[int, list[Change]])
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def hasher_of(data_dir: Path) -> Hasher:
@@ -48,25 +47,30 @@ def hasher_of(data_dir: Path) -> Hasher:
 
     Raises: StoreError: it can't be read or made, or is cut off.
     """
+    return Hasher(key_of(data_dir))
+
+
+def key_of(data_dir: Path) -> bytes:
+    """Read the key that addresses are hashed with; make it when there is none. Raises: as `hasher_of`."""
     path = data_dir / "suppression.key"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _make_key(path)
+            put_key(path, secrets.token_bytes(KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     if len(key) != KEY_BYTES:
         raise DamageError(f"{path}: expected {KEY_BYTES} bytes, found {len(key)}")
-    return Hasher(key)
+    return key
 
 
-def _make_key(path: Path) -> None:
-    """Make the key whole or not at all; of two processes that try, one wins."""
+def put_key(path: Path, key: bytes) -> None:
+    """Write a key whole or not at all, where there is none; of two processes that try, one wins."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
+        file.write(key)
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -87,10 +91,25 @@ def current_version(folder: Path) -> int | None:
         raise DamageError(f"{folder / 'current'}: {error}") from error
 
 
+def packed_path(folder: Path, version: int) -> Path:
+    """Name the sorted file of a version."""
+    return folder / f"{version}.packed"
+
+
+def changes_path(folder: Path, version: int) -> Path:
+    """Name the file of what changed since."""
+    return folder / f"{version}.changes"
+
+
 def map_packed(folder: Path, version: int) -> Packed:
     """Map a sorted file. Its pages are shared by all who do."""
-    with (folder / f"{version}.packed").open("rb") as file:
-        return Packed(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    return Packed(map_raw(packed_path(folder, version)))
+
+
+def map_raw(path: Path) -> memoryview:
+    """Map a file as it lies."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def write_packed(
@@ -98,7 +117,7 @@ def write_packed(
 ) -> None:
     """Write a sorted file and its empty changes, then make them current. After a crash the old ones are."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{version}.packed"
+    path = packed_path(folder, version)
     draft = path.with_suffix(".draft")  # never written over: others may have it mapped
     with draft.open("wb") as file:
         writer = PackedWriter(file.write, version, scopes, count)
@@ -108,34 +127,17 @@ def write_packed(
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    (folder / f"{version}.changes").unlink(missing_ok=True)
-    (folder / f"{version}.changes").touch(0o600)
+    changes_path(folder, version).unlink(missing_ok=True)
+    changes_path(folder, version).touch(0o600)
     write_durably(folder / "current", str(version).encode())
 
 
-def remove_others(folder: Path, kept: Container[int]) -> None:
+def remove_others(folder: Path, kept: Container[int | None]) -> None:
     """Remove files of other versions; who has one mapped keeps it until it looks again."""
     for path in folder.glob("*.*"):
         number, _, kind = path.name.partition(".")
-        if kind in ("packed", "changes") and number.isdigit() and int(number) not in kept:
+        if kind in ("packed", "changes", "stamp") and number.isdigit() and int(number) not in kept:
             path.unlink(missing_ok=True)
-
-
-def frames(raw: bytes) -> Iterator[tuple[int, int, list[Change]]]:
-    """Read whole frames: (where it ends, version, changes). Stops before one that is cut off or isn't whole."""
-    at = 0
-    while at + 8 <= len(raw):
-        length, check = int.from_bytes(raw[at : at + 4]), int.from_bytes(raw[at + 4 : at + 8])
-        end = at + 8 + length
-        body = raw[at + 8 : end]
-        if end > len(raw) or length > FRAME_BYTES_MAX or zlib.crc32(body) != check:
-            return
-        try:
-            version, changes = _FRAME.decode(body)
-        except msgspec.MsgspecError:
-            return
-        yield end, version, changes
-        at = end
 
 
 class ChangesFile:
@@ -143,17 +145,14 @@ class ChangesFile:
 
     def __init__(self, folder: Path, version: int) -> None:
         self._descriptor = os.open(
-            folder / f"{version}.changes", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600
+            changes_path(folder, version), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600
         )
 
-    def recover(self) -> list[tuple[int, list[Change]]]:
+    def recover(self) -> list[Frame]:
         """Read what stands there; what is cut off at the end is cut away."""
         size = os.fstat(self._descriptor).st_size
-        found = []
-        whole = 0
-        for end, version, changes in frames(os.pread(self._descriptor, size, 0)):
-            found.append((version, changes))
-            whole = end
+        found = list(frames(os.pread(self._descriptor, size, 0)))
+        whole = found[-1].end if found else 0
         if whole != size:
             os.ftruncate(self._descriptor, whole)
         return found
@@ -164,8 +163,10 @@ class ChangesFile:
         Not synced: the store has it, and what the machine's death takes is written again from there.
         Raises: StoreError: they may not see it; nothing may be acknowledged.
         """
-        body = _encode((version, list(changes)))
-        raw = b"".join((len(body).to_bytes(4), zlib.crc32(body).to_bytes(4), body))
+        self.append_raw(frame_of(version, changes))
+
+    def append_raw(self, raw: bytes) -> None:
+        """Let everybody on this node know of whole frames. Raises: StoreError: none of them stands there."""
         size = os.fstat(self._descriptor).st_size
         reason = "the disk is full"
         try:

@@ -113,11 +113,13 @@ class Assembly:
         catalog: LiveCatalog,
         data_dir: Path,
         old_ledgers: list[Path],
+        guard: Guard | None = None,
     ) -> None:
         self.host = host
         self.egress = egress
         self.holder = holder
         self.old_ledgers = old_ledgers
+        self.guard = guard
         self._data_dir = data_dir
         self._catalog = catalog
         self._use_catalog()
@@ -247,7 +249,7 @@ async def assemble(
             pace=ports.pace,
         )
         egress = LocalEgress(*sending, now)
-    return Assembly(host, egress, holder.encode(), catalog, data, old)
+    return Assembly(host, egress, holder.encode(), catalog, data, old, guard)
 
 
 def senders_of(settings: WorkerSettings) -> int:
@@ -378,7 +380,13 @@ def guard_for(settings: WorkerSettings, now: Callable[[], int]) -> Guard | None:
     """Make what knows to whom no mail may go; None where the instance keeps no list."""
     if not settings.suppression:
         return None
-    return guard_of(Path(settings.data_dir), lambda: time.monotonic_ns() // 1_000_000, now)
+    folder, copied = _list_folder(settings), bool(settings.suppression_dir)
+    return guard_of(folder, lambda: time.monotonic_ns() // 1_000_000, now, copied=copied)
+
+
+def _list_folder(settings: WorkerSettings) -> Path:
+    """Tell where the suppression list and its key are."""
+    return Path(settings.suppression_dir or settings.data_dir)
 
 
 def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
@@ -389,7 +397,7 @@ def _host(settings: WorkerSettings, store: Store, guard: Guard | None) -> Host:
         records_kept_ms=(config.store.retention_days if settings.log_time is None else CENTURY)
         * DAY_MS,
     )
-    hasher = hasher_of(Path(settings.data_dir)) if settings.suppression else None
+    hasher = hasher_of(_list_folder(settings)) if settings.suppression else None
     return Host(
         store,
         machines_of(config, guard, hasher),

@@ -19,11 +19,18 @@ class Crediting:
     Args:
         egress: grants credits.
         clock: monotonic, s.
+        may: whether anything may be handed over now: not while it isn't known who is suppressed.
     """
 
-    def __init__(self, egress: EgressPort, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        egress: EgressPort,
+        clock: Callable[[], float],
+        may: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._egress = egress
         self._clock = clock
+        self._may = may
         self._seen: dict[bytes, float] = {}
 
     def busy(self, lane: bytes) -> None:
@@ -35,6 +42,8 @@ class Crediting:
 
         `ahead`: for lanes that were busy lately too, since new messages may come of what is decided now.
         """
+        if not self._may():
+            return []
         now = self._clock()
         waiting = set(ready)
         for lane in waiting:

@@ -105,6 +105,9 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     suppression: bool = (
         False  # whether the data directory has a suppression list that must be asked
     )
+    suppression_list: str = ""  # its name
+    desk_node: str = ""  # the node of Ray that has its files; "": there is but one
+    suppression_dir: str = ""  # where this node's copy is; "": in the data directory
 
 
 class WireArrival(Arrival, frozen=True, array_like=True, gc=False):
@@ -298,6 +301,9 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     swept: dict[str, int] = {}  # by tenant, the newest queue mark that every message has looked at
     cpu_ms: int = 0  # that its process used in this life
     connections_full: list[str] = []  # routes that could use more than workers.connections_max
+    suppression_age_ms: int | None = (
+        None  # how old its view of the list is; None: it never heard of one, or needs none
+    )
 
 
 encode = msgspec.msgpack.Encoder().encode

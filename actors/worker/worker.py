@@ -124,7 +124,9 @@ class Worker:
         )
         self._queues.look(self._parts.catalog)
         self._reading = Reading(self._settings.index, self.host, self._queues, self._desk)
-        self._crediting = Crediting(self._parts.egress, self._loop.time)
+        guard = self._parts.guard
+        may = guard.fresh if guard is not None else lambda: True
+        self._crediting = Crediting(self._parts.egress, self._loop.time, may)
         self._telling = Telling(
             self.host,
             lambda: self._inputs,
@@ -382,6 +384,7 @@ class Worker:
             swept=self._queues.swept,
             cpu_ms=time.process_time_ns() // 1_000_000,
             connections_full=self._ports.leases.full() if self._ports.leases is not None else [],
+            suppression_age_ms=parts.guard.age_ms() if parts.guard is not None else None,
         )
 
     # ---- the loop

@@ -137,6 +137,12 @@ class Guard:
             self._refresh()
         return view.as_of is not None and now - view.as_of <= self._age_ms_max
 
+    def age_ms(self) -> int | None:
+        """Tell how old the view is, after a look; None: nothing was ever heard."""
+        self.fresh()
+        as_of = self._view.as_of
+        return None if as_of is None else self._monotonic_ms() - as_of
+
     def refuses(self, message: Message) -> str:
         """Tell why a message may not be begun now."""
         if self._view.is_empty:

@@ -1,10 +1,14 @@
 """Workers on several nodes of a Ray that runs: one each, a third when there is a node for it, and a node that dies.
 
+The suppression list comes to them over Ray: each node has a folder of its own for its copy.
+
 Nodes are processes of this machine (`ray.cluster_utils`); the folder of the instance is the one that all share.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -26,19 +30,23 @@ pytestmark = [
 ]
 
 CONTACTS = 20
+DISK = "DISK_OF_THE_NODE"  # names a folder that only one node has
+HELD_S = 4.0  # twice the stated bound
 TRIES = 600
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """A head without room for workers, and two nodes with room for one each."""
     from ray.cluster_utils import Cluster
 
     for name, value in {**RAY_ENVIRONMENT, "PYTHONPATH": str(ROOT)}.items():
         monkeypatch.setenv(name, value)
     made: Any = Cluster(initialize_head=True, head_node_args=_room(0))
-    made.add_node(**_room(1))
-    made.add_node(**_room(1))
+    for number in range(2):
+        disk = tmp_path / f"disk{number}"
+        disk.mkdir()
+        made.add_node(**_room(1), env_vars={DISK: str(disk)})
     yield made
     made.shutdown()
 
@@ -56,6 +64,43 @@ def test_workers_live_on_several_nodes(tmp_path: Path, nodes: Any) -> None:
         server.stop()
 
 
+def test_the_suppression_list_comes_to_nodes_of_other_folders(tmp_path: Path, nodes: Any) -> None:
+    """Each node has its copy; a suppression holds there; a node that hears nothing sends nothing, and loses nothing."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    prepare(folder)
+    _configure(folder, server.address, nodes.address)
+    instance = Running(folder)
+    try:
+        copies = [list((tmp_path / f"disk{n}").glob("list/*/suppression/*.packed")) for n in (0, 1)]
+        assert all(len(found) == 1 for found in copies), "each node has a copy of its own"
+        suppressed = [f"c{n}@inbox.example" for n in range(0, CONTACTS, 2)]
+        told = run(folder, "suppression", "add", *suppressed)
+        assert told.returncode == 0, told.stderr
+        time.sleep(2.0)  # the stated bound
+        _sign_up(instance, 0)
+        assert _delivered(instance, CONTACTS // 2) == CONTACTS // 2
+        controller = _controller_of(nodes)
+        os.kill(controller, signal.SIGSTOP)
+        try:
+            time.sleep(2.0)
+            _sign_up(instance, 1)
+            time.sleep(HELD_S)
+            assert min(_ages(instance)) > 1.5, "the views are too old"
+            assert _delivered(instance, CONTACTS, patience=2) == CONTACTS // 2, "nothing begins"
+        finally:
+            os.kill(controller, signal.SIGCONT)
+        wanted = CONTACTS // 2 + CONTACTS
+        assert _delivered(instance, wanted) == wanted, "what was held goes"
+        assert instance.get("/v1/conservation")["holds"]
+    finally:
+        code = instance.end()
+        server.stop()
+    assert code == 0
+
+
 def _story(folder: Path, nodes: Any) -> None:
     instance = Running(folder)
     try:
@@ -67,7 +112,9 @@ def _story(folder: Path, nodes: Any) -> None:
         told: list[Any] = []
         asking = threading.Thread(target=lambda: told.append(_told(folder, "scale", "3")))
         asking.start()
-        nodes.add_node(**_room(1))  # it is waited for
+        disk = folder.parent / "disk2"
+        disk.mkdir()
+        nodes.add_node(**_room(1), env_vars={DISK: str(disk)})  # it is waited for
         asking.join()
         assert "3 workers" in told[0]["done"], told
         homes = _homes(folder)
@@ -78,7 +125,7 @@ def _story(folder: Path, nodes: Any) -> None:
         begin = time.monotonic()
         _sign_up(instance, 2)
         assert time.monotonic() - begin < 60, "others serve the partitions of a node that died"
-        assert _delivered(instance) == 3 * CONTACTS
+        assert _delivered(instance, 3 * CONTACTS) == 3 * CONTACTS
         assert instance.get("/v1/conservation")["holds"]
     finally:
         assert instance.end() == 0
@@ -93,7 +140,8 @@ def _configure(folder: Path, redis: str, ray: str) -> None:
     store = f'[store]\nkind = "redis"\nredis.addresses = ["{redis}"]\n'
     workers = f'ray_address = "{ray}"\ncount = 2'
     text = file.read_text().replace("[store]\n", store).replace("count = 1", workers)
-    file.write_text(text + "\n[scaling]\nnode_s = 120\n")
+    more = f'\n[scaling]\nnode_s = 120\n[suppression]\nnode_dir = "${DISK}/list"\n'
+    file.write_text(text + more)
 
 
 def _told(folder: Path, *arguments: str) -> Any:
@@ -110,6 +158,24 @@ def _homes(folder: Path) -> dict[str, str]:
 def _controllers(folder: Path) -> list[str]:
     """Tell on which node the controller is."""
     return [node["id"] for node in _told(folder, "nodes") if node["controller"]]
+
+
+def _controller_of(nodes: Any) -> int:
+    """Find the process of the controller: the one of its class on the head."""
+    raylet = nodes.head_node.all_processes["raylet"][0].process.pid
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    found = [
+        int(pid) for pid in children if b"Controller" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def _ages(instance: Running) -> list[float]:
+    """Tell how old the workers' views of the suppression list are, s."""
+    page = instance.client.get("/metrics").text
+    name = "veredus_suppression_view_age_seconds{"
+    return [float(line.split()[-1]) for line in page.splitlines() if line.startswith(name)]
 
 
 def _sign_up(instance: Running, part: int) -> None:
@@ -133,13 +199,13 @@ def _sign_up(instance: Running, part: int) -> None:
                 time.sleep(0.1)
 
 
-def _delivered(instance: Running) -> int:
+def _delivered(instance: Running, wanted: int, patience: int = 10) -> int:
     told: set[str] = set()
     empty = 0
     for item, _ in instance.outcomes():
         if item.get("kind") == "delivered":
             told.add(item["message_id"])
         empty = 0 if item else empty + 1
-        if len(told) == 3 * CONTACTS or empty > 10:
+        if len(told) == wanted or empty > patience:
             break
     return len(told)

@@ -144,7 +144,7 @@ def test_a_changes_file_forgets_what_was_cut_off(tmp_path: Path) -> None:
     file.append(2, [])
     with (tmp_path / "1.changes").open("ab") as rubbish:
         rubbish.write(b"\0\0\0\x09")
-    assert ChangesFile(tmp_path, 1).recover() == [(2, [])]
+    assert [one[1::2] for one in ChangesFile(tmp_path, 1).recover()] == [(2, [])]
     assert 8 < (tmp_path / "1.changes").stat().st_size < 16
 
 
