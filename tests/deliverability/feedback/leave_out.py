@@ -24,10 +24,11 @@ import sys
 import tarfile
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -113,22 +114,32 @@ def _replies(corpora: Path) -> list[dict[str, str]]:
 
 
 class _Watched:
-    """A phrase's pattern that tells which of its alternatives matched, and passes over those that are taken away."""
+    """A phrase that tells which of its alternatives matched, and passes over those that are taken away."""
 
     def __init__(self, phrase: Phrase) -> None:
         self.source = phrase.source
-        self.pattern = re.compile(phrase.expression.replace("(?:", "("))
+        self.literals = phrase.literals
+        self._expression = phrase.expression.replace("(?:", "(")
         self.told: Callable[[Key], None] | None = None
         self.taken: frozenset[Key] = frozenset()
+
+    @property
+    def pattern(self) -> Self:
+        """What is asked to search: this."""
+        return self
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile(self._expression)
 
     def keys(self, match: re.Match[str]) -> Iterator[Key]:
         yield (self.source,)
         for number, value in enumerate(match.groups()):
-            if value and re.escape(value) in self.pattern.pattern:
+            if value and re.escape(value) in self._expression:
                 yield (self.source, str(number), value)
 
     def search(self, text: str) -> re.Match[str] | None:
-        for match in self.pattern.finditer(text):
+        for match in self._regex.finditer(text):
             keys = list(self.keys(match))
             if self.told is not None:
                 for key in keys:
@@ -151,13 +162,9 @@ def _watching(book: Rulebook) -> _Watching:
     def watch(rule: Rule) -> Rule:
         if rule.id.startswith("field."):
             return rule
-        mine = []
-        for phrase in rule.phrases:
-            watched.append(_Watched(phrase))
-            mine.append(
-                msgspec.structs.replace(phrase, pattern=cast("re.Pattern[str]", watched[-1]))
-            )
-        return msgspec.structs.replace(rule, phrases=tuple(mine))
+        mine = [_Watched(phrase) for phrase in rule.phrases]
+        watched.extend(mine)
+        return msgspec.structs.replace(rule, phrases=cast("tuple[Phrase, ...]", tuple(mine)))
 
     def tier(one: Tier) -> Tier:
         return tier_of([watch(rule) for rule in one.rules])
@@ -285,13 +292,13 @@ def _check() -> ModuleType:
     return module
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores of all groups, each read without what only it taught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--by", choices=("text", "vendor", "none"), default="text")
     parser.add_argument("--vocabulary-only", action="store_true", help="without any strong rule")
     parser.add_argument("--misses", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     corpora = SHARED / "corpora"
     reader = _Reader(corpora, args.by, strong=not args.vocabulary_only)
     if args.by != "none":
