@@ -1,4 +1,7 @@
-"""Inputs that wait to be decided: batch by batch, in turns, so that a small one doesn't stand behind a large one.
+"""Inputs that wait to be decided: small batches first, large ones in turns.
+
+A small batch is one event of an application, or a few; whoever sends many at once waits longer anyway. Small ones leave
+the large ones a part of each tick, so a flood of them doesn't stop the rest.
 
 Inputs of one batch are decided in order. Batches that wait at one time have no order among each other, as their
 callers haven't heard of any of them yet.
@@ -15,7 +18,9 @@ from collections.abc import Sequence
 from engine.inputs import Arrival
 
 LOT = 16
-"""Inputs that a batch gives before the next one has its turn; a batch that is no larger is *urgent*."""
+"""Inputs that a large batch gives before the next one has its turn; a batch that is no larger is *small*."""
+OTHERS_PART = 4
+"""Of the room of a tick, large batches have one in so many at least."""
 
 
 class _Batch:
@@ -36,25 +41,35 @@ class Intake:
     def __init__(self) -> None:
         self.size = 0
         """Inputs that no tick was given yet."""
-        self.urgent = False
-        """Whether a small batch waits, such as one event of an application that waits for its answer."""
-        self._waiting: deque[_Batch] = deque()
+        self._small: deque[_Batch] = deque()
+        self._waiting: deque[_Batch] = deque()  # the large ones
         self._deciding: deque[tuple[_Batch, int]] = (
             deque()
         )  # whose inputs a tick was given, and how many
 
+    @property
+    def urgent(self) -> bool:
+        """Whether a small batch waits, such as one event of an application that waits for its answer."""
+        return bool(self._small)
+
     def admit(self, arrivals: Sequence[Arrival]) -> asyncio.Future[list[str]]:
         """Take a batch, which isn't empty. The answer is one verdict for each input, once all are durable."""
         batch = _Batch(arrivals)
-        self._waiting.append(batch)
+        (self._small if len(arrivals) <= LOT else self._waiting).append(batch)
         self.size += len(arrivals)
-        self.urgent = self.urgent or len(arrivals) <= LOT
         return batch.answer
 
     def give(self, to: list[Arrival], room: int) -> None:
         """Move up to so many inputs to those that the next tick decides."""
-        while self._waiting and room > 0:
-            batch = self._waiting.popleft()
+        kept = -(-room // OTHERS_PART) if self._waiting and room > 1 else 0
+        room = self._give(self._small, to, room - kept) + kept
+        room = self._give(self._waiting, to, room)
+        self._give(self._small, to, room)
+
+    def _give(self, line: deque[_Batch], to: list[Arrival], room: int) -> int:
+        """Let the batches of a line give in turns. Returns how much room is left."""
+        while line and room > 0:
+            batch = line.popleft()
             number = min(LOT, room, len(batch.arrivals) - batch.at)
             to += batch.arrivals[batch.at : batch.at + number]
             batch.at += number
@@ -62,8 +77,8 @@ class Intake:
             self.size -= number
             self._deciding.append((batch, number))
             if batch.at < len(batch.arrivals):
-                self._waiting.append(batch)
-        self.urgent = any(len(batch.arrivals) <= LOT for batch in self._waiting)
+                line.append(batch)
+        return room
 
     def decided(self, verdicts: Sequence[str]) -> None:
         """Hear the verdicts of a durable tick, in the order in which inputs were given."""
@@ -81,10 +96,10 @@ class Intake:
 
     def fail(self, error: Exception) -> None:
         """Whoever waits gets no answer: whether its inputs are durable isn't known, so they come again."""
-        for batch in (*self._waiting, *(batch for batch, _ in self._deciding)):
+        for batch in (*self._small, *self._waiting, *(batch for batch, _ in self._deciding)):
             if not batch.answer.done():
                 batch.answer.set_exception(error)
+        self._small.clear()
         self._waiting.clear()
         self._deciding.clear()
         self.size = 0
-        self.urgent = False

@@ -7,10 +7,14 @@ loop is theirs for a while after each tick.
 
 from __future__ import annotations
 
-__all__ = ("Pace",)
+__all__ = ("URGENT_KEPT_S", "Pace")
 
 BUSY_S = 0.006
 """How long a tick may take while mail is under way in the same loop."""
+URGENT_S = 0.003
+"""How long it may take while single events come too, each of which waits for a tick under way and for its own."""
+URGENT_KEPT_S = 1.0
+"""For so long after the last of them ticks stay short: the next may come in the middle of one."""
 ALONE_S = 0.025
 """How long it may take when nothing else is to be done: intake alone, which must be answered within 50 ms."""
 TIMERS_S = 0.008
@@ -40,12 +44,14 @@ class Pace:
         self._took_s = 0.0
         self._waited_s = 0.0
 
-    def bound(self, *, busy: bool, timers: bool = False) -> int:
+    def bound(self, *, busy: bool, timers: bool = False, urgent: bool = False) -> int:
         """Tell how many inputs the next tick may decide, and how many messages it may hand over.
 
-        `busy`: mail is under way; `timers`: some are due.
+        `busy`: mail is under way; `timers`: some are due; `urgent`: single events come beside the mail.
         """
         target = BUSY_S if busy else TIMERS_S if timers else ALONE_S
+        if busy and urgent:
+            target = URGENT_S
         if self._waited_s > SLOW_S:
             target = max(target, min(self._waited_s, SLOW_MOST_S))
         return min(max(int(target / self._cost_s), INPUTS_MIN), self._inputs_max)

@@ -29,7 +29,7 @@ from actors.worker.crediting import Crediting
 from actors.worker.egress_link import EgressCalls, EgressLink
 from actors.worker.holding import Holding, Placed, clear_old_ledgers
 from actors.worker.intake import Intake
-from actors.worker.pace import Pace
+from actors.worker.pace import URGENT_KEPT_S, Pace
 from actors.worker.pulse import DECIDING, IDLE, RELEASING, Pulse, pulse_path
 from actors.worker.queueing import Queueing
 from actors.worker.quiet import Quiet
@@ -81,6 +81,7 @@ class Worker:
         self._decided = 0
         self._broken = False
         self._stopping = False
+        self._urgent_until = 0.0  # so long ticks stay short, loop time
         self._latest = 0  # ms: the time in use never goes back
         self._confirms_until = 0.0  # so long confirmations wait, loop time; 0: none do
         self._walks = Walks()
@@ -432,12 +433,20 @@ class Worker:
         begin, began = time.thread_time(), time.perf_counter()
         first = parts.host.next_due()
         timers = first is not None and first <= self.now()
-        bound = self._pace.bound(busy=parts.egress.in_hand > 0, timers=timers)
+        if self._intake.urgent:
+            self._urgent_until = self._loop.time() + URGENT_KEPT_S
+        bound = self._pace.bound(
+            busy=parts.egress.in_hand > 0,
+            timers=timers,
+            urgent=self._loop.time() < self._urgent_until,
+        )
         parts.host.settings = msgspec.structs.replace(
             parts.host.settings, batch_max=bound, grants_max=bound
         )
-        self._intake.give(inputs.arrivals, bound - len(inputs.arrivals))
         inputs.answers += parts.egress.outcomes()
+        # no more than this tick will take: what it leaves would stand before small batches that come meanwhile
+        room = max(bound - len(inputs.answers) - len(inputs.delivers), bound // 4)
+        self._intake.give(inputs.arrivals, room - len(inputs.arrivals))
         inputs.credits = self._credits(ahead=timers or bool(inputs.arrivals or inputs.delivers))
         if not self._worth_it(inputs):
             self._crediting.take_back(inputs.credits)

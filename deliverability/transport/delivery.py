@@ -30,6 +30,7 @@ import msgspec
 
 from deliverability.egress import Egress
 from deliverability.injected import body_of, dsn_of, requires_tls, wants_smtputf8
+from deliverability.lines import BULK
 from deliverability.message.records import HELD, AttemptOutcome
 from deliverability.routing.hops import Hop
 from deliverability.smtp.content import Abort, Content
@@ -286,6 +287,8 @@ class Route:
             self._next_idle().kick()
             waiting -= 1
         if self._hungry:  # what came may be more urgent than what they stand in line for
+            if self._urgent():
+                self._feed_one()
             self._enlist()
             waiting -= len(self._hungry)
         self._roomy = True
@@ -401,7 +404,9 @@ class Route:
         message = transaction.token
         assert isinstance(message, Message), "tokens of our transactions are messages"
         # in a window the turn was asked for before the message was taken
-        if connection.session.mode != "window" and not delivery.turns.may(self):
+        if connection.session.mode != "window" and not delivery.turns.may(
+            self, urgent=message.message_class < BULK
+        ):
             self._due.append((connection, message))
             self._enlist()
             return None
@@ -550,7 +555,7 @@ class Route:
 
         One leaves the line each time that no message is taken, so it comes to an end.
         """
-        if not self.filling.spreads:
+        if not self.filling.spreads and not self._urgent():
             self._hungry.popitem()[0].kick()
             return
         last = next(reversed(self._hungry))
@@ -621,11 +626,16 @@ class Route:
         if self._delivery.egress.urgency(self.name) is None:
             self._idle[connection] = self._delivery.loop.time()
             return False
-        if self._delivery.turns.may(self):
+        if self._delivery.turns.may(self, urgent=self._urgent()):
             return True
         self._hungry[connection] = None
         self._enlist()
         return False
+
+    def _urgent(self) -> bool:
+        """Whether something waits that goes before bulk."""
+        urgency = self._delivery.egress.urgency(self.name)
+        return urgency is not None and urgency < BULK
 
     def _enlist(self) -> None:
         urgency = self.urgency()

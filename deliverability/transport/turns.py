@@ -58,7 +58,8 @@ class Turns:
         )
         self._until = 0.0
         self._left = 0  # messages that the seat which is served may still compose
-        self._picks = 0
+        self._picks = 0  # since the last one of the least urgent class
+        self._urgent_until: float | None = None
         self._under_way = False  # a turn has begun; the next is asked for
 
     @property
@@ -66,18 +67,34 @@ class Turns:
         """Whether somebody waits in line."""
         return any(self._lines)
 
-    def may(self, seat: Seat) -> bool:
-        """Whether a seat may compose a message at once: it is served, or there is time left and nobody waits."""
+    def may(self, seat: Seat, *, urgent: bool = False) -> bool:
+        """Whether a seat may compose a message at once: it is served, or there is time left and nobody waits.
+
+        An urgent message doesn't wait for the others: these have a slice of their own in each turn.
+        """
         if self.serving is seat:
             self._left -= 1
             if not self._left or self._clock() >= self._until:
                 self.serving = None
             return True
+        if urgent:
+            return self._may_urgent()
         if self.waiting:
             return False
         if not self._under_way:
             self._begin()
         return self._clock() < self._until
+
+    def _may_urgent(self) -> bool:
+        if not self._under_way:
+            self._begin()
+        now = self._clock()
+        if self._urgent_until is None:
+            self._urgent_until = now + self._slice_s
+        if now >= self._urgent_until:
+            return False
+        self._picks += 1
+        return True
 
     def enlist(self, seat: Seat, urgency: int) -> None:
         """Put a seat in line, or further to the front when what it has became more urgent."""
@@ -93,6 +110,7 @@ class Turns:
     def _begin(self) -> None:
         self._under_way = True
         self._until = self._clock() + self._slice_s
+        self._urgent_until = None
         self._call_soon(self._turn)
 
     def _turn(self) -> None:
@@ -110,8 +128,10 @@ class Turns:
     def _next_line(self) -> OrderedDict[Seat, None] | None:
         """The most urgent line; every tenth time the least urgent one, so that no flood stops the rest."""
         self._picks += 1
-        lines = reversed(self._lines) if self._picks % OTHERS_EVERY == 0 else self._lines
-        return next((line for line in lines if line), None)
+        if self._picks < OTHERS_EVERY:
+            return next((line for line in self._lines if line), None)
+        self._picks = 0
+        return next((line for line in reversed(self._lines) if line), None)
 
     def _serve(self, seat: Seat) -> None:
         urgency = seat.urgency()

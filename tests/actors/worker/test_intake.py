@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.worker.intake import LOT, Intake
+from actors.worker.intake import LOT, OTHERS_PART, Intake
 from actors.worker.pace import (
     ALONE_S,
     BUSY_S,
@@ -16,6 +16,7 @@ from actors.worker.pace import (
     PAUSE_LONG_S,
     SLOW_MOST_S,
     TIMERS_S,
+    URGENT_S,
     Pace,
 )
 from engine.errors import StoreError
@@ -61,7 +62,23 @@ def test_one_event_doesnt_wait_for_a_large_batch() -> None:
         assert (before, intake.urgent) == (False, True)
         given: list[Arrival] = []
         intake.give(given, 2 * LOT)
-        assert given[LOT].input_id == b"code 0"
+        assert given[0].input_id == b"code 0"
+
+    asyncio.run(main())
+
+
+def test_a_flood_of_single_events_leaves_large_batches_a_part_of_each_tick() -> None:
+    async def main() -> None:
+        intake = Intake()
+        intake.admit(batch("bulk", 400))
+        for n in range(400):
+            intake.admit(batch(f"code{n}", 1))
+        given: list[Arrival] = []
+        intake.give(given, 40)
+        assert sum(one.input_id.startswith(b"bulk") for one in given) == 40 // OTHERS_PART
+        for _ in range(30):
+            intake.give(given, 40)
+        assert (len(given), intake.size, intake.urgent) == (800, 0, False)
 
     asyncio.run(main())
 
@@ -88,6 +105,8 @@ def test_a_tick_is_as_large_as_it_may_be_long() -> None:
     assert pace.bound(busy=True) == pytest.approx(BUSY_S / 50e-6, rel=0.05)
     assert pace.bound(busy=False) == pytest.approx(ALONE_S / 50e-6, rel=0.05)
     assert pace.bound(busy=False, timers=True) == pytest.approx(TIMERS_S / 50e-6, rel=0.05)
+    assert pace.bound(busy=True, urgent=True) == pytest.approx(URGENT_S / 50e-6, rel=0.05)
+    assert pace.bound(busy=False, urgent=True) == pace.bound(busy=False), "nobody is held up"
     pace.ticked(100, 100 * 50e-6, waited_s=1.0)
     assert pace.bound(busy=True) == pytest.approx(SLOW_MOST_S / 50e-6, rel=0.05), "a slow disk"
     pace.ticked(100, 100 * 50e-6)

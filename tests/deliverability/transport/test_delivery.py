@@ -370,3 +370,22 @@ def test_a_slow_server_is_given_more_connections_before_deeper_windows() -> None
         assert len(await world.outcomes(2)) == 2
 
     _before_a_slow_one(main, connections=1)
+
+
+def test_an_urgent_message_is_composed_at_hand_over_on_the_emptiest_connection() -> None:
+    """However much bulk waits for its turn."""
+
+    async def main(world: World, server: Slow) -> None:
+        await _grow_windows(world, server)
+        server.answer.clear()
+        for number in range(200):
+            world.egress.accept(1, _message(f"b{number}", 3000 + number), 0)
+        world.delivery.pump()
+        code = msgspec.structs.replace(_message("code", 1), message_class=1)
+        world.egress.accept(1, code, 0)
+        world.delivery.pump()
+        assert code.message_id in world.marks.begun, "before the loop turned"
+        server.answer.set()
+        assert len(await world.outcomes(201)) == 201
+
+    _before_a_slow_one(main, connections=4)

@@ -46,7 +46,7 @@ class Seat:
     def compose(self) -> None:
         """Compose as long as it may, then stand in line."""
         while self.left:
-            if not self._loop.turns.may(self):
+            if not self._loop.turns.may(self, urgent=self._urgency < 2):
                 self._loop.turns.enlist(self, self._urgency)
                 return
             self.left -= 1
@@ -78,6 +78,18 @@ def test_an_urgent_seat_goes_before_all_that_wait() -> None:
     Seat(loop, "code", 1, 1, log).compose()
     loop.turn()
     assert log[0] == "code"
+
+
+def test_what_is_urgent_waits_for_no_turn() -> None:
+    """Not even when the slice of this turn is used up; but it has no more than a slice of its own."""
+    loop, log = Loop(), list[str]()
+    Seat(loop, "bulk", 20, 2, log).compose()
+    loop.now += 1.0  # a tick of the worker
+    log.clear()
+    Seat(loop, "code", 10, 1, log).compose()
+    assert log == ["code"] * 3
+    loop.turn()
+    assert set(log) == {"code"}, "the rest goes first in the next turn"
 
 
 def test_seats_of_one_class_take_turns() -> None:
