@@ -76,12 +76,17 @@ class Machines:
 
 
 class EntityCache:
-    """Decoded entities as they are on disk, shared by the partitions of a worker; about twice `size` at most."""
+    """Decoded entities as they are on disk, shared by the partitions of a worker; about twice `size` at most.
+
+    What is forgotten goes a few at a time, with what comes: twenty thousand at once stood in everybody's way for
+    tens of ms, when journeys of very many contacts came due together (bench/ `wake`).
+    """
 
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._young: dict[bytes, Known] = {}
         self._old: dict[bytes, Known] = {}
+        self._leaving: dict[bytes, Known] = {}
 
     def get(self, key: bytes) -> Known | None:
         """Give what is known, and keep it longer."""
@@ -95,16 +100,31 @@ class EntityCache:
     def put(self, key: bytes, entry: Known) -> None:
         """Keep an entity; when the young half is full the old half is forgotten."""
         self._young[key] = entry
+        if self._leaving:
+            self._let_go(1)
         if len(self._young) > self._size:
-            self._old, self._young = self._young, {}
+            self._turn()
 
     def put_all(self, entries: Mapping[bytes, Known]) -> None:
         """Keep many entities at once; the young half may grow beyond its size by as many."""
         self._young.update(entries)
+        if self._leaving:
+            self._let_go(len(entries))
         if len(self._young) > self._size:
-            self._old, self._young = self._young, {}
+            self._turn()
 
     def clear(self) -> None:
         """Forget all: after a failed or unknown commit."""
         self._young.clear()
         self._old.clear()
+        self._leaving.clear()
+
+    def _turn(self) -> None:
+        """Let the young half be the old one; of the one before that, all has left by now, or leaves at once."""
+        self._leaving, self._old, self._young = self._old, self._young, {}
+
+    def _let_go(self, came: int) -> None:
+        """Forget as many as came, and as many again: what leaves is gone before the young half is full."""
+        leave = self._leaving.popitem
+        for _ in range(min(2 * came, len(self._leaving))):
+            leave()

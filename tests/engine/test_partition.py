@@ -404,6 +404,23 @@ def test_a_cache_forgets_the_oldest_and_never_grows_beyond_twice_its_size() -> N
     assert cache.get(b"used") is None
 
 
+def test_a_cache_forgets_a_few_entities_at_a_time() -> None:
+    """Nobody waits for thousands of them to go; and none stays for longer than the next half takes to fill."""
+    cache = EntityCache(100)
+    held = 0
+    for n in range(1_000):
+        cache.put(n.to_bytes(4), (n, None, b""))
+        now = len(cache._young) + len(cache._old) + len(cache._leaving)
+        assert held - now <= 1  # one comes, two go
+        assert now <= 302
+        held = now
+    for start in (2_000, 3_000):
+        cache.put_all({n.to_bytes(4): (n, None, b"") for n in range(start, start + 60)})
+    assert len(cache._leaving) == 0  # as many again as came
+    cache.clear()
+    assert (cache._young, cache._old, cache._leaving) == ({}, {}, {})
+
+
 def test_a_small_cache_changes_nothing() -> None:
     """Entities that fell out are read again, in the tick under way too."""
     keys = keys_in(0, Keyspace(4), 30)

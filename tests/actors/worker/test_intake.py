@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.worker import wire
 from actors.worker.intake import LOT, OTHERS_PART, Intake
 from actors.worker.pace import (
     ALONE_S,
@@ -21,7 +23,9 @@ from actors.worker.pace import (
 )
 from engine.errors import StoreError
 from engine.inputs import Arrival
-from engine.keyspace import EntityKey
+from engine.keyspace import EntityKey, contact_key
+from engine.vocabulary import ContactPut
+from tests.actors.operations.living import config_of, living
 
 
 def batch(name: str, number: int) -> list[Arrival]:
@@ -124,3 +128,24 @@ def test_the_loop_is_left_to_others_for_longer_when_nobody_urgent_waits() -> Non
     assert pace.pause_over(0.006, urgent=False)
     pace.ticked(100, 1.0)
     assert pace.pause_over(PAUSE_LONG_S, urgent=False), "a slow tick doesn't stop the next for long"
+
+
+def test_the_loop_turns_several_times_between_two_ticks(tmp_path: Path) -> None:
+    """A request needs some turns from its socket to the intake; it doesn't wait a whole tick for each."""
+
+    async def story() -> None:
+        async with living(config_of(tmp_path)) as here:
+            puts = [
+                wire.WireArrival(contact_key("default", f"c{n}"), ContactPut({"n": n}), b"put")
+                for n in range(5_000)
+            ]
+            before, turns = here.worker.status().ticks, 0
+            flood = asyncio.create_task(here.worker.admit(wire.AdmitBatch(puts)))
+            while not flood.done():
+                await asyncio.sleep(0)
+                turns += 1
+            ticks = here.worker.status().ticks - before
+            assert ticks >= 5
+            assert turns >= 3 * ticks
+
+    asyncio.run(story())
