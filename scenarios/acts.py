@@ -21,12 +21,14 @@ from scenarios.calls import answered, call
 from scenarios.coupons import CodeGiven
 from scenarios.doing import do
 from scenarios.migration import moved
+from scenarios.products import find
 from scenarios.program import (
     Branching,
     Calling,
     Condition,
     Doing,
     Ending,
+    Finding,
     Instruction,
     Listening,
     Looping,
@@ -76,6 +78,8 @@ def _act(step: Instruction, looped: frozenset[str]) -> Act:
             return _updating(step)
         case Doing():
             return _doing(step)
+        case Finding():
+            return _finding(step)
         case Ending(reason=reason):
             return lambda walk: walk.end(reason)
         case _:
@@ -353,3 +357,27 @@ def _doing(step: Doing) -> Act:
         return step.next
 
     return act
+
+
+def _finding(step: Finding) -> Act:
+    identity, name, onward, otherwise = step.id, step.caught, step.next, step.otherwise
+
+    def look_up(walk: Walk) -> int:
+        """Look rows up as the list is now, and keep them; of the keys only how many is on record, rows are large."""
+        draft, journey = walk.draft, walk.journey
+        draft.look(step.keys, journey, identity)
+        products = draft.view.products.get(step.source)
+        found = find(products, draft.value(step.keys, identity), step.limit, step.instead)
+        told = {"rows": len(found.rows), "absent": found.absent, "instead": found.instead}
+        why = {} if products is not None else {"why": "no_list"}
+        branch = "found" if found.rows else "else"
+        draft.record(
+            "branch_taken", journey=journey.id, step=identity, branch=branch, values=told, **why
+        )
+        if not found.rows:
+            return otherwise
+        kept = {**journey.caught, name: found.rows}
+        walk.journey = msgspec.structs.replace(journey, caught=kept)
+        return onward
+
+    return look_up

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from engine.keyspace import HASH_BYTES, tenant_of
 from engine.machine import CatalogView
+from scenarios.products import ProductList
 from scenarios.settings import ContactSettings, Pause
 from scenarios.state import Journey
 from scenarios.trials import Measured, measured_by
@@ -55,10 +56,10 @@ class TenantView:
     `by_event` has who may open a journey, the highest priority first, then by name; `by_segment` the same for a segment
     and whether it is left; `dated` the entries by date; `windows` the events whose times are kept, with how long (ms);
     `mails_asked` how many of the last mails somebody asks for; `asks_hours`: does a wait ask for the best hour?
-    `paused` the scenarios that stand still; `measured` the experiments that an event counts for, and `rulings` what was
-    decided of them, by their key; `versions` those that journeys were found on, by version (a hash over the
-    scenario's name too), and `state_watches` their goals and exits without an event; `watching`: has one of those, or a
-    current one, any? Campaigns are scenarios of their own section.
+    `products` the lists that steps look up; `paused` the scenarios that stand still; `measured` the experiments that an
+    event counts for, and `rulings` what was decided of them, by their key; `versions` those that journeys were found
+    on, by version (a hash over the scenario's name too), and `state_watches` their goals and exits without an event;
+    `watching`: has one of those, or a current one, any? Campaigns are scenarios of their own section.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class TenantView:
         "mails_asked",
         "measured",
         "paused",
+        "products",
         "rulings",
         "segments",
         "settings",
@@ -98,6 +100,7 @@ class TenantView:
             one for _, one in sorted(catalog.all("segment", tenant).items()) if one is not None
         )
         paused: Mapping[str, Pause] = catalog.all("pause", tenant)
+        self.products: Mapping[str, ProductList] = catalog.all("products", tenant)
         self.paused = frozenset(name for name, one in paused.items() if one.since)
         found = catalog.find("setting", tenant, "contact")
         self.settings: ContactSettings = found if found is not None else _DEFAULTS

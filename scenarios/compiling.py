@@ -40,6 +40,7 @@ from scenarios.model import (
     ForEach,
     If,
     Notify,
+    Products,
     Repeat,
     Scenario,
     Score,
@@ -63,6 +64,7 @@ from scenarios.program import (
     Condition,
     Doing,
     Ending,
+    Finding,
     Instruction,
     Listener,
     Listening,
@@ -208,7 +210,7 @@ def _expressions(scenario: Scenario) -> Iterator[str]:
                 yield from (case.when for case in cases)
             case WaitFor(waiters=waiters):
                 yield from (waiter.when for waiter in waiters)
-            case ForEach(items=source):
+            case ForEach(items=source) | Products(keys=source):
                 yield source
             case Wait(calendar=Calendar(date=source)):
                 yield source
@@ -391,6 +393,17 @@ class _Layout:
             case Coupon(id=identity, pool=pool, caught=caught, timeout_ms=timeout_ms):
                 otherwise_at = self.lay(step.otherwise, after)
                 return Taking(identity, pool, caught, timeout_ms, after, otherwise_at)
+            case Products():
+                return Finding(
+                    step.id,
+                    step.source,
+                    _compile(step.keys),
+                    step.caught,
+                    step.limit,
+                    step.instead,
+                    after,
+                    self.lay(step.otherwise, after),
+                )
             case Score() | Tag() | Start() | Stop() | Notify():
                 return Doing(step.id, step, after)
             case End(reason=reason):

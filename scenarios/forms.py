@@ -42,6 +42,8 @@ Kind = Literal[
     "notify",
     "webhook",
     "coupon",
+    "products",
+    "keys",
 ]
 
 

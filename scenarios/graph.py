@@ -21,6 +21,7 @@ from scenarios.model import (
     ForEach,
     If,
     Notify,
+    Products,
     Repeat,
     Scenario,
     Score,
@@ -133,6 +134,8 @@ def _ways_of(step: Step) -> list[_Way]:
             return [("taken", "taken", ()), ("else", late, otherwise)]
         case Coupon(otherwise=otherwise):
             return [("taken", "a code", ()), ("else", "none", otherwise)]
+        case Products(otherwise=otherwise):
+            return [("found", "found", ()), ("else", "none", otherwise)]
         case _:
             return []
 
@@ -185,6 +188,7 @@ def _told(step: Step) -> str:
             | Notify(channel=name)
             | Webhook(endpoint=name)
             | Coupon(pool=name)
+            | Products(source=name)
         ):
             return name
         case End(reason=reason):

@@ -11,7 +11,7 @@ __all__ = ("CLASSES", "DOCUMENT", "FORMS", "PARTS", "STEP_KINDS", "Field", "Form
 from typing import Final
 
 from scenarios.forms import ID, Field, Form, Kind
-from scenarios.language_calls import CALLING, COUPON, TAKING, WEBHOOK
+from scenarios.language_calls import CALLING, COUPON, FINDING, PRODUCTS, TAKING, WEBHOOK
 from scenarios.language_experiments import DECIDING, EXPERIMENT, GUARDING
 
 CLASSES: Final = {"urgent": 0, "transactional": 1, "bulk": 2}
@@ -389,6 +389,7 @@ STEP_KINDS: Final = {
         NOTIFY,
         WEBHOOK,
         COUPON,
+        PRODUCTS,
         END,
     )
 }
@@ -412,6 +413,7 @@ PARTS: Final = {
         NOTIFYING,
         CALLING,
         TAKING,
+        FINDING,
     )
 }
 """The forms that stand inside others."""

@@ -1,8 +1,8 @@
-"""The written form of steps that ask somebody else and wait, as data: `webhook` and `coupon`."""
+"""The written form of steps that ask somebody else, as data: `webhook` and `coupon`, which wait, and `products`."""
 
 from __future__ import annotations
 
-__all__ = ("CALLING", "COUPON", "TAKING", "WEBHOOK")
+__all__ = ("CALLING", "COUPON", "FINDING", "PRODUCTS", "TAKING", "WEBHOOK")
 
 from typing import Final
 
@@ -68,5 +68,31 @@ TAKING: Final = Form(
             "how long the pool may take to answer (usually a moment); a code that comes later goes back",
             default="1h",
         ),
+    ),
+)
+PRODUCTS: Final = Form(
+    "products",
+    "Look products up in a list (`veredus products`), for conditions and for the mail that follows. The journey keeps "
+    "the rows that it found. What stands there when nothing is found must be said: `instead`, `else`, or both.",
+    (
+        ID,
+        Field("products", "products", "the form below", required=True),
+        Field("else", "steps", "the steps to take when no row is found"),
+    ),
+)
+FINDING: Final = Form(
+    "finding",
+    "Which rows of which list, and what they are called.",
+    (
+        Field("from", "name", "the list's name", required=True),
+        Field(
+            "keys",
+            "expression",
+            "the keys of the rows: a text, an integer, or a list, such as `event.products`",
+            required=True,
+        ),
+        Field("as", "name", "the list of rows found, under `journey`", default="products"),
+        Field("limit", "integer", "how many rows at most", default="6", least=1, most=20),
+        Field("instead", "keys", "keys of rows that fill up what is missing to `limit`"),
     ),
 )

@@ -20,6 +20,7 @@ __all__ = (
     "ForEach",
     "If",
     "Notify",
+    "Products",
     "Reentry",
     "Repeat",
     "Scenario",
@@ -321,6 +322,18 @@ class Coupon(_Part, frozen=True, tag="coupon"):
     otherwise: tuple[Step, ...] = ()
 
 
+class Products(_Part, frozen=True, tag="products"):
+    """Look rows up in a list of products by an expression; `caught` names them under `journey`."""
+
+    id: str
+    source: str
+    keys: str
+    caught: str = "products"
+    limit: int = 6
+    instead: tuple[str, ...] = ()
+    otherwise: tuple[Step, ...] = ()
+
+
 class End(_Part, frozen=True, tag="end"):
     """End the journey, with a reason for the record."""
 
@@ -347,6 +360,7 @@ Step = (
     | Notify
     | Webhook
     | Coupon
+    | Products
     | End
 )
 
@@ -396,7 +410,11 @@ def branches(step: Step) -> tuple[tuple[Step, ...], ...]:
             return (then, otherwise)
         case WaitFor(waiters=waiters, otherwise=otherwise):
             return (*(waiter.then for waiter in waiters), otherwise)
-        case Webhook(otherwise=otherwise) | Coupon(otherwise=otherwise):
+        case (
+            Webhook(otherwise=otherwise)
+            | Coupon(otherwise=otherwise)
+            | Products(otherwise=otherwise)
+        ):
             return (otherwise,)
         case Switch(cases=cases, otherwise=otherwise):
             return (*(case.then for case in cases), otherwise)

@@ -8,6 +8,7 @@ __all__ = (
     "Condition",
     "Doing",
     "Ending",
+    "Finding",
     "Instruction",
     "Listener",
     "Listening",
@@ -156,6 +157,19 @@ class Taking(msgspec.Struct, frozen=True):
     otherwise: int
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """Look rows up in a list of products, and go on; `otherwise` where none is found."""
+
+    id: str
+    source: str
+    keys: Condition
+    caught: str
+    limit: int
+    instead: tuple[str, ...]
+    next: int
+    otherwise: int
+
+
 class Ending(msgspec.Struct, frozen=True):
     """The journey is over."""
 
@@ -165,4 +179,6 @@ class Ending(msgspec.Struct, frozen=True):
 Standing = Waiting | Listening | Calling | Taking
 """The instructions at which a journey stands."""
 
-Instruction = Standing | Branching | Splitting | Looping | Sending | Updating | Doing | Ending
+Instruction = (
+    Standing | Branching | Splitting | Looping | Sending | Updating | Doing | Finding | Ending
+)

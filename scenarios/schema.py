@@ -124,6 +124,11 @@ def _of_kind(field: Field) -> dict[str, Any]:  # noqa: C901 -- one line for each
             return _or(name, _list(name), _reference("tagging"))
         case "notify":
             return _or(name, _reference("notifying"))
+        case "keys":
+            key = {"type": ["string", "integer"]}
+            return _or(key, _list(key))
+        case "products":
+            return _reference("finding")
         case "coupon":
             return _or(name, _reference("taking"))
         case "webhook":

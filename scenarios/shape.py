@@ -13,6 +13,7 @@ from scenarios.model import (
     Coupon,
     End,
     ForEach,
+    Products,
     Repeat,
     Scenario,
     Start,
@@ -27,6 +28,8 @@ from scenarios.reading import Reading
 from scenarios.types import TypeSchema
 
 _LOOP_DEPTH_MAX: Final = 2
+_MAY_GO_ON: Final = (ForEach, Repeat, Webhook, Coupon, Products)
+"""Steps from which journeys may go on to the next without taking any of those inside."""
 
 _Report = Callable[..., None]
 
@@ -39,7 +42,7 @@ def caught_names(scenario: Scenario | None) -> tuple[str, ...]:
             names += [waiter.caught for waiter in step.waiters if waiter.caught]
         elif isinstance(step, ForEach):
             names.append(step.variable)
-        elif isinstance(step, (Webhook, Coupon)) and step.caught:
+        elif isinstance(step, (Webhook, Coupon, Products)) and step.caught:
             names.append(step.caught)
     return tuple(names)
 
@@ -75,7 +78,7 @@ def _names_of(step: Step) -> Iterator[str]:
         yield from (waiter.caught for waiter in step.waiters)
     elif isinstance(step, ForEach):
         yield step.variable
-    elif isinstance(step, (Webhook, Coupon)) and step.caught:
+    elif isinstance(step, (Webhook, Coupon, Products)) and step.caught:
         yield step.caught
 
 
@@ -96,7 +99,7 @@ def _ends(step: Step) -> bool:
     """Tell whether every journey ends within the step."""
     if isinstance(step, End):
         return True
-    if isinstance(step, (ForEach, Repeat, Webhook, Coupon)):
+    if isinstance(step, _MAY_GO_ON):
         return False
     ways = list(branches(step))
     if isinstance(step, WaitFor) and not step.timeout_ms:
@@ -121,7 +124,7 @@ def _waits(steps: tuple[Step, ...]) -> bool:
     for step in steps:
         if isinstance(step, (Wait, WaitFor, End)):
             return True
-        ways = () if isinstance(step, (ForEach, Repeat, Webhook, Coupon)) else branches(step)
+        ways = () if isinstance(step, _MAY_GO_ON) else branches(step)
         if ways and all(_waits(way) for way in ways):
             return True
     return False

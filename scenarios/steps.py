@@ -21,6 +21,7 @@ from scenarios.model import (
     ForEach,
     If,
     Notify,
+    Products,
     Repeat,
     Score,
     Send,
@@ -121,6 +122,7 @@ class StepReader(ExperimentReader):
             "notify": self._notify,
             "webhook": self._webhook,
             "coupon": self._coupon,
+            "products": self._products,
             "end": self._end,
         }
         return readers[kind](items, identity, path)
@@ -419,11 +421,38 @@ class StepReader(ExperimentReader):
             self.steps(items.get("else"), join(path, "else")),
         )
 
+    def _products(self, items: _Items, identity: str, path: str) -> Step:
+        node, at = items["products"], join(path, "products")
+        form, parts = self._part(node, "finding", "", at)
+        instead = tuple(
+            self.text(one, form.field("instead"), join(at, "instead"))
+            for one in _listed_or_one(parts.get("instead"))
+        )
+        if parts and "instead" not in parts and "else" not in items:
+            mend = "add `else:` with what to do then, or `instead:` with keys that stand in"
+            self.mistake(node, at, "nothing is said for when no product is found", mend)
+        return Products(
+            identity,
+            self.scalar(form, parts, "from", at),
+            self.expression(parts.get("keys"), join(at, "keys"), "step", "dyn"),
+            self.scalar(form, parts, "as", at) or "products",
+            self.integer(form, parts, "limit", at, 6),
+            instead,
+            self.steps(items.get("else"), join(path, "else")),
+        )
+
     def _end(self, items: _Items, _identity: str, path: str) -> Step:
         return End(self.scalar(STEP_KINDS["end"], items, "end", path))
 
 
 _TAGS: Final = ("add", "remove")
+
+
+def _listed_or_one(node: Node | None) -> list[Node]:
+    """Give the items of a list, or what stands in place of one."""
+    if node is None:
+        return []
+    return list(node.items) if isinstance(node, SequenceNode) else [node]
 
 
 def _choice(text: str, default: str) -> Any:

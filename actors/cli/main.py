@@ -58,6 +58,7 @@ COMMANDS = {
     "restore": Command("actors.cli.restore", "Bring a deployment back from a copy."),
     "scenario": Command("actors.cli.scenario", "Check, test, publish and move scenarios."),
     "coupons": Command("actors.cli.coupons", "Pools of coupon codes, each given once."),
+    "products": Command("actors.cli.products", "Lists of products for conditions and mail."),
     "segment": Command("actors.cli.segment", "Publish and count segments."),
     "campaign": Command("actors.cli.campaign", "Send once to a segment, from test to report."),
     "experiment": Command("actors.cli.experiment", "Plan experiments, report on them, decide."),

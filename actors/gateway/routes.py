@@ -53,6 +53,7 @@ from actors.gateway.messages import MessageAccepted, MessageOutcome, MessageResu
 from actors.gateway.openapi import document
 from actors.gateway.planning import PLANNING_HANDLERS
 from actors.gateway.problems import MEDIA_TYPE, Problem, problem, problem_of
+from actors.gateway.products import PRODUCT_HANDLERS
 from actors.gateway.queue_routes import QUEUE_HANDLERS
 from actors.gateway.webhook_routes import WEBHOOK_HANDLERS
 
@@ -363,6 +364,7 @@ _HANDLERS = (
     *feedback.HANDLERS,
     *WEBHOOK_HANDLERS,
     *COUPON_HANDLERS,
+    *PRODUCT_HANDLERS,
     *CLUSTER_HANDLERS,
     *HEALTH_HANDLERS,
 )

@@ -24,6 +24,7 @@ from actors.endpoint_uses import endpoint_mistakes
 from actors.planning.aims import Aim, LookAtAll, Move, Release, Revert
 from actors.planning.runs import Run, RunFiles, run_id
 from actors.preflighting import PreflightLine
+from actors.product_uses import product_mistakes
 from actors.template_uses import template_mistakes
 from deliverability.compose.template import Template
 from engine.catalog import Head, Item, digest_of
@@ -36,6 +37,7 @@ from scenarios.difference import Change as Difference
 from scenarios.difference import differences, places_for_removed
 from scenarios.migration import Migration
 from scenarios.model import Scenario, Standing, walk
+from scenarios.products import products_of
 from scenarios.segments import Segment, load_segment
 from scenarios.settings import ContactSettings, Pause
 
@@ -127,6 +129,11 @@ class VersionDesk:
                 return self._files.objects.get(item.digest).decode()
         return None
 
+    def content(self, tenant: str, section: str, name: str) -> bytes | None:
+        """Give what is published under a name; None: nothing is."""
+        item = self._item(tenant, section, name)
+        return self._files.objects.get(item.digest) if item is not None else None
+
     def contact_settings(self, tenant: str) -> ContactSettings:
         """Read what a tenant has decided about its contacts."""
         item = self._item(tenant, "setting", "contact")
@@ -143,9 +150,9 @@ class VersionDesk:
         ]
 
     def check_uses(self, tenant: str, text: str, file: str) -> None:
-        """Check a scenario's steps against the templates that are published, and the endpoints that are configured.
+        """Check a scenario's steps against the templates, endpoints and lists of products that are there.
 
-        Raises: InputError: a template or an endpoint isn't there, or a template uses what no step gives.
+        Raises: InputError: one of them isn't, or a template uses what no step or list gives.
         """
         templates = {
             item.name: msgspec.json.decode(self._files.objects.get(item.digest), type=Template)
@@ -155,6 +162,13 @@ class VersionDesk:
         for mistake in template_mistakes(text, file, templates, mend_absent=MEND_ABSENT):
             raise mistake.error()
         for mistake in endpoint_mistakes(text, file, self.contact_settings(tenant).endpoints):
+            raise mistake.error()
+        lists = {
+            item.name: products_of(self._files.objects.get(item.digest))
+            for item in self._files.head().items
+            if (item.section, item.tenant) == ("products", tenant)
+        }
+        for mistake in product_mistakes(text, file, lists, templates):
             raise mistake.error()
 
     def scenario(self, tenant: str, name: str, version: str = "") -> Scenario:

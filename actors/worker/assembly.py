@@ -73,6 +73,7 @@ from scenarios.contact import ContactMachine
 from scenarios.coupons import CouponMachine
 from scenarios.experiments import Ruling
 from scenarios.migration import Migration
+from scenarios.products import products_of
 from scenarios.segments import Segment, compile_segment
 from scenarios.settings import ContactSettings, Pause
 
@@ -353,6 +354,7 @@ def catalog_compilers(heads: Mapping[str, Letterhead]) -> dict[str, Compiler]:
             msgspec.json.decode(content, type=Segment)
         ),
         "experiment": lambda _tenant, _name, content: msgspec.json.decode(content, type=Ruling),
+        "products": lambda _tenant, _name, content: products_of(content),
         "pause": lambda _tenant, _name, content: msgspec.json.decode(content, type=Pause),
         "campaign": lambda _tenant, _name, content: compile_scenario(
             scenario_of(msgspec.json.decode(content, type=Campaign))

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.vocabulary import ConsentGiven, ContactPut, Erase, Event, MarkSuppressed
+from scenarios.products import ProductList
 from scenarios.settings import ContactSettings
 
 What = Literal["send", "not_sent", "notify", "call", "coupon", "ended"]
@@ -36,7 +37,7 @@ class Given(msgspec.Struct, frozen=True):
     """The contact as it stands when the case begins, and the tenant's settings.
 
     `history` has events of before, which are counted and open nothing; `coupons` how many codes pools have, all others
-    having any number.
+    having any number; `products` lists by name.
     """
 
     at: int
@@ -48,6 +49,7 @@ class Given(msgspec.Struct, frozen=True):
     history: tuple[Event, ...]
     settings: ContactSettings
     coupons: dict[str, int] = {}
+    products: dict[str, ProductList] = {}
 
 
 class Scripted(msgspec.Struct, frozen=True):

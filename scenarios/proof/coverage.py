@@ -21,6 +21,7 @@ from scenarios.program import (
     Branching,
     Calling,
     Ending,
+    Finding,
     Listening,
     Looping,
     Splitting,
@@ -136,6 +137,9 @@ class Coverage:
                             yield f"{step.id}: {one.branch}", f"{step.id}: {event}"
                     if step.timeout_ms:
                         yield f"{step.id}: timeout", f"{step.id}: timeout"
+                case Finding():
+                    yield f"{step.id}: found", f"{step.id}: found"
+                    yield f"{step.id}: else", f"{step.id}: else"
                 case Calling() | Taking():
                     yield f"{step.id}: taken", f"{step.id}: taken"
                     yield f"{step.id}: else", f"{step.id}: else"

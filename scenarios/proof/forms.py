@@ -68,6 +68,7 @@ GIVEN: Final = _form(
     ("scores", "scores with their values"),
     ("history", "events of before: they are counted, and open nothing"),
     ("coupons", "how many codes pools have, such as `spring: 0`; others have any number"),
+    ("products", "lists of products, such as `shop: {LP-1: {name: Blue, price: 1200}}`"),
     ("settings", "the tenant's caps, quiet hours and zone"),
 )
 HISTORY: Final = _form(

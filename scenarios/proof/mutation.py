@@ -23,6 +23,7 @@ from scenarios.model import (
     ForEach,
     If,
     Notify,
+    Products,
     Repeat,
     Scenario,
     Score,
@@ -159,6 +160,11 @@ def _of_step(step: Step) -> Iterator[tuple[str, Step]]:
             yield f"{step.id}: another point", _replace(step, add=step.add + 1)
         case Webhook() | Coupon():
             yield from _of_asking(step)
+        case Products():
+            yield f"{step.id}: another list", _replace(step, source=f"not-{step.source}")
+            if step.instead:
+                yield f"{step.id}: nothing stands in", _replace(step, instead=())
+            yield from _inside(step, "otherwise", step.otherwise)
         case Update() | Tag() | Start() | Stop() | Notify() | End():
             return
         case _:

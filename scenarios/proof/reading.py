@@ -17,6 +17,7 @@ from scenarios.duration import parse_duration
 from scenarios.language import Form
 from scenarios.mistakes import Mistake, did_you_mean
 from scenarios.model import Coupon, Notify, Scenario, Send, Standing, Webhook, walk
+from scenarios.products import ProductList
 from scenarios.proof.case import (
     Answered,
     Case,
@@ -164,6 +165,7 @@ class _Reader(ScalarReader):
             history=self._history(items.get("history"), join(path, "history"), zoned),
             settings=settings,
             coupons=self._stock(items.get("coupons"), join(path, "coupons")),
+            products=self._products(items.get("products"), join(path, "products")),
         )
         return given, zoned
 
@@ -184,6 +186,20 @@ class _Reader(ScalarReader):
         if node is not None and not entries:
             self.mistake(node, path, "this must be a mapping", "write `pool: 2`")
         return {name: self._whole(one, join(path, name), 0) for name, one in entries.items()}
+
+    def _products(self, node: Node | None, path: str) -> dict[str, ProductList]:
+        found: dict[str, ProductList] = {}
+        for name, rows in self._plain_mapping(node, path).items():
+            assert node is not None, "nothing has no names"
+            rows = rows if isinstance(rows, dict) else {"": None}  # noqa: PLW2901 -- told below
+            if not all(isinstance(row, dict) for row in rows.values()):
+                mend = f"write `{name}: {{LP-1: {{name: Blue}}}}`"
+                self.mistake(node, join(path, name), "rows have keys and columns", mend)
+                continue
+            columns = dict.fromkeys(("key", *(column for row in rows.values() for column in row)))
+            keyed = {key: {**row, "key": key} for key, row in rows.items()}
+            found[name] = ProductList("key", tuple(columns), keyed)
+        return found
 
     def _history(self, node: Node | None, path: str, zoned: _Zoned) -> tuple[Event, ...]:
         found: list[Event] = []

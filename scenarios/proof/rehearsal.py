@@ -22,6 +22,7 @@ from engine.vocabulary import CALLS, Call, CallAnswered, Consent, Permit, Send
 from scenarios.compiling import CompiledScenario
 from scenarios.contact import ContactMachine
 from scenarios.coupons import CodeGiven, ForgetHolder, NoCode, ReturnCode, TakeCode
+from scenarios.products import ProductList
 from scenarios.proof.case import Answered, Case, Given, What
 from scenarios.proof.postal import Post
 from scenarios.state import Contact, Points
@@ -60,19 +61,27 @@ class Published:
 
     version = 1
 
-    def __init__(self, scenarios: Mapping[str, CompiledScenario], settings: Any) -> None:
-        self._scenarios = scenarios
+    def __init__(
+        self,
+        scenarios: Mapping[str, CompiledScenario],
+        settings: Any,
+        products: Mapping[str, ProductList] | None = None,
+    ) -> None:
+        self._sections: dict[str, Mapping[str, Any]] = {
+            "scenario": scenarios,
+            "products": products or {},
+        }
         self._settings = settings
 
     def find(self, section: str, tenant: str, name: str) -> Any:  # noqa: ARG002
         """Give a scenario or the settings; older versions and migrations there are none."""
         if section == "setting":
             return self._settings if name == "contact" else None
-        return self._scenarios.get(name) if section == "scenario" else None
+        return self._sections["scenario"].get(name) if section == "scenario" else None
 
     def all(self, section: str, tenant: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Give all scenarios."""
-        return self._scenarios if section == "scenario" else {}
+        """Give all scenarios, or lists of products."""
+        return self._sections.get(section, {})
 
 
 def rehearse(case: Case, scenarios: Mapping[str, CompiledScenario]) -> Rehearsed:
@@ -86,7 +95,8 @@ class _Rehearsal:
     def __init__(self, case: Case, scenarios: Mapping[str, CompiledScenario]) -> None:
         self._case = case
         self._machine = ContactMachine()
-        self._context = Context(Published(scenarios, case.given.settings))
+        given = case.given
+        self._context = Context(Published(scenarios, given.settings, given.products))
         self._context.key = contact_key(_TENANT, case.given.contact_id)
         self._state: Contact | None = _initial(case.given)
         self._due: list[tuple[int, int, int, Any]] = []

@@ -61,8 +61,13 @@ CONDITIONS: dict[str, Callable[[View], bool]] = {
     "journey.answer.owner == 'o'": lambda v: v.caught["answer"]["owner"] == "o",
     "journey.answer.status == 0": lambda v: v.caught["answer"]["status"] == 0,
     "journey.code == 'gold'": lambda v: v.caught["code"] == "gold",
+    "size(journey.rows) == 2": lambda v: len(v.caught["rows"]) == 2,
+    "journey.rows.exists(r, r.n == 1)": lambda v: any(one["n"] == 1 for one in v.caught["rows"]),
     "journey.got.x > 1": lambda v: v.caught["got"]["x"] > 1,
 }
+PRODUCTS = {"i": {"sku": "i", "n": 1}, "z": {"sku": "z", "n": 0}}
+"""The list `shop`; what an event's items name beside it isn't there."""
+
 OF_STATE = tuple(one for one in CONDITIONS if "event" not in one and "journey" not in one)
 VALUES: dict[str, Callable[[View], Any]] = {
     "= contact.count('a')": lambda v: v.contact.counts.get("a", 0),
@@ -517,6 +522,18 @@ class Reference:
         else:
             journey.caught = {**journey.caught, spec.get("as", "coupon"): code}
 
+    def _products(self, journey: Journey, step: dict[str, Any]) -> Run:
+        spec = step["products"]
+        asked = [*journey.opened["items"], *spec.get("instead", [])]
+        rows = []
+        for key in asked if spec["from"] == "shop" else []:
+            if key in PRODUCTS and PRODUCTS[key] not in rows:
+                rows.append(PRODUCTS[key])
+        if rows:
+            journey.caught = {**journey.caught, spec["as"]: rows[: spec.get("limit", 6)]}
+        else:
+            yield from self._play(journey, step.get("else", []))
+
     def _end_step(self, _: Journey, step: dict[str, Any]) -> None:
         raise Ended(step["end"])
 
@@ -539,5 +556,6 @@ KINDS: dict[str, Callable[[Reference, Journey, dict[str, Any]], Run | None]] = {
     "notify": Reference._notify,
     "webhook": Reference._webhook,
     "coupon": Reference._coupon,
+    "products": Reference._products,
     "end": Reference._end_step,
 }

@@ -9,6 +9,7 @@ import pytest
 from engine.vocabulary import CALLS, CallAnswered, ContactPut, Event, OutcomeNotice
 from scenarios.checking import load
 from scenarios.coupons import CodeGiven, NoCode, TakeCode
+from scenarios.products import ProductList
 from scenarios.runs import EnterJourney
 from scenarios.state import Contact
 from tests.scenarios.test_docs import EXAMPLES
@@ -186,6 +187,21 @@ def weekly_tip() -> None:
         assert ends(world) == (["exit:cold"] if not reads else [""])
 
 
+def looked_at() -> None:
+    for stock, instead, wanted in ((3, 0, True), (0, 0, False), (0, 1, True)):
+        world = lived("looked-at")
+        rows = {key: {"sku": key, "stock": n} for key, n in (("LP-9", stock), ("LP-1", instead))}
+        world.catalog.put("products", "shop", ProductList("sku", ("sku", "stock"), rows))
+        world.give("ann", Event("product.viewed", 0, {"product": "LP-9", "other": "LP-8"}))
+        world.drain()
+        assert sent(world) == ([(4 * HOUR, "mail")] if wanted else [])
+        assert ends(world) == [""]
+    world = lived("looked-at")  # no list at all
+    world.give("ann", Event("product.viewed", 0, {"product": "LP-9", "other": "LP-8"}))
+    world.drain()
+    assert ends(world) == ["nothing to show"]
+
+
 STORIES: dict[str, list[Callable[[], None]]] = {
     "onboarding": [onboarding],
     "cart": [cart, cart_clicked],
@@ -194,6 +210,7 @@ STORIES: dict[str, list[Callable[[], None]]] = {
     "spring-mail": [spring_mail],
     "hand-over": [hand_over],
     "spring-code": [spring_code],
+    "looked-at": [looked_at],
     "weekly-tip": [weekly_tip],
     "vip": [vip],
     "birthday": [birthday],

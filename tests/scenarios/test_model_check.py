@@ -19,7 +19,17 @@ from scenarios.checking import examine
 from scenarios.coupons import CodeGiven, NoCode, TakeCode
 from scenarios.experiments import Ruling
 from scenarios.language import STEP_KINDS
-from tests.scenarios.reference import CONDITIONS, DAY, HOUR, KINDS, OF_STATE, VALUES, Reference
+from scenarios.products import ProductList
+from tests.scenarios.reference import (
+    CONDITIONS,
+    DAY,
+    HOUR,
+    KINDS,
+    OF_STATE,
+    PRODUCTS,
+    VALUES,
+    Reference,
+)
 from tests.scenarios.world import World
 
 Steps = list[dict[str, Any]]
@@ -30,6 +40,7 @@ _OF_PLACES = ("journey.item", "journey.got", "journey.answer", "journey.code")
 _ANYWHERE = [one for one in CONDITIONS if not one.startswith(_OF_PLACES)]
 _AFTER_ANSWER = st.sampled_from([one for one in CONDITIONS if one.startswith("journey.answer")])
 _AT_STEPS = st.sampled_from(_ANYWHERE)
+_AFTER_ROWS = st.sampled_from([one for one in CONDITIONS if "journey.rows" in one])
 _AFTER_GOT = st.sampled_from([*_ANYWHERE, "journey.got.x > 1", "journey.got.x > 1"])
 _IN_LOOP = st.sampled_from(["journey.item == 'j'", *_ANYWHERE])
 _AT_ENTRY = st.sampled_from([one for one in CONDITIONS if "journey" not in one])
@@ -137,6 +148,18 @@ def _coupon(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
     return {"if": draw(_AT_STEPS), "then": [step, look], "else": draw(inner)}
 
 
+@st.composite
+def _products(draw: Any, inner: st.SearchStrategy[Steps]) -> dict[str, Any]:
+    """Look rows up, and look at them; one of two lists is there."""
+    spec: dict[str, Any] = {"keys": "event.items", "as": "rows"}
+    spec["from"] = draw(st.sampled_from(["shop", "shop", "none"]))
+    _optional(draw, spec, "instead", st.lists(st.sampled_from(["i", "z", "q"]), max_size=2))
+    _optional(draw, spec, "limit", st.integers(1, 2))
+    look = {"if": draw(_AFTER_ROWS), "then": draw(inner), "else": draw(inner)}
+    step = {"products": spec, "else": draw(inner)}
+    return {"if": draw(_AT_STEPS), "then": [step, look], "else": draw(inner)}
+
+
 _SEND = st.just({"send": {"template": "x", "topic": "n"}})
 _DAYS = st.sampled_from(["1970-01-01", "1970-01-02"])
 _simple: st.SearchStrategy[dict[str, Any]] = st.one_of(
@@ -165,7 +188,7 @@ def _steps(depth: int) -> st.SearchStrategy[Steps]:
             _branch(inner),
             _loop(inner),
             _draw(inner),
-            st.one_of(_webhook(inner), _coupon(inner)),
+            st.one_of(_webhook(inner), _coupon(inner), _products(inner)),
         )
     ends = st.sampled_from([[], [], [], [{"end": "done"}]])
     return st.builds(list.__add__, st.lists(one, min_size=depth, max_size=3), ends)
@@ -325,6 +348,8 @@ def test_the_machine_and_the_reference_agree(
         note("a scenario with mistakes")
         return
     world, reference = World(*texts), Reference([one, two])
+    columns = ("sku", "n")
+    world.catalog.put("products", "shop", ProductList("sku", columns, PRODUCTS))
     world.give("c", ContactPut({"email": "c@example.com"}))
     reference.inputs += 1
     now = 0
