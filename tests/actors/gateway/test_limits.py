@@ -10,6 +10,7 @@ import pytest
 
 from actors.backend import Arrival, ItemResult
 from engine.errors import RefusedError, StoreError
+from engine.vocabulary import ConsentGiven, Event
 from tests.actors.gateway.asking import EVENT, Stalling, problem, talk
 from tests.actors.gateway.memory_backend import MemoryBackend
 from tests.actors.gateway.serving import gateway_for, network_client
@@ -126,3 +127,24 @@ def test_unknown_paths_and_methods() -> None:
         problem(await client.get("/v1/events"), 405, "method")
 
     talk(asked)
+
+
+def test_a_time_in_the_future_is_now() -> None:
+    """A client's clock that is ahead opens no window, and makes no consent outlive its withdrawal."""
+    backend = MemoryBackend()
+    ahead = "2999-01-01T00:00:00Z"
+
+    async def asked(client: httpx.AsyncClient) -> None:
+        assert (await client.post("/v1/events", json=EVENT | {"at": ahead})).status_code == 200
+        consent = {"topic": "news", "granted": True, "source": "form", "at": ahead}
+        answer = await client.put("/v1/contacts", json={"contact": "c", "consents": [consent]})
+        assert answer.status_code == 200, answer.text
+
+    talk(asked, backend)
+    event, granted = [one.body for one in backend.arrivals]
+    limit = 4_000_000_000_000
+    assert isinstance(event, Event)
+    assert isinstance(granted, ConsentGiven)
+    assert 0 < event.at < limit
+    assert 0 < granted.at < limit
+    assert all(one.at < limit for one in backend.arrivals)
