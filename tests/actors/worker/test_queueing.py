@@ -48,16 +48,18 @@ async def send(here: Embedded, names: list[str], **fields: Any) -> list[str]:
 
 
 def states(here: Embedded, ids: list[str]) -> set[str]:
+    """Tell where messages stand; one of another partition than its request's comes to be with a later tick."""
     found = set()
     for one in ids:
         state, _ = here.worker.host.entry(message_key("default", bytes.fromhex(one)))
-        found.add(state.status)
+        found.add("absent" if state is None else state.status)
     return found
 
 
 def pools(here: Embedded, ids: list[str]) -> set[str]:
     keys = [message_key("default", bytes.fromhex(one)) for one in ids]
-    return {here.worker.host.entry(key)[0].send.pool for key in keys}
+    found = [here.worker.host.entry(key)[0] for key in keys]
+    return {"absent" if state is None else state.send.pool for state in found}
 
 
 def test_the_life_of_a_suspension(tmp_path: Path) -> None:
