@@ -15,7 +15,6 @@ __all__ = (
     "AuditPage",
     "Backend",
     "CallPage",
-    "CodeView",
     "ConsentView",
     "Conservation",
     "ContactInput",
@@ -29,7 +28,6 @@ __all__ = (
     "NoticePage",
     "OutcomeEntry",
     "OutcomePage",
-    "PoolView",
     "QuarantineDetail",
     "QuarantineEntry",
     "QuarantinePage",
@@ -49,6 +47,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from actors.coupon_views import CodeView, PoolView
 from deliverability.returned import Reported
 from engine.vocabulary import (
     Call,
@@ -168,28 +167,6 @@ class CouponView(msgspec.Struct, frozen=True):
     pool: str
     code: str
     at_ms: int
-
-
-class PoolView(msgspec.Struct, frozen=True):
-    """A pool of coupon codes. `known`: codes of imports that were there already; `refused`: asked for in vain."""
-
-    pool: str
-    added: int
-    given: int
-    left: int
-    low: int
-    known: int
-    refused: int
-    closed: bool
-
-
-class CodeView(msgspec.Struct, frozen=True):
-    """A code of a pool; `holder` "" and no time: given to nobody yet."""
-
-    holder: str = ""
-    at_ms: int | None = None
-    scenario: str = ""
-    step: str = ""
 
 
 class ContactView(msgspec.Struct, frozen=True):
@@ -453,11 +430,16 @@ class Backend(Protocol):
         """Read what scenarios put on a channel, as `outcomes` are read."""
 
     async def add_codes(
-        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+        self,
+        tenant: str,
+        pool: str,
+        codes: Sequence[str],
+        low: int | None,
+        expires: int | None = None,
     ) -> PoolView:
         """Put codes into a pool, those that aren't there yet; the same call again adds nothing. Gives the pool after.
 
-        `low`: tell when so many are left; None: as it was.
+        `low`: tell when so many are left; `expires`: give none from then on (ms); None: as it was.
         """
 
     async def close_pool(self, tenant: str, pool: str, reason: str) -> PoolView | None:

@@ -77,6 +77,7 @@ class Pool(msgspec.Struct, frozen=True, array_like=True, tag="pool"):
     returned: int = 0  # of those added: given to nobody in the end
     refused: int = 0
     closed: bool = False
+    expires: int = 0  # from then on (ms) nothing is given; 0: for ever
 
     @property
     def left(self) -> int:
@@ -103,10 +104,11 @@ class Coupon(msgspec.Struct, frozen=True, array_like=True, tag="code"):
 
 
 class AddCodes(msgspec.Struct, frozen=True, array_like=True, tag="add_codes"):
-    """To a pool: codes, at most `BATCH_MAX`. It opens a pool that is closed. `low` None: as it was."""
+    """To a pool: codes, at most `BATCH_MAX`. It opens a pool that is closed. `low`, `expires` None: as it was."""
 
     codes: tuple[str, ...]
     low: int | None = None
+    expires: int | None = None
 
 
 class ClosePool(msgspec.Struct, frozen=True, array_like=True, tag="close_pool"):
@@ -188,7 +190,7 @@ class CodeGiven(msgspec.Struct, frozen=True, array_like=True, tag="code_given"):
 
 
 class NoCode(msgspec.Struct, frozen=True, array_like=True, tag="no_code"):
-    """Pool to contact: there is none. `reason`: empty, closed, no_pool."""
+    """Pool to contact: there is none. `reason`: empty, closed, expired, no_pool."""
 
     journey: bytes
     step: str
@@ -255,7 +257,7 @@ def _of_pool(
             closed = msgspec.structs.replace(state, closed=True) if state is not None else None
             return Transition(closed, None, (record,))
         case TakeCode():
-            return _take(state, body, tenant, pool)
+            return _take(state, body, context)
         case Claimed():
             assert state is not None, "a code is claimed for a pool that is there"
             return _append(state, body, tenant, pool)
@@ -266,7 +268,8 @@ def _of_pool(
 def _add(pool: Pool, body: AddCodes, context: Context) -> Transition:
     tenant, name = tenant_of(context.key), name_of(context.key).decode()
     low = pool.low if body.low is None else body.low
-    after = msgspec.structs.replace(pool, low=low, closed=False)
+    expires = pool.expires if body.expires is None else body.expires
+    after = msgspec.structs.replace(pool, low=low, expires=expires, closed=False)
     claims: list[Effect] = [
         Tell(code_key(tenant, name, code), Claim(context.key, code))
         for code in dict.fromkeys(body.codes)
@@ -290,10 +293,22 @@ def _append(pool: Pool, body: Claimed, tenant: str, name: str) -> Transition:
     return Transition(after, None, effects)
 
 
-def _take(pool: Pool | None, take: TakeCode, tenant: str, name: str) -> Transition:
+def _refusal(pool: Pool | None, now: int) -> str:
+    """Tell why a pool gives nothing; "" where it does."""
+    if pool is None:
+        return "no_pool"
+    if pool.closed:
+        return "closed"
+    if pool.expires and now >= pool.expires:
+        return "expired"
+    return "" if pool.left else "empty"
+
+
+def _take(pool: Pool | None, take: TakeCode, context: Context) -> Transition:
     """Give the first code of the row."""
-    if pool is None or pool.closed or not pool.left:
-        reason = "no_pool" if pool is None else "closed" if pool.closed else "empty"
+    tenant, name = tenant_of(context.key), name_of(context.key).decode()
+    reason = _refusal(pool, context.now)
+    if reason or pool is None:
         told = NoCode(take.journey, take.step, take.visit, name, reason)
         if pool is not None:
             pool = msgspec.structs.replace(pool, refused=pool.refused + 1)

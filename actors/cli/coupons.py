@@ -5,16 +5,18 @@ from __future__ import annotations
 __all__ = ("app",)
 
 import os
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from actors.backend import CodeView, PoolView
 from actors.cli.client import Client, find_data_dir, quoted
 from actors.cli.options import AsJson, Data, Tenant, new_app
-from actors.cli.output import clock, print_json, print_line
+from actors.cli.output import clock, print_json, print_line, print_table
+from actors.coupon_views import CodeView, Pools, PoolView
 from actors.text_file import read_text
 from engine.errors import InputError, Place
 
@@ -33,19 +35,42 @@ def import_codes(
         int | None,
         typer.Option(min=0, help="Tell when so many are left (`veredus notices coupons`)."),
     ] = None,
+    expires: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN", help="Give none from then on, such as 2027-01-31T20:00+01:00."
+        ),
+    ] = "",
     tenant: Tenant = "",
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Put codes into a pool, which is made if there is none. Safe to repeat: no code is in it twice, or given twice."""
     codes = list(_codes(file))
-    view = None
+    view, until = None, _moment(expires)
     with Client(find_data_dir(data, os.environ), tenant) as client:
         for first in range(0, len(codes), _LOT):
-            body = msgspec.json.encode({"codes": codes[first : first + _LOT], "low": low})
+            lot = {"codes": codes[first : first + _LOT], "low": low, "expires_at": until}
+            body = msgspec.json.encode(lot)
             view = client.give("POST", f"/v1/coupons/{quoted(pool)}", body, PoolView)
     assert view is not None, "an empty file is a mistake"
     _show(view, as_json)
+
+
+def _moment(text: str) -> str | None:
+    """Check a time with its zone; a date alone is taken for its end in UTC. Raises: InputError."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is not None and len(text) == len("2027-01-31"):
+        at = (at + timedelta(days=1)).replace(tzinfo=UTC)
+    if at is None or at.tzinfo is None:
+        mend = "write 2027-01-31 (to its end, UTC) or 2027-01-31T20:00+01:00"
+        raise InputError(f"{text!r} is no time with a zone", mend=mend)
+    return at.isoformat()
 
 
 def _codes(file: Path) -> list[str]:
@@ -62,6 +87,29 @@ def _codes(file: Path) -> list[str]:
     if not codes:
         raise InputError("there is no code in it", Place(str(file)), "write one a line")
     return codes
+
+
+@app.command("list")
+def list_pools(tenant: Tenant = "", data: Data = None, as_json: AsJson = False) -> None:
+    """List the pools: those that were filled, and those that published scenarios take from."""
+    with Client(find_data_dir(data, os.environ), tenant) as client:
+        found = client.get("/v1/coupons", Pools)
+    if as_json:
+        print_json(found)
+        return
+    now = time.time_ns() // 1_000_000
+    rows = [
+        (
+            one.pool,
+            one.added,
+            one.given,
+            one.left,
+            clock(one.expires_ms) if one.expires_ms else "",
+            one.trouble(now),
+        )
+        for one in found.pools
+    ]
+    print_table("", ("pool", "codes", "given", "left", "expires", ""), rows)
 
 
 @app.command()
@@ -113,6 +161,8 @@ def _show(view: PoolView, as_json: bool) -> None:
         return
     closed = ", closed" if view.closed else ""
     print_line(f"{view.pool}: {view.left:,} left of {view.added:,}, {view.given:,} given{closed}")
+    if view.expires_ms:
+        print_line(f"  gives none from {clock(view.expires_ms)} on")
     if view.low:
         print_line(f"  tells when {view.low:,} are left")
     if view.known:

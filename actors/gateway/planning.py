@@ -15,6 +15,7 @@ from litestar.params import FromPath, QueryParameter
 from actors.backend import Addressee, Arrival, SendRequest
 from actors.gateway import planning_wire as wire
 from actors.gateway.bodies import decode_items
+from actors.gateway.coupons import check_pools
 from actors.gateway.handling import (
     ProblemError,
     contact_of,
@@ -75,6 +76,7 @@ async def post_scenario(request: _Request) -> Published | Preview:
         keeper_of(request),
         tenant_of(request),
     )
+    await check_pools(request, asked.text, asked.file)
     if asked.preview:
         return await _preview(keeper, tenant, asked.text, asked.file, asked.migrating())
     scenario = load(asked.text, asked.file)

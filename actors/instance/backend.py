@@ -17,7 +17,6 @@ from actors.backend import (
     Arrival,
     AuditPage,
     CallPage,
-    CodeView,
     Conservation,
     ContactView,
     Explanation,
@@ -25,7 +24,6 @@ from actors.backend import (
     MessageView,
     NoticePage,
     OutcomePage,
-    PoolView,
     QuarantineDetail,
     QuarantinePage,
     QueueView,
@@ -40,6 +38,7 @@ from actors.backend import (
 from actors.cluster.calls import WorkerLostError
 from actors.cluster.handle import WorkerHandle
 from actors.cluster.running import Cluster
+from actors.coupon_views import CodeView, PoolView
 from actors.instance.feeds import Feeds
 from actors.instance.reach import INSIST_S, Reach
 from actors.instance.requests import RESULTS, once_arrival, once_key, send_result
@@ -211,7 +210,12 @@ class ClusterBackend:
         return await self._feeds.notices(tenant, channel, cursor, limit, wait_ms)
 
     async def add_codes(
-        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+        self,
+        tenant: str,
+        pool: str,
+        codes: Sequence[str],
+        low: int | None,
+        expires: int | None = None,
     ) -> PoolView:
         """Put codes into a pool, batch by batch; one that was taken before has no further effect."""
         key = pool_key(tenant, pool)
@@ -219,8 +223,8 @@ class ClusterBackend:
             batch = tuple(codes[first : first + BATCH_MAX])
             now = time.time_ns() // 1_000_000
             # a batch may come again after the pool was closed, or to set another mark: so it isn't known by its codes
-            name = derive(key, "add codes", *batch, str(low), str(now)).hex()
-            await self._given(key, AddCodes(batch, low), name, now)
+            name = derive(key, "add codes", *batch, str(low), str(expires), str(now)).hex()
+            await self._given(key, AddCodes(batch, low, expires), name, now)
         view = await self.coupon_pool(tenant, pool)
         assert view is not None, "adding makes it"
         return view

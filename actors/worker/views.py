@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 
 from actors.backend import (
-    CodeView,
     ConsentView,
     ContactView,
     CouponView,
     Explanation,
     JourneyView,
     MessageView,
-    PoolView,
     StoryLine,
 )
+from actors.coupon_views import CodeView, PoolView
 from deliverability.message.state import QUEUED, MessageState
 from engine.keyspace import EntityKey, name_of
 from engine.machine import Place
@@ -64,6 +63,7 @@ def pool_view(key: EntityKey, state: Pool) -> PoolView:
         known=state.known,
         refused=state.refused,
         closed=state.closed,
+        expires_ms=state.expires,
     )
 
 

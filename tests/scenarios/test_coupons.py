@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import inputs
@@ -168,6 +169,32 @@ def test_a_pool_that_is_not_there_or_closed() -> None:
     one.add("C")
     one.ask("cora")
     assert one.contact("cora").attributes["last"] == "A"
+
+
+def test_a_pool_that_has_expired_gives_nothing_until_it_gets_another_time() -> None:
+    one = Instance()
+    ends = one.now + 1_000
+    one.give(pool_key("t", "spring"), AddCodes(("A", "B", "C"), None, ends))
+    one.ask("ann")
+    assert one.contact("ann").attributes["last"] == "A"
+    one.now = ends
+    one.ask("ben")
+    assert set(one.contact("ben").tags) == {"without"}
+    assert (one.pool.left, one.pool.refused) == (2, 1)
+    one.add("D")  # as it was: still expired
+    one.ask("cora")
+    assert set(one.contact("cora").tags) == {"without"}
+    one.give(pool_key("t", "spring"), AddCodes((), None, 0))
+    one.ask("dora")
+    assert one.contact("dora").attributes["last"] == "B"
+
+
+def test_a_pool_written_before_there_were_times_of_expiry_is_read() -> None:
+    """Fields are only ever appended; a former version wrote fewer."""
+    pool = msgspec.msgpack.encode(["pool", 3, 1, ["B", "C"], 0, 0, 0, 0, False])
+    assert msgspec.msgpack.decode(pool, type=CouponMachine.state_type) == Pool(3, 1, ("B", "C"))
+    add = msgspec.msgpack.encode(["add_codes", ["A"], 5])
+    assert msgspec.msgpack.decode(add, type=CouponMachine.input_type) == AddCodes(("A",), 5)
 
 
 def test_low_stock_is_told_once_each_way_down() -> None:

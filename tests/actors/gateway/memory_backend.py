@@ -13,7 +13,6 @@ from actors.backend import (
     AuditEntry,
     AuditPage,
     CallPage,
-    CodeView,
     ConsentView,
     Conservation,
     ContactView,
@@ -25,7 +24,6 @@ from actors.backend import (
     NoticePage,
     OutcomeEntry,
     OutcomePage,
-    PoolView,
     QuarantineDetail,
     QuarantineEntry,
     QuarantinePage,
@@ -38,6 +36,7 @@ from actors.backend import (
     StoryLine,
     WorkerView,
 )
+from actors.coupon_views import CodeView, PoolView
 from deliverability.returned import Reported
 from engine import control_log
 from engine.errors import CapacityError, InputError
@@ -64,6 +63,7 @@ class MemoryBackend:
         self.noticed: list[tuple[str, Notice]] = []
         self._pools: dict[tuple[str, str], dict[str, CodeView]] = {}
         self._low: dict[tuple[str, str], int] = {}
+        self._expires: dict[tuple[str, str], int] = {}
         self._closed: set[tuple[str, str]] = set()
         self._scenario_calls: list[tuple[str, Call]] = []
         self.waiting = 0
@@ -170,8 +170,15 @@ class MemoryBackend:
         return NoticePage(mine, str(position + len(found)))
 
     async def add_codes(
-        self, tenant: str, pool: str, codes: Sequence[str], low: int | None
+        self,
+        tenant: str,
+        pool: str,
+        codes: Sequence[str],
+        low: int | None,
+        expires: int | None = None,
     ) -> PoolView:
+        if expires is not None:
+            self._expires[tenant, pool] = expires
         held = self._pools.setdefault((tenant, pool), {})
         self._low[tenant, pool] = low or 0
         for code in codes:
@@ -181,7 +188,8 @@ class MemoryBackend:
     def _pool(self, tenant: str, pool: str) -> PoolView:
         held = self._pools[tenant, pool]
         closed = (tenant, pool) in self._closed
-        return PoolView(pool, len(held), 0, len(held), self._low[tenant, pool], 0, 0, closed=closed)
+        low, expires = self._low[tenant, pool], self._expires.get((tenant, pool), 0)
+        return PoolView(pool, len(held), 0, len(held), low, 0, 0, closed, expires)
 
     async def close_pool(self, tenant: str, pool: str, reason: str) -> PoolView | None:
         self._closed.add((tenant, pool))

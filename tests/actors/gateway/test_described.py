@@ -62,6 +62,7 @@ ENDPOINTS = {
     "GET /v1/notices/{channel}",
     "POST /v1/coupons/{pool}",
     "POST /v1/coupons/{pool}/close",
+    "GET /v1/coupons",
     "GET /v1/coupons/{pool}",
     "GET /v1/coupons/{pool}/codes/{code}",
     "GET /v1/webhook",
