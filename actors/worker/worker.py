@@ -441,7 +441,7 @@ class Worker:
             self._urgent_until = self._loop.time() + URGENT_KEPT_S
         bound = self._pace.bound(
             busy=parts.egress.in_hand > 0,
-            timers=timers,
+            timers=timers and self._log_time is None,  # in a replay nobody waits meanwhile
             urgent=self._loop.time() < self._urgent_until,
         )
         parts.host.settings = msgspec.structs.replace(
