@@ -39,6 +39,7 @@ from scenarios.dates import appoint, keep_appointments
 from scenarios.draft import Draft
 from scenarios.entry import enter_by_state, retime, take_event, watch_state
 from scenarios.exposure import release_or_keep
+from scenarios.former_address import person_objects
 from scenarios.interpreter import take_answer, wake
 from scenarios.membership import follow_segments
 from scenarios.merging import (
@@ -149,7 +150,7 @@ class ContactMachine:
             case Erase():
                 return _erase(draft, body)
             case Merge() | MayJoin() | Joined() | NotJoined() | Absorb():
-                return _merge(draft, body)
+                return _merge(draft, body, self._suppressed)
             case _:
                 assert_never(body)
         if draft.contact.merged_into:
@@ -201,7 +202,11 @@ def _still_alias(draft: Draft) -> Transition:
     return Transition(state, None, draft.effects)
 
 
-def _merge(draft: Draft, body: Merge | MayJoin | Joined | NotJoined | Absorb) -> Transition:
+def _merge(
+    draft: Draft,
+    body: Merge | MayJoin | Joined | NotJoined | Absorb,
+    suppressed: Suppressed | None,
+) -> Transition:
     """Become one with another contact, or take one in; nothing opens by that."""
     match body:
         case Merge():
@@ -209,7 +214,7 @@ def _merge(draft: Draft, body: Merge | MayJoin | Joined | NotJoined | Absorb) ->
         case MayJoin():
             join_or_refuse(draft, body)
         case Joined():
-            done = hand_over(draft, body)
+            done = hand_over(draft, body, person_objects(draft, suppressed))
             if done is not None:
                 return done
         case NotJoined(survivor=survivor, reason=reason):

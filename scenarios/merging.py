@@ -139,8 +139,11 @@ def ask_to_join(draft: Draft, body: Merge) -> None:
     draft.effects.append(Tell(contact_key(draft.tenant, body.into), ask))
 
 
-def hand_over(draft: Draft, body: Joined) -> Transition | None:
-    """Become an alias, and hand everything over; None: this isn't what was asked for any more."""
+def hand_over(draft: Draft, body: Joined, known: Contact) -> Transition | None:
+    """Become an alias, and hand everything over; None: this isn't what was asked for any more.
+
+    `known`: what is handed over, with what the suppression list says of the person.
+    """
     if not draft.merging:
         return None
     me = name_of(draft.context.key).decode()
@@ -160,7 +163,7 @@ def hand_over(draft: Draft, body: Joined) -> Transition | None:
         forget = ForgetHolder(me, body.survivor)
         draft.effects.append(Tell(code_key(draft.tenant, one.pool, one.code), forget))
     before = draft.contact
-    state = msgspec.structs.replace(before, directs={}, merging="")
+    state = msgspec.structs.replace(known, directs={}, merging="")
     draft.effects.append(Tell(survivor, Absorb(me, state)))
     draft.record("merged", into=body.survivor)
     alias = Contact(merged_into=body.survivor)

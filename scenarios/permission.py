@@ -20,7 +20,7 @@ from scenarios.state import Direct, JourneySend
 from scenarios.variables import template_variables
 
 Suppressed = Callable[[str, str, str, str, int], str]
-"""Tells why nobody may send to an address, or "": (tenant, stream, topic, address, now in ms)."""
+"""Tells why nobody may send to an address, as "scope: reason", or "": (tenant, stream, topic, address, now in ms)."""
 
 
 def answer(draft: Draft, body: MaySend, suppressed: Suppressed | None = None) -> None:

@@ -28,6 +28,7 @@ from engine.vocabulary import (
 from scenarios.contact import ContactMachine
 from scenarios.coupons import CouponMachine
 from scenarios.merging import Merge, merged_journey
+from scenarios.permission import Suppressed
 from scenarios.runs import EnterJourney, LookAnew
 from scenarios.settings import Cap, ContactSettings
 from tests.scenarios.test_coupons import T0, Instance
@@ -53,14 +54,18 @@ steps:
 class Town(Instance):
     """An instance with mail: whatever is released is noted, and delivered when a test says so."""
 
-    def __init__(self, seed: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, seed: int | None = None, suppressed: Suppressed | None = None, **settings: Any
+    ) -> None:
         self.released: list[Message] = []
+        self.suppressed = suppressed
         super().__init__(seed)
         self.catalog = Catalog(SCENARIO, **settings)
         self.begin()
 
     def begin(self) -> None:
-        machines = Machines([ContactMachine(), CouponMachine(), MessageMachine()])
+        contacts = ContactMachine(self.suppressed)
+        machines = Machines([contacts, CouponMachine(), MessageMachine()])
         numbers = range(self.keyspace.partitions)
         self.host = Host(self.store, machines, self.keyspace, self.catalog, numbers)
         self.tells, self.confirms = self.host.outboxes(), []
@@ -121,6 +126,42 @@ def test_the_survivor_has_what_both_had() -> None:
     assert survivor.suppressions["marketing"].reason == "complaint"
     assert survivor.formers == ("old",)
     assert town.contact("old") == type(survivor)(merged_into="new")
+
+
+@pytest.mark.parametrize(
+    ("said", "stream", "topic"),
+    [
+        ("stream/t/marketing: complaint", {"marketing": "complaint, former address"}, True),
+        ("tenant/t: manual", {"": "manual, former address"}, True),
+        ("topic/t/news: unsubscribe", {}, False),
+        ("stream/t/marketing: hard-bounce", {}, True),  # the mailbox is dead, the person isn't
+        ("*: spam-trap", {}, True),
+        ("", {}, True),
+    ],
+)
+def test_what_the_person_objected_to_at_the_former_address_goes_along(
+    said: str, stream: dict[str, str], topic: bool
+) -> None:
+    asked: set[tuple[str, str]] = set()
+
+    def suppressed(tenant: str, stream: str, topic: str, address: str, now: int) -> str:
+        asked.add((stream, topic))
+        assert (tenant, now > T0) == ("t", True)
+        mine = not said.startswith("topic/") or topic == "news"
+        return said if address == "old@example.com" and mine else ""
+
+    town = Town(suppressed=suppressed)
+    town.person("old", news=True, deals=True)
+    town.person("new", news=True)
+    town.merge("old", "new")
+    survivor = town.contact("new")
+    assert {name: one.reason for name, one in survivor.suppressions.items()} == stream
+    assert survivor.consents["news"].granted is topic
+    assert survivor.consents["deals"].granted
+    assert asked == {("marketing", "news"), ("marketing", "deals")}
+    town.event("new")
+    goes = topic and not stream
+    assert bool(town.hand_over()) is goes
 
 
 def test_the_withdrawal_wins_though_the_grant_is_newer() -> None:
