@@ -22,12 +22,14 @@ __all__ = (
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, Protocol
 
 import msgspec
 
 from deliverability.lines import Lines
 from deliverability.message.records import SUPPRESSED, AttemptOutcome
+from engine.errors import StoreError
 from engine.machine import Credit
 from engine.tick import CreditOffer
 from engine.vocabulary import Message
@@ -405,7 +407,8 @@ class Egress:
                 attempt = hand.message.attempt
                 self._remove(hand)
                 told = msgspec.structs.replace(outcome, attempt=attempt)
-                self._keep(Concluded(hand.message, told))
+                with suppress(StoreError):  # it is told all the same, and was never begun
+                    self._keep(Concluded(hand.message, told))
                 failed += 1
         return failed
 

@@ -260,11 +260,18 @@ class EgressWorker:
         """Look after time: hand-overs that wait too long, idle connections, outcomes nobody confirmed."""
         while not self._stopping:
             await asyncio.sleep(HOUSEKEEPING_S)
-            parts = self._need()
-            parts.delivery.tick()
-            parts.desk.expire(parts.delivery.now())
-            for owner in parts.desk.overdue():
-                self._tell(owner)
+            try:
+                self._look_around()
+            except Exception:
+                # told loudly, and it goes on: without this no lost news would be told again
+                log.critical("housekeeping_failed", egress=self._settings.index, exc_info=True)
+
+    def _look_around(self) -> None:
+        parts = self._need()
+        parts.delivery.tick()
+        parts.desk.expire(parts.delivery.now())
+        for owner in parts.desk.overdue():
+            self._tell(owner)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

@@ -232,10 +232,11 @@ def _cancelled(state: MessageState, cancel: Cancel, context: Context) -> Transit
 
 
 def _looked_at(state: MessageState, context: Context) -> Transition:
-    """Have the turn that the sweep gives: a suspended message may have expired, one under way may be called back."""
+    """Have the turn that the sweep gives: one suspended may have expired, one under way or in doubt be called back."""
     if state.status == "suspended" and context.now >= state.expires:
         return finish(state, "expired", context, "expired", reason="age")
     marks = marks_of(context)
-    if state.status == "attempting" and marks is not None and is_concerned(state, marks):
+    under_way = state.status in ("attempting", "in_doubt")
+    if under_way and marks is not None and is_concerned(state, marks):
         return _cancelled(state, Cancel("queue_cancel"), context)
     return Transition(state, place_of(state, context.key))

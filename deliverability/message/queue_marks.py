@@ -57,9 +57,13 @@ def _ended_by(mark: Mark, state: MessageState, context: Context) -> Transition:
 
 def is_concerned(state: MessageState, marks: Marks) -> bool:
     """Tell whether a look at the marks would change something: what the sweep asks before it gives a turn."""
-    if state.status not in (*WAITING, "attempting"):
+    if state.status not in (*WAITING, "attempting", "in_doubt"):
         return False
     found = looked(marks, state.send, state.generation, state.rerouted)
+    if (
+        state.status == "in_doubt"
+    ):  # it may have arrived, so it can't end; but it isn't sent again either
+        return found.end is not None and not state.cancel
     if state.status == "attempting":
         return found.end is not None and found.end.action == "cancel" and not state.cancel
     if found.end is not None or found.reroute is not None:

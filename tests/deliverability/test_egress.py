@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deliverability.egress import Asked, Concluded, Egress, EgressSettings, lane_name
 from deliverability.message.records import AttemptOutcome
+from engine.errors import StoreError
 from engine.tick import CreditOffer
 from engine.vocabulary import Message
 
@@ -297,6 +298,21 @@ def test_a_route_that_is_down_fails_what_waits_for_it() -> None:
     assert egress.fail_route(ROUTE, AttemptOutcome(0, "deferred", "connection")) == 2
     assert _kinds(egress) == [(IDS[1], 2, "deferred"), (IDS[2], 3, "deferred")]
     assert egress.in_hand == 1
+
+
+def test_a_route_that_is_down_fails_all_though_the_ledger_is_full() -> None:
+    """None of them was begun, so nothing depends on what the ledger can't keep."""
+
+    class Full(Marks):
+        def conclude(self, message_id: bytes, attempt: int, outcome: AttemptOutcome) -> None:
+            raise StoreError("no space left on device")
+
+    egress = Egress(b"w0", 7, Full(), SETTINGS)
+    for n in range(3):
+        egress.accept(1, _message(IDS[n]), 0)
+    assert egress.fail_route(ROUTE, AttemptOutcome(0, "deferred", "connection")) == 3
+    assert [kind for _, _, kind in _kinds(egress)] == ["deferred"] * 3
+    assert egress.in_hand == 0
 
 
 # ---- cancel, fence, floor

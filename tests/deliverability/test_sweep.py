@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from deliverability.marks import SECTION, Action, Mark, Marks, Selection, is_parked, looked
 from deliverability.message.machine import MessageMachine
-from deliverability.message.records import AttemptOutcome, CancelAttempt
+from deliverability.message.records import AttemptOutcome, CancelAttempt, Settle
 from deliverability.message.state import MessageState
+from deliverability.message.stream_policy import StreamPolicy
 from deliverability.sweep import Sweep
 from engine.entities import Machines
 from engine.errors import StoreError
@@ -341,6 +342,37 @@ def test_a_suspended_message_has_its_turn_though_the_store_failed_to_tell_of_it(
     assert town.sweep.expired(town.now, 10) == []
     store.silent = False
     assert len(town.sweep.expired(town.now, 10)) == 1
+
+
+class Holding(Shelf):
+    """A catalog whose streams hold what is in doubt."""
+
+    def find(self, section: str, tenant: str, name: str) -> Any:
+        held = StreamPolicy(in_doubt="hold") if section == "stream" else None
+        return held or super().find(section, tenant, name)
+
+
+@pytest.mark.parametrize("action", ["cancel", "bounce", "expire"])
+def test_what_is_in_doubt_remembers_that_its_like_were_ended(action: Action) -> None:
+    """The mark goes once it is swept; an operator who has doubts resent afterwards doesn't send what was ended."""
+    town = Town()
+    town.shelf = Holding(1, None)
+    town.begin()
+    town.send(0, 0, 0)
+    (identity,) = town.arrived
+    town.grant(1)
+    town.conclude("in_doubt", 1)
+    assert town.state(identity).status == "in_doubt"
+    town.shelf = Holding(2, Marks(1, (Mark(1, action),)))
+    town.host.publish(town.shelf)
+    town.sweep.begin(town.shelf, [TENANT])
+    town.walk_all()
+    assert town.state(identity).status == "in_doubt", "it may have arrived"
+    town.shelf = Holding(3, Marks(2))
+    town.host.publish(town.shelf)
+    key = message_key(TENANT, identity)
+    town.tick(TickInputs(arrivals=[Arrival(key, Settle(resend=True), b"settle")]))
+    assert town.state(identity).status == "cancelled"
 
 
 @pytest.mark.parametrize("action", ["bounce", "expire", "reroute"])

@@ -186,6 +186,7 @@ def at_rest(cluster: Cluster, clients: Clients) -> Durable:
     _events_once(durable, clients)
     _tells_settled(durable)
     doubts = told_by_feed(durable)
+    _followed(cluster, clients)
     _messages(cluster, durable, doubts)
     _duplicates(cluster, doubts)
     _warm_as_cold(cluster, durable)
@@ -281,6 +282,13 @@ def told_by_feed(durable: Durable) -> Counter[bytes]:
         if isinstance(state, MessageState) and state.status not in (*QUEUED, "in_doubt"):
             check(name_of(key) in finals, f"the feed doesn't tell the end of {key!r}")
     return doubts
+
+
+def _followed(cluster: Cluster, clients: Clients) -> None:
+    """Whoever follows a feed by a cursor has read what is there, all of it so far, in its order."""
+    for worker, read in clients.feeds.items():
+        there = cluster.owners[worker].host.feed_after(0, -1, len(read))
+        check(read == there, f"of the feed of worker {worker} others were read than are there")
 
 
 def _messages(cluster: Cluster, durable: Durable, doubts: Counter[bytes]) -> None:

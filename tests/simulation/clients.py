@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from deliverability.message.records import Settle
+from engine.feed import FeedEntry
 from engine.inputs import Arrival
 from engine.keyspace import EntityKey, contact_key, message_key
 from engine.quarantine import Quarantined
 from engine.tick import Repair
 from tests.simulation.cluster import HOUR, Cluster
-from tests.simulation.life import HORIZON_MS
+from tests.simulation.life import HORIZON_MS, Life
 from tests.simulation.people import Deed, Happened
 
 PEOPLE = 30
 EVENTS = 200
+FEED_PAGE = 20
 SPREAD_MS = 6_000
 DOMAINS = ("a.example", "b.example")
 DEEDS: tuple[Deed, ...] = (
@@ -41,6 +44,8 @@ class Clients:
         self.dropped: set[int] = set()  # events that the operator lets go out of quarantine
         self.mended = False
         self.number = 0
+        self.feeds: dict[int, list[FeedEntry]] = defaultdict(list)
+        """By worker, what was read of its feed by a cursor that never goes back."""
 
     def plan(self) -> int:
         """Spread this seed's events over its time. Returns how many there will be."""
@@ -109,6 +114,7 @@ class Clients:
         def arrive() -> None:
             owner = cluster.owners.get(worker)
             if owner is not None:
+                owner.do(lambda: self._read_feed(worker, owner))
                 owner.do(lambda: owner.admit(list(waiting), reply))
 
         def reply(verdicts: list[str]) -> None:
@@ -117,6 +123,13 @@ class Clients:
         cluster.network.send("clients", worker, arrive)
         again = cluster.world.chance.choice((1000, 3000, 5000))
         cluster.world.after(again, lambda: self._send(worker, waiting))
+
+    def _read_feed(self, worker: int, owner: Life) -> None:
+        """Read on behind what was read; one that may not be read now waits for another time."""
+        if owner.readable:
+            read = self.feeds[worker]
+            place = (read[-1].position, read[-1].n) if read else (0, -1)
+            read += owner.host.feed_after(*place, FEED_PAGE)
 
     def _done(self, arrival: Arrival) -> bool:
         number = int.from_bytes(arrival.input_id)
@@ -155,7 +168,7 @@ class Clients:
     def _repair(self, index: int) -> None:
         cluster = self.cluster
         owner = cluster.owners.get(index)
-        if owner is None:
+        if owner is None or not owner.readable:
             cluster.world.after(1000, lambda: self._repair(index))
             return
         repairs = [

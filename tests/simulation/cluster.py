@@ -32,6 +32,7 @@ FAULTS = (
     *(f"commit {fault}" for fault in COMMIT_FAULTS),
     "crash",
     "crash in release",
+    "crash in sync",
     "drain",
     "new catalog",
     "overtaken while paused",
@@ -169,6 +170,8 @@ class Cluster:
                 world.reach("ledger: torn tail")
                 with path.open("ab") as file:
                     file.write(b"B" + bytes(world.chance.randrange(19)))
+        if self.owners.get(life.index) is life:
+            self.disks[life.index].lose()
         self.audit()
         if self.owners.get(life.index) is life:
             del self.owners[life.index]
@@ -245,6 +248,9 @@ class Cluster:
                 self.bury(life, lose_ledger=True)
             case "crash in release":
                 life.crash_in_release = True
+            case "crash in sync":
+                life.crash_in_sync = True
+                self.disks[index].armed.append("synced late")
             case "pause":
                 life.pause(chance.choice((100, 3000, 15_000, 90_000)))
             case "overtaken while paused":

@@ -1,6 +1,8 @@
 """The disk under a store: what a crash or a failure does to a commit, and who wrote what.
 
-A commit that is hit is there whole or not at all, as with one write batch of RocksDB.
+A commit that is hit is there whole or not at all, as with one write batch of RocksDB. One that is synced later
+(decision 12) is read by its own process at once, and is gone or whole when that dies before the sync; the next sync of
+whoever writes makes it durable too.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from engine.store.memory import MemoryStore
 from engine.store.protocol import Batch, Rows, Stand
 from tests.simulation.world import World
 
-CommitFault = Literal["before", "in", "after", "unknown", "down", "slow", "overtaken"]
+CommitFault = Literal[
+    "before", "in", "after", "unknown", "down", "slow", "overtaken", "synced late"
+]
 COMMIT_FAULTS: tuple[CommitFault, ...] = (
     "before",
     "in",
@@ -22,6 +26,7 @@ COMMIT_FAULTS: tuple[CommitFault, ...] = (
     "down",
     "slow",
     "overtaken",
+    "synced late",
 )
 
 
@@ -40,6 +45,36 @@ class Disk:
         self.overtake: Callable[[], None] = lambda: None
         self.writers: dict[tuple[int, int], int] = {}  # (partition, epoch) -> incarnation
         self.epochs: dict[int, int] = {}
+        self.lazy = world.chance.choice(
+            (0.0, 0.0, 0.2, 0.7)
+        )  # share of commits that a thread syncs
+        self._durable: dict[bytes, bytes] | None = None  # rows as of the last sync, if some aren't
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether rows would be lost with the power."""
+        return self._durable is not None
+
+    def keep(self) -> None:
+        """From here on rows are written that no sync has made durable yet."""
+        if self._durable is None:
+            self._durable = self.rows.dump()
+
+    def synced(self) -> None:
+        """All that was written is durable."""
+        self._durable = None
+
+    def lose(self) -> None:
+        """What no sync made durable is gone, or whole all the same."""
+        durable, self._durable = self._durable, None
+        if durable is None:
+            return
+        if self.world.chance.random() < 0.5:
+            self.world.reach("sync: what wasn't synced is there")
+            return
+        self.world.reach("sync: what wasn't synced is lost")
+        self.rows = MemoryStore()
+        self.rows.load(sorted(durable.items()))
 
     def wrote(self, batches: Sequence[Batch], stale: Sequence[int], writer: int) -> None:
         """Check single writer: an epoch has one writer, and epochs never go back."""
@@ -59,7 +94,10 @@ class SimStore:
 
     def __init__(self, disk: Disk, writer: int) -> None:
         self.disk = disk
-        self.slow_ms = 0  # how long the last sync took
+        self.slow_ms = 0  # how long the last sync took, with everything waiting for it
+        self.sync_ms = 0  # how long it takes, with all else going on: `sync` must follow
+        self.defers = False
+        self._fails = False
         self._writer = writer
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -85,11 +123,13 @@ class SimStore:
     def commit(self, batches: Sequence[Batch]) -> list[int]:
         """Write, unless a fault says otherwise."""
         disk, world = self.disk, self.disk.world
-        self.slow_ms = 0
+        self.slow_ms = self.sync_ms = 0
         if world.now < disk.down_until:
             raise StoreError("the disk is down")
         fault = disk.armed.pop() if disk.armed else None
         if fault is None:
+            if self.defers and disk.lazy and world.chance.random() < disk.lazy:
+                return self._write_now(batches, world.chance.choice((1, 5, 30, 200, 1000)))
             return self._write(batches)
         world.reach(f"commit: {fault}")
         match fault:
@@ -114,9 +154,33 @@ class SimStore:
                 self.slow_ms = world.chance.randrange(100, 3000)
             case "overtaken":
                 disk.overtake()
+            case "synced late" if self.defers:
+                self._fails = world.chance.random() < 0.3
+                return self._write_now(batches, world.chance.randrange(100, 3000))
         return self._write(batches)
 
+    def sync(self) -> None:
+        """Make durable what was written. Raises: StoreError."""
+        fails, self._fails = self._fails, False
+        if fails and self.disk.unsynced:
+            self.disk.world.reach("sync: fails")
+            self.disk.lose()
+            raise StoreError("the disk didn't answer")
+        self.disk.synced()
+
+    def _write_now(self, batches: Sequence[Batch], sync_ms: int) -> list[int]:
+        """Write, and leave the sync for later."""
+        self.disk.keep()
+        self.sync_ms = sync_ms
+        return self._put(batches)
+
     def _write(self, batches: Sequence[Batch]) -> list[int]:
+        """Write and sync."""
+        stale = self._put(batches)
+        self.disk.synced()
+        return stale
+
+    def _put(self, batches: Sequence[Batch]) -> list[int]:
         stale = self.disk.rows.commit(batches)
         self.disk.wrote(batches, stale, self._writer)
         return stale

@@ -1,7 +1,8 @@
 """One life of a worker: the shell around production host, egress and recovery, on virtual time.
 
 It does what `actors.worker.worker` does with a loop and sockets: take what waits, tick, and only then acknowledge and
-hand over; after a failed commit forget, read again, ask. A life that finds that somebody else owns its partitions
+hand over; after a failed commit forget, read again, ask. While a commit is being synced everything goes on but ticks,
+and what comes then waits for the next (decision 12). A life that finds that somebody else owns its partitions
 stays as an *orphan*: its egress finishes what is in hand and tells the new owner, who asks and fences.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.worker.recovery import resolve
@@ -112,6 +114,7 @@ class Life:
         self.orphan = False
         self.marks = 0
         self.crash_in_release = False
+        self.crash_in_sync = False
         self.pending: dict[Asked, tuple[EntityKey, int, int]] = {}  # key, incarnation, epoch
         self._heard: dict[int, int] = {}
         self._asking = False
@@ -125,10 +128,12 @@ class Life:
         self._housekeeping = False
         self._telling = False
         self._broken = False
+        self.syncing = False
         self.inputs = TickInputs()
         self.admissions: deque[tuple[int, list[str], Reply]] = deque()
         self.told: list[tuple[set[TellNumber], Life]] = []
         self.foreign: list[tuple[list[Concluded], Life]] = []
+        self._deciding = (self.told, self.foreign)  # as far as a tick that isn't durable has them
         self._concluded: list[Concluded] = []
         self.store = plan.store(cluster.disks[index], self.incarnation)
         self.host = plan.host(
@@ -148,6 +153,7 @@ class Life:
         self.smtp = Smtp(self, cluster.sink)
         self.adopted: list[Adopted] = []
         self.adopt_ledgers()
+        self.store.defers = True
 
     def _move(self, number: int) -> None:
         """Let go of a partition and take it again under the next epoch, as a move between workers does."""
@@ -257,7 +263,7 @@ class Life:
     def _tick_at(self, when: int) -> None:
         if self._next == when:
             self._next = None
-            if not self.orphan and not self._broken:
+            if not self.orphan and not self._broken and not self.syncing:
                 self.tick()
 
     def tick(self) -> None:
@@ -273,6 +279,8 @@ class Life:
             self._rest()
             return
         self._concluded = concluded
+        self._deciding = (self.told, self.foreign)
+        self.told, self.foreign = [], []
         self.about_to_commit(concluded)
         try:
             released = self.host.tick(self.wall(), inputs)
@@ -292,8 +300,38 @@ class Life:
         elif isinstance(self.store.slow_ms, int) and self.store.slow_ms:
             self.pause(self.store.slow_ms)
             self._backlog.insert(0, lambda: self._finish(concluded, released))
+        elif isinstance(self.store.sync_ms, int) and self.store.sync_ms:
+            if self.crash_in_sync:
+                self.world.reach("crash: while it syncs")
+                dies_in = self.world.chance.randrange(self.store.sync_ms)
+                self.world.after(dies_in, lambda: self.cluster.bury(self))
+            self.leave_to_others(concluded, released)
         else:
             self._finish(concluded, released)
+
+    def leave_to_others(self, concluded: list[Concluded], released: Released) -> None:
+        """Let a thread sync what was written; all else goes on meanwhile."""
+        self.world.reach("life: goes on while it syncs")
+        self.syncing = True
+        synced = partial(self._synced, concluded, released)
+        self.world.after(self.store.sync_ms, lambda: self.do(synced))
+
+    def _synced(self, concluded: list[Concluded], released: Released) -> None:
+        """The thread has come back."""
+        self.syncing = False
+        try:
+            self.store.sync()
+        except StoreError:
+            self.world.reach("life: mends a failed commit")
+            self.mend()
+            return
+        self._finish(concluded, released)
+        self.wake()
+
+    @property
+    def readable(self) -> bool:
+        """Whether all that can be read is durable."""
+        return not self.syncing and not self._broken
 
     def about_to_commit(self, concluded: list[Concluded]) -> None:
         """A seam for planted bugs; an honest worker does nothing here."""
@@ -301,7 +339,7 @@ class Life:
     def _finish(self, concluded: list[Concluded], released: Released) -> None:
         """Acknowledge and release what is durable."""
         self.egress.confirmed(concluded)
-        foreign, self.foreign = self.foreign, []
+        _, foreign = self._deciding
         for theirs, orphan in foreign:
             self._confirm_orphan(theirs, orphan)
         for ledger in self.adopted:
@@ -444,6 +482,10 @@ class Life:
         self._telling = False
         if self.orphan or self._broken:
             return
+        if not self.readable:  # what the outbox holds may not last
+            self._telling = True
+            self.world.after(RETRY_MS, lambda: self.do(self.tell_again))
+            return
         mine, count = self.index, self.cluster.workers
         waiting = [t for t in self.host.outboxes() if t.target % count != mine]
         if waiting:
@@ -463,8 +505,8 @@ class Life:
     def _confirm_tells(self, confirmed: list[TellNumber]) -> None:
         mine, count = self.index, self.cluster.workers
         self.inputs.confirms += [one for one in confirmed if one[0] % count == mine]
-        durable, told = set(confirmed), self.told
-        self.told = []
+        durable = set(confirmed)
+        told, _ = self._deciding
         for asked, sender in told:
             answer = sorted(asked & durable)
             if answer:
@@ -483,6 +525,7 @@ class Life:
         self.inputs = TickInputs()
         self.admissions.clear()
         self.told, self.foreign, self._concluded = [], [], []
+        self._deciding = ([], [])
 
     def mend(self) -> None:
         """Forget what was decided, read what is durable, ask what became of what was handed over."""

@@ -82,6 +82,29 @@ class ForgetsOutbox(Life):
         self.wake()
 
 
+class TellsBeforeTheSync(Life):
+    """Acknowledges and releases what is written and not synced yet."""
+
+    def leave_to_others(self, concluded: list[Concluded], released: Released) -> None:
+        """Go on at once; the sync comes when it comes."""
+        self.world.after(self.store.sync_ms, self.disk_synced)
+        self._finish(concluded, released)
+
+    def disk_synced(self) -> None:
+        """It came."""
+        if not self.dead:
+            self.cluster.disks[self.index].synced()
+
+
+class ReadsBeforeTheSync(Life):
+    """Answers questions with what is written and not synced yet."""
+
+    @property
+    def readable(self) -> bool:
+        """Whenever somebody asks."""
+        return True
+
+
 class TrustsMissingLedgers(Life):
     """Takes a ledger that isn't there for one without marks."""
 
@@ -120,7 +143,7 @@ class LifeThatReleasesEarly(Life):
 class NoEpochCheck(SimStore):
     """Takes every batch, whoever wrote it."""
 
-    def _write(self, batches: Sequence[Batch]) -> list[int]:
+    def _put(self, batches: Sequence[Batch]) -> list[int]:
         for batch in batches:
             held = self.stand(batch.partition)
             forced = Batch(batch.partition, held._replace(seq=held.seq + 1))
@@ -239,6 +262,8 @@ class AdoptsNothing(Life):
 
 VARIANTS: dict[str, Plan] = {
     "acknowledged_before_the_sync": Plan(life=AcknowledgesEarly),
+    "told_before_the_sync": Plan(life=TellsBeforeTheSync),
+    "read_before_the_sync": Plan(life=ReadsBeforeTheSync),
     "no_epoch_check": Plan(store=NoEpochCheck),
     "no_ledger": Plan(ledger=NoLedger),
     "outcome_not_in_the_ledger": Plan(ledger=LedgerLosesOutcomes),
