@@ -200,8 +200,16 @@ class RemoteEgress:
             self._pool.setdefault(offer.lane, deque()).appendleft(first)
 
     def accept(self, epoch: int, message: Message) -> None:
-        """Put a message into the next exchange."""
+        """Put a message into the next exchange.
+
+        One whose egress went away while its tick was being synced is given back: nobody was told of it yet, so it was
+        never begun, and to ask for it in vain would end in doubt.
+        """
         key = message_key(message.tenant, message.message_id)
+        if self._phase != "up" or message.incarnation != self._incarnation:
+            outcome = AttemptOutcome(message.attempt, "unattempted", "egress_away")
+            self._tell(key, EntityKey(message.contact), outcome)
+            return
         self._hands[message.message_id] = HeldMessage(
             key,
             message.message_id,

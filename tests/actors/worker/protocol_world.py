@@ -10,6 +10,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -48,6 +49,7 @@ class Faults(msgspec.Struct, frozen=True):
     egress_deaths: int = 0
     owner_deaths: int = 0
     failed_commits: int = 0
+    late_syncs: float = 0.0  # share of ticks that are durable a while after they were decided
     away_ms: int = 400  # a dead egress comes back after so long
 
 
@@ -160,7 +162,7 @@ class World:
 
     def kill_owner(self, index: int) -> None:
         former = self.owners[index]
-        former.dead = True
+        former.die()
         self.owners[index] = Owner(self, index, former.epoch + 1)
         self.owners[index].begin()
 
@@ -252,6 +254,7 @@ class Owner:
         self.epoch = epoch
         self.dead = False
         self._fails = False
+        self._unsynced: dict[bytes, Durable] = {}  # as they were before, while a sync is under way
         self._answers: list[Answer] = []
         settings = RemoteSettings(
             lost_after_ms=LOST_AFTER_MS, wish=12, wish_in_advance=4, exchange_max=5
@@ -293,6 +296,12 @@ class Owner:
     def fail_commit(self) -> None:
         self._fails = True
 
+    def die(self) -> None:
+        """What wasn't synced is lost or whole."""
+        self.dead = True
+        if self.world.chance.random() < 0.5:
+            self.world.durable.update(self._unsynced)
+
     # ---- tick
 
     def tick(self) -> None:
@@ -310,17 +319,42 @@ class Owner:
             self._fails = False
             self._answers = self.remote.unconfirmed()
             self._recover()
+            self.remote.pump()
+            self.world.after(TICK_MS, self.tick)
+            return
+        before = {message_id: copy(one) for message_id, one in self.mine()}
+        for answer in answers:
+            self._apply(answer)
+        handed: list[Message] = []
+        left = [
+            self._hand_over(offer, ready.get(offer.lane, []), handed)
+            for offer in offers
+            if offer is not None
+        ]
+        release = partial(self._release, handed, left)
+        if self.world.chance.random() < self.world.faults.late_syncs:
+            self._unsynced = before
+            self.world.after(self.world.chance.choice((5, 100, 1500)), release)
         else:
-            for answer in answers:
-                self._apply(answer)
-            self.remote.confirmed()
-            for offer in offers:
-                if offer is not None:
-                    self._hand_over(offer, ready.get(offer.lane, []))
+            release()
+
+    def _release(self, handed: list[Message], left: list[CreditOffer]) -> None:
+        """What was decided is durable; calls and answers may have come since."""
+        if self.dead:
+            return
+        self._unsynced = {}
+        self.remote.confirmed()
+        for message in handed:
+            self.remote.accept(self.epoch, message)
+        for offer in left:
+            if offer.number:
+                self.remote.take_back(offer)
         self.remote.pump()
         self.world.after(TICK_MS, self.tick)
 
-    def _hand_over(self, offer: CreditOffer, ready: list[bytes]) -> None:
+    def _hand_over(
+        self, offer: CreditOffer, ready: list[bytes], handed: list[Message]
+    ) -> CreditOffer:
         used = 0
         for message_id in ready[: offer.number]:
             one = self.world.durable[message_id]
@@ -329,10 +363,8 @@ class Owner:
             one.status, one.attempt = "attempting", one.attempt + 1
             one.holder = offer.credit.holder
             used += 1
-            self.remote.accept(self.epoch, self._message(message_id, one, offer))
-        if used < offer.number:
-            left = CreditOffer(offer.lane, offer.number - used, offer.credit)
-            self.remote.take_back(left)
+            handed.append(self._message(message_id, one, offer))
+        return CreditOffer(offer.lane, offer.number - used, offer.credit)
 
     def _message(self, message_id: bytes, one: Durable, offer: CreditOffer) -> Message:
         return Message(

@@ -13,7 +13,9 @@ from actors.worker.egress_port import HeldMessage
 from actors.worker.egress_wire import Exchange, Fates, Grant, Granting, Questions, Welcome, Wish
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from deliverability.egress import Asked
+from deliverability.message.records import AttemptOutcome
 from engine.keyspace import contact_key, message_key
+from engine.vocabulary import Message
 from tests.actors.worker.protocol_world import Faults, World
 
 
@@ -64,7 +66,9 @@ def test_an_egress_that_stays_away_leaves_doubt_and_no_loss() -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_everything_at_once(seed: int) -> None:
-    faults = Faults(0.05, 0.05, 0.03, egress_deaths=3, owner_deaths=2, failed_commits=3)
+    faults = Faults(
+        0.05, 0.05, 0.03, egress_deaths=3, owner_deaths=2, failed_commits=3, late_syncs=0.3
+    )
     check(run(seed, faults))
 
 
@@ -77,6 +81,7 @@ def test_everything_at_once(seed: int) -> None:
     egress_deaths=st.integers(0, 4),
     owner_deaths=st.integers(0, 3),
     failed_commits=st.integers(0, 3),
+    late_syncs=st.sampled_from((0.0, 0.3)),
 )
 def test_whatever_the_network_does(
     seed: int,
@@ -86,8 +91,10 @@ def test_whatever_the_network_does(
     egress_deaths: int,
     owner_deaths: int,
     failed_commits: int,
+    late_syncs: float,
 ) -> None:
-    check(run(seed, Faults(lose, repeat, slow, egress_deaths, owner_deaths, failed_commits), 30))
+    deaths = egress_deaths, owner_deaths
+    check(run(seed, Faults(lose, repeat, slow, *deaths, failed_commits, late_syncs=late_syncs), 30))
 
 
 def test_a_lane_whose_token_comes_is_wished_for_at_once() -> None:
@@ -107,6 +114,60 @@ def test_a_lane_whose_token_comes_is_wished_for_at_once() -> None:
     time["now"] = 1004
     assert remote.parked_until(lane) is None
     assert len(remote.requests()) == 1
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_what_was_decided_while_its_egress_went_away_was_never_begun(back: bool) -> None:
+    """Its tick was being synced meanwhile: it is ready again at once, not in doubt once nobody answered for long."""
+    lane = b"2default/a.example"
+    remote = RemoteEgress(0, b"e0", lambda: 1, lambda: 5)
+    _greeted(remote, 7)
+    remote.offer(lane, ready=True)
+    remote.pump()
+    (wish,) = remote.requests()
+    remote.answered(wish[0], Granting(7, [Grant(lane, 3, 900)]))
+    offer = remote.offer(lane, ready=True)
+    assert offer is not None
+    remote.pump()
+    (more,) = remote.requests()
+    remote.failed(more[0])
+    if back:
+        _greeted(remote, 8)
+    contact = contact_key("t", "c")
+    message = Message(
+        message_id=b"m" * 16,
+        tenant="t",
+        attempt=4,
+        route="default/a.example",
+        message_class=2,
+        template="t",
+        address="a@a.example",
+        display_name="",
+        variables={},
+        stream="s",
+        scenario="",
+        step="",
+        date=0,
+        not_after=offer.credit.not_after,
+        incarnation=offer.credit.incarnation,
+        contact=contact,
+    )
+    remote.accept(1, message)
+    remote.pump()
+    (answer,) = remote.outcomes()
+    assert (answer.key, answer.touches) == (message_key("t", b"m" * 16), (contact,))
+    assert answer.body == AttemptOutcome(4, "unattempted", "egress_away")
+    assert not remote.in_hand
+    remote.confirmed()
+    assert not remote.unconfirmed_count
+
+
+def _greeted(remote: RemoteEgress, incarnation: int) -> None:
+    """Let an egress say who it is, and that it has nothing."""
+    (greeting,) = remote.requests()
+    remote.answered(greeting[0], Welcome(incarnation, 2000))
+    (questions,) = remote.requests()
+    remote.answered(questions[0], Fates(incarnation))
 
 
 def test_what_was_meant_for_a_former_life_is_refused_whole() -> None:
