@@ -139,6 +139,8 @@ class Clients:
         for arrival, verdict in zip(arrivals, verdicts, strict=True):
             number = int.from_bytes(arrival.input_id)
             self.cluster.world.reach(f"verdict: {verdict}")
+            if verdict == "lost":
+                continue  # its partition is away: it is sent again
             if verdict == "too_old":
                 self.refused.add(number)
             else:

@@ -36,6 +36,7 @@ FAULTS = (
     "drain",
     "new catalog",
     "overtaken while paused",
+    "partition leaves",
     "pause",
     "lost ledger",
     "clogged",
@@ -251,6 +252,9 @@ class Cluster:
             case "crash in sync":
                 life.crash_in_sync = True
                 self.disks[index].armed.append("synced late")
+            case "partition leaves":
+                number = chance.choice(range(index, PARTITIONS, self.workers))
+                life.do(lambda: life.lending.lend(number))
             case "pause":
                 life.pause(chance.choice((100, 3000, 15_000, 90_000)))
             case "overtaken while paused":

@@ -25,6 +25,7 @@ from engine.keyspace import EntityKey, message_key, name_of
 from engine.tick import Answer, CreditOffer, HostSettings, Released, Repair, TickInputs
 from engine.vocabulary import Message
 from tests.simulation.disk import Crash
+from tests.simulation.lending import Lending
 from tests.simulation.sink import Smtp
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Life:
         self.egress = plan.egress(holder, self.incarnation, self.ledger, EGRESS, view)
         self.smtp = Smtp(self, cluster.sink)
         self.adopted: list[Adopted] = []
+        self.lending = Lending(self)
         self.adopt_ledgers()
         self.store.defers = True
 
@@ -243,7 +245,7 @@ class Life:
 
     def take_outcomes(self, concluded: list[Concluded], orphan: Life) -> None:
         """Take outcomes of an orphan's egress."""
-        if self.orphan or self._broken:
+        if self.orphan or self._broken or self.lending.away:
             return
         for one in concluded:
             self.inputs.answers.append(_answer(one))
@@ -348,7 +350,7 @@ class Life:
         self._release(released)
         self._acknowledge(released)
         self._confirm_tells(released.confirms)
-        self.send_tells(released.tells)
+        self.send_tells([*released.elsewhere, *released.tells])
         self.smtp.pump()
         self._keep_house()
         if self.inputs.arrivals:

@@ -107,7 +107,7 @@ def _repair(world: World, cluster: Cluster, clients: Clients) -> None:
         clients.repair(mended=mended)
         for index in range(cluster.workers):
             fault = world.chance.choice(
-                ("crash", "commit in", "commit after", "commit unknown", "")
+                ("crash", "commit in", "commit after", "commit unknown", "partition leaves", "")
             )
             if fault:
                 world.after(world.chance.randrange(60), partial(cluster.befall, fault, index))

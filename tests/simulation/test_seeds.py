@@ -48,6 +48,8 @@ REACHED = (
     "recovery: egress is lost",
     "recovery: in_doubt",
     "recovery: unattempted",
+    "partition: comes back",
+    "partition: leaves",
     "smtp: reply lost",
     "smtp: silent",
     "sync: fails",
