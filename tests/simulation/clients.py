@@ -170,7 +170,7 @@ class Clients:
     def _repair(self, index: int) -> None:
         cluster = self.cluster
         owner = cluster.owners.get(index)
-        if owner is None or not owner.readable:
+        if owner is None or not owner.readable or owner.lending.away:
             cluster.world.after(1000, lambda: self._repair(index))
             return
         repairs = [
