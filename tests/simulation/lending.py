@@ -44,8 +44,8 @@ class Lending:
 
     def _take(self, number: int) -> None:
         life = self._life
-        if life.orphan:
-            return
+        if life.orphan or life.cluster.owners.get(life.index) is not life:
+            return  # whoever gives partitions to workers gave it to its successor
         if not life.readable:
             life.world.after(AGAIN_MS, lambda: self._again(number))
             return
