@@ -17,6 +17,7 @@ __all__ = (
     "Keyspace",
     "contact_key",
     "control_key",
+    "control_key_beside",
     "kind_of",
     "message_key",
     "name_of",
@@ -59,6 +60,11 @@ def control_key(kind: int, tenant: str, name: str) -> EntityKey:
     return EntityKey(
         b"".join((partition_hash(tenant, name), bytes((kind,)), f"{tenant}\0{name}".encode()))
     )
+
+
+def control_key_beside(other: EntityKey, kind: int, tenant: str, name: str) -> EntityKey:
+    """Make the key of a control entity that stands in the partition of another entity, which its Tells go to."""
+    return EntityKey(b"".join((other[:HASH_BYTES], bytes((kind,)), f"{tenant}\0{name}".encode())))
 
 
 def kind_of(key: bytes) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from actors.backend import ItemResult, SendRequest, SendResult
 from actors.worker.views import OnceView
 from actors.worker.wire import WireArrival
-from engine.keyspace import IDEMPOTENCY, EntityKey, contact_key, control_key
+from engine.keyspace import IDEMPOTENCY, EntityKey, contact_key, control_key, control_key_beside
 from engine.once import Addressed, Several
 
 RESULTS = {
@@ -27,7 +27,15 @@ RESULTS = {
 
 
 def once_key(request: SendRequest) -> EntityKey:
-    """Give the entity under which a request is held."""
+    """Give the entity under which a request is held.
+
+    A mail transaction that no other one can equal (it has a Message-ID) is held beside a recipient, the same one in
+    whatever order they come: its Tell stays in the partition, so that one tick decides it and hands the message over,
+    where a Tell to elsewhere takes an outbox, a call to another worker, another tick and a confirmation.
+    """
+    if request.content_keyed and not request.repeat_ms and request.items:
+        beside = contact_key(request.tenant, min(one.contact for one in request.items))
+        return control_key_beside(beside, IDEMPOTENCY, request.tenant, request.idempotency_key)
     return control_key(IDEMPOTENCY, request.tenant, request.idempotency_key)
 
 

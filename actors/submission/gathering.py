@@ -30,7 +30,7 @@ from engine.vocabulary import SendDirect
 
 LOT_MAX = 256  # transactions in one call to the engine
 LOT_BYTES_MAX = 16 << 20
-LOTS_UNDER_WAY_MAX = 4
+LOTS_UNDER_WAY_MAX = 2  # one being written while one is decided: more would only be smaller
 
 
 class Transaction(msgspec.Struct, frozen=True):
