@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +45,19 @@ def answering_http(command: list[str], port: int, log: Path) -> Iterator[None]:
     """Run a server that speaks HTTP in the foreground."""
     with _process(command, port, log, _speaks_http):
         yield
+
+
+def takes_tls(port: int) -> bool:
+    """Whether a server's STARTTLS comes to an end with a client that asks for nothing special."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+            client.starttls(context=context)
+            client.ehlo()
+    except (OSError, smtplib.SMTPException):
+        return False
+    return True
 
 
 def _speaks_http(sock: socket.socket) -> bool:
