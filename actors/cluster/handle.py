@@ -78,10 +78,15 @@ class WorkerHandle:
         return answer.bodies
 
     async def feed(
-        self, position: int, n: int, limit: int, feed: int | None = None
+        self,
+        position: int,
+        n: int,
+        limit: int,
+        feed: int | None = None,
+        wanted: tuple[str, str] | None = None,
     ) -> wire.FeedAnswer:
-        """Read its feed behind a place; or on Redis that of another number."""
-        raw = wire.encode(wire.FeedQuestion(position, n, limit, feed))
+        """Read its feed behind a place; or on Redis that of another number. `wanted`: of a channel and tenant alone."""
+        raw = wire.encode(wire.FeedQuestion(position, n, limit, feed, wanted))
         answer: wire.FeedAnswer = await self._ask(wire.FeedAnswer, self.actor.feed, raw)
         return answer
 

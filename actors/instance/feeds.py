@@ -84,12 +84,10 @@ class Feeds:
             if room <= 0:
                 more = True
                 break
-            page = await self._reach.feed(number, place, room)
-            for entry in page.entries:
-                after[number] = (entry.position, entry.n)
-                if (entry.channel, entry.tenant) == wanted:
-                    items.append(entry)
-            more = more or len(page.entries) == room
+            page = await self._reach.feed(number, place, room, wanted)
+            items += page.entries
+            after[number] = page.behind
+            more = more or page.more
         return items, after, more
 
     async def _places(self, cursor: str) -> list[tuple[int, int]]:

@@ -60,12 +60,21 @@ class Reach:
         """How many feeds there are: those of workers that have gone, too."""
         return self._cluster.feeds
 
-    async def feed(self, number: int, place: tuple[int, int], limit: int) -> FeedAnswer:
-        """Read a feed behind a place in it, by its own worker, or by another when that has gone."""
+    async def feed(
+        self,
+        number: int,
+        place: tuple[int, int],
+        limit: int,
+        wanted: tuple[str, str] | None = None,
+    ) -> FeedAnswer:
+        """Read a feed behind a place in it, by its own worker, or by another when that has gone.
+
+        `wanted`: entries of a channel and tenant alone.
+        """
         first = self._cluster.worker(number)
         others = [one for one in self.workers if one is not first]
         for worker in (first, *others):
-            call = partial(worker.feed, *place, limit, number)
+            call = partial(worker.feed, *place, limit, number, wanted)
             try:
                 return await self.insist(worker, call, self._serves(worker))
             except NotMineError:

@@ -20,12 +20,15 @@ from actors.worker.queueing import Queueing
 from actors.worker.stories import whole_story
 from actors.worker.views import view_of
 from deliverability.message.state import MessageState
+from engine.feed import FeedEntry
 from engine.host import Host
 from engine.keyspace import EntityKey
 from engine.store.protocol import FEED
 from engine.store.redis import RedisStore
 
 FEED_MAX = 5000
+FEED_LOOK = 1000
+"""Entries looked at for those of one channel and tenant: about 1 ms of the loop."""
 
 
 class Reading:
@@ -55,16 +58,18 @@ class Reading:
     def feed(self, question: wire.FeedQuestion) -> wire.FeedAnswer:
         """Read a feed behind a place in it. Raises: NotMineError: it lies in another store; StoreError."""
         limit = min(question.limit, FEED_MAX)
+        if question.wanted is not None:
+            limit = max(limit, FEED_LOOK)
         place = (question.position, question.n)
         if question.feed is None or question.feed == self._index:
             entries = self._host.feed_after(*place, limit)
-            return wire.FeedAnswer(entries, self._host.feed_position)
+            return _picked(question, entries, limit, self._host.feed_position)
         store = self._host.store
         if not isinstance(store, RedisStore):
             raise wire.NotMineError("the feed of another worker is in another store")
         other = store.of_feed(question.feed)
         position = other.stand(FEED).seq
-        return wire.FeedAnswer(self._host.feed_after(*place, limit, other), position)
+        return _picked(question, self._host.feed_after(*place, limit, other), limit, position)
 
     def quarantine(self, question: wire.QuarantineQuestion) -> wire.QuarantineAnswer:
         """List inputs in quarantine, or show one."""
@@ -89,3 +94,20 @@ class Reading:
     def doubts(self, tenant: str, limit: int) -> wire.DoubtsAnswer:
         """List messages held in doubt."""
         return self._queues.doubtful(tenant, limit)
+
+
+def _picked(
+    question: wire.FeedQuestion, entries: list[FeedEntry], looked: int, position: int
+) -> wire.FeedAnswer:
+    """Give all entries, or those that are wanted, at most as many as were asked for."""
+    if question.wanted is None:
+        return wire.FeedAnswer(entries, position)
+    found: list[FeedEntry] = []
+    behind = (question.position, question.n)
+    for entry in entries:
+        if (entry.channel, entry.tenant) == question.wanted:
+            if len(found) == question.limit:
+                return wire.FeedAnswer(found, position, behind, more=True)
+            found.append(entry)
+        behind = (entry.position, entry.n)
+    return wire.FeedAnswer(found, position, behind, more=len(entries) == looked)

@@ -200,19 +200,28 @@ class DoubtsAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FeedQuestion(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for a feed behind a place in it: the worker's own, or on Redis that of another number."""
+    """Ask for a feed behind a place in it: the worker's own, or on Redis that of another number.
+
+    `wanted`: entries of this channel and tenant alone; whoever reads for one tenant isn't sent what all others have.
+    """
 
     position: int
     n: int
     limit: int
     feed: int | None = None
+    wanted: tuple[str, str] | None = None
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """Entries in commit order, and the position of the newest that the feed may have."""
+    """Entries in commit order, and the position of the newest that the feed may have.
+
+    Where some alone were wanted: `behind`, the place up to which was looked, and whether there is `more` behind it.
+    """
 
     entries: list[FeedEntry]
     position: int = 0
+    behind: tuple[int, int] = (0, 0)
+    more: bool = False
 
 
 class QuarantineQuestion(msgspec.Struct, frozen=True, array_like=True):

@@ -105,9 +105,14 @@ class _Handle:
         return self._worker.reading.state(wire.StateQuestion(key, story)).body
 
     async def feed(
-        self, position: int, n: int, limit: int, feed: int | None = None
+        self,
+        position: int,
+        n: int,
+        limit: int,
+        feed: int | None = None,
+        wanted: tuple[str, str] | None = None,
     ) -> wire.FeedAnswer:
-        return self._worker.reading.feed(wire.FeedQuestion(position, n, limit, feed))
+        return self._worker.reading.feed(wire.FeedQuestion(position, n, limit, feed, wanted))
 
     async def queues(self, tenant: str) -> wire.QueuesAnswer:
         return await self._worker.reading.queues(tenant)
