@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actors.planning.desk import Preview
     from actors.planning.versions import Author, Migrating, Published, VersionDesk
     from actors.preflighting import PreflightLine
+    from scenarios.history import HistoryDiff
 
 T = TypeVar("T")
 
@@ -162,6 +163,7 @@ def _show_published(one: Published) -> None:
         print_line(f"  journeys at {step} {f'go to {place}' if place else 'end'}")
     for run in one.runs:
         print_line(f"  run {run} walks over all contacts: `veredus scenario runs`")
+    _show_history(one.history)
     show_preflight(one.preflight, one.unexamined)
 
 
@@ -186,16 +188,20 @@ def _show_preview(one: Preview) -> None:
     rows = [(move.step, move.to or "(ends)", move.due, move.journeys) for move in one.moves]
     if rows:
         print_table("Moved now", ("stands at", "goes to", "due", "journeys"), rows)
-    history = one.history
-    if history is not None:
-        print_line(
-            f"\nOf {history.contacts} contacts with events in the last 30 days {history.other_path} would take "
-            f"another path: {history.more_mail} get more mail, {history.less_mail} less "
-            f"({history.mails_before} -> {history.mails_after} mails)"
-        )
-        if history.examples:
-            print_line(f"for example {', '.join(history.examples)}")
+    _show_history(one.history)
     show_preflight(one.preflight, one.unexamined)
+
+
+def _show_history(history: HistoryDiff | None) -> None:
+    if history is None:
+        return
+    print_line(
+        f"\nOf {history.contacts} contacts with events in the last 30 days {history.other_path} would take "
+        f"another path: {history.more_mail} get more mail, {history.less_mail} less "
+        f"({history.mails_before} -> {history.mails_after} mails)"
+    )
+    if history.examples:
+        print_line(f"for example {', '.join(history.examples)}")
 
 
 def versions(

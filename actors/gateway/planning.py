@@ -24,7 +24,7 @@ from actors.gateway.handling import (
     tenant_of,
 )
 from actors.gateway.intake import ItemOutcome, Results
-from actors.gateway.planning_asking import asked_of, author_of, keeper_of, read_body
+from actors.gateway.planning_asking import asked_of, author_of, history_of, keeper_of, read_body
 from actors.gateway.planning_preflight import let_through, look_at
 from actors.gateway.problems import problem
 from actors.planning.aims import CountJourneys, CountMembers, RehearseMove
@@ -81,11 +81,15 @@ async def post_scenario(request: _Request) -> Published | Preview:
         return await _preview(keeper, tenant, asked.text, asked.file, asked.migrating())
     scenario = load(asked.text, asked.file)
     keeper.versions.check_uses(tenant, asked.text, asked.file)
-    changes = keeper.versions.text(tenant, scenario.name) != asked.text
+    known = keeper.versions.text(tenant, scenario.name)
+    changes = known != asked.text
     looked = await look_at(keeper, tenant, scenario, asked.override, refuses=changes)
     author = looked.author(author_of(request, asked.reason))
     done = keeper.versions.publish(tenant, asked.text, asked.file, asked.migrating(), author)
-    return msgspec.structs.replace(done, preflight=looked.lines, unexamined=looked.unexamined)
+    history = await history_of(keeper, tenant, known, asked.text) if done.changed else None
+    return msgspec.structs.replace(
+        done, preflight=looked.lines, unexamined=looked.unexamined, history=history
+    )
 
 
 async def _preview(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("asked_of", "author_of", "keeper_of", "read_body")
+__all__ = ("asked_of", "author_of", "history_of", "keeper_of", "read_body")
 
 import time
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from actors.gateway.handling import ProblemError, actor_of, edge_of
 from actors.gateway.problems import problem
 from actors.planning.keeper import Keeper
 from actors.planning.versions import Author
+from engine.errors import VeredusError
+from scenarios.history import HistoryDiff
 
 _T = TypeVar("_T")
 _By = TypeVar("_By", bound=wire.ByCommand)
@@ -47,3 +49,15 @@ async def asked_of(request: _Request, kind: type[_By]) -> tuple[_By, Author]:
     """Read what was asked, and who asks it why."""
     asked = await read_body(request, kind)
     return asked, author_of(request, asked.reason)
+
+
+async def history_of(
+    keeper: Keeper, tenant: str, before: str | None, after: str
+) -> HistoryDiff | None:
+    """Tell what the last days say about a change that is published; None: it is new, or they can't be read now."""
+    if before is None:
+        return None
+    try:
+        return await keeper.compare(tenant, before, after)
+    except VeredusError:  # it is published all the same
+        return None

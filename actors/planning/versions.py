@@ -35,6 +35,7 @@ from engine.store.control_file import ControlFile
 from scenarios.checking import load
 from scenarios.difference import Change as Difference
 from scenarios.difference import differences, places_for_removed
+from scenarios.history import HistoryDiff
 from scenarios.migration import Migration
 from scenarios.model import Scenario, Standing, walk
 from scenarios.products import products_of
@@ -76,6 +77,9 @@ class Published(msgspec.Struct, frozen=True):
     runs: list[str] = []
     preflight: list[PreflightLine] = []
     unexamined: str = ""  # what preflight could not look at, and why
+    history: HistoryDiff | None = (
+        None  # of a running instance: what the last days say about the change
+    )
 
 
 class VersionView(msgspec.Struct, frozen=True):
