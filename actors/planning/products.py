@@ -19,8 +19,7 @@ import msgspec
 from actors.planning.versions import Author, VersionDesk
 from engine.catalog import digest_of
 from engine.errors import InputError
-from scenarios.product_files import read_products
-from scenarios.products import products_of
+from scenarios.products import ProductList, products_of
 
 SECTION = "products"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}").fullmatch
@@ -52,22 +51,15 @@ class Product(msgspec.Struct, frozen=True):
 
 
 def import_products(
-    desk: VersionDesk, tenant: str, name: str, read_as: tuple[str, str, str], author: Author
+    desk: VersionDesk, tenant: str, name: str, products: ProductList, author: Author
 ) -> ProductLine:
     """Put a list in the place of the one of that name, or make it; the same again changes nothing.
 
-    Args:
-        desk: of the instance.
-        tenant: whose list it is.
-        name: its name.
-        read_as: the text, its file (for places of mistakes), and the column that names a row.
-        author: who does it, and why.
-
-    Raises: InputError: a row that can't be used, with its line; or no name of a list.
+    Raises: InputError: this is no name of a list.
     """
     if not _NAME(name):
         raise InputError("this is no name of a list", mend="lower case, digits, - and _")
-    content = msgspec.json.encode(read_products(*read_as), order="sorted")
+    content = msgspec.json.encode(products, order="sorted")
     if desk.content(tenant, SECTION, name) != content:
         entry = [(SECTION, name, content)]
         desk.put(tenant, entry, f"products {tenant}/{name}", "import", author)

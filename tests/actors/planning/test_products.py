@@ -14,6 +14,7 @@ from actors.planning.products import import_products, list_products, product
 from actors.planning.versions import Author, Migrating, VersionDesk
 from engine.errors import InputError
 from engine.store.control_file import ControlFile
+from scenarios.product_files import read_products
 from tests.actors.gateway.memory_backend import MemoryBackend
 from tests.actors.gateway.serving import network_client
 from tests.actors.planning.test_publish_check import put_templates
@@ -41,7 +42,7 @@ SOURCES = {
 def filled(folder: Path) -> VersionDesk:
     put_templates(folder, SOURCES)
     desk = VersionDesk(folder)
-    import_products(desk, "default", "shop", (CSV, "shop.csv", "sku"), WHY)
+    import_products(desk, "default", "shop", read_products(CSV, "shop.csv", "sku"), WHY)
     return desk
 
 
@@ -50,10 +51,10 @@ def test_an_import_is_a_version_on_record_and_the_same_again_is_none(tmp_path: P
     [first] = list_products(desk, "default").products
     assert (first.name, first.rows, first.gaps) == ("shop", 2, ["was"])
     head = desk.head().version
-    import_products(desk, "default", "shop", (CSV, "shop.csv", "sku"), WHY)
+    import_products(desk, "default", "shop", read_products(CSV, "shop.csv", "sku"), WHY)
     assert desk.head().version == head
     changed = CSV.replace("900", "950")
-    line = import_products(desk, "default", "shop", (changed, "shop.csv", "sku"), WHY)
+    line = import_products(desk, "default", "shop", read_products(changed, "shop.csv", "sku"), WHY)
     assert line.version != first.version
     records = [one.change for one in ControlFile(tmp_path / "control.log").records()]
     ours = [one for one in records if one.subject == "products default/shop"]
@@ -65,7 +66,7 @@ def test_an_import_is_a_version_on_record_and_the_same_again_is_none(tmp_path: P
     assert product(desk, "default", "shop", "LP-3") is None
     assert product(desk, "other", "shop", "LP-2") is None
     with pytest.raises(InputError, match="no name of a list"):
-        import_products(desk, "default", "My Shop", (CSV, "", "sku"), WHY)
+        import_products(desk, "default", "My Shop", read_products(CSV, "", "sku"), WHY)
 
 
 @pytest.mark.parametrize(
