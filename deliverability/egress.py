@@ -10,6 +10,7 @@ or is in doubt. Outcomes are kept until the partition that owns the message conf
 from __future__ import annotations
 
 __all__ = (
+    "NEVER_ARRIVED",
     "Asked",
     "Concluded",
     "Egress",
@@ -36,6 +37,8 @@ from engine.vocabulary import Message
 
 FLOOR_LEAST = 4  # credits of a lane whose hand-overs all came back for want of time
 LANE_KEPT_MS = 60_000  # the pace of a lane that nobody asked for is forgotten after so long
+NEVER_ARRIVED = "never_arrived"
+"""Cause of an attempt of which this egress never heard."""
 SEEN_MAX = 100_000  # (message, attempt) remembered so that a repeated hand-over is refused
 
 
@@ -380,7 +383,7 @@ class Egress:
             self._seen[asked.message_id] = max(
                 self._seen.get(asked.message_id, 0), asked.attempt
             )  # should it still be on its way, it comes too late
-            return AttemptOutcome(asked.attempt, "unattempted", "never_arrived")
+            return AttemptOutcome(asked.attempt, "unattempted", NEVER_ARRIVED)
         if hand.state == "begun":
             return None
         if hand.state == "started":

@@ -32,7 +32,7 @@ from actors.worker.egress_wire import (
     Welcome,
     Wish,
 )
-from deliverability.egress import Asked, Concluded, Egress, lane_name
+from deliverability.egress import NEVER_ARRIVED, Asked, Concluded, Egress, lane_name
 from deliverability.governor import Gate
 from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import Adopted
@@ -134,10 +134,12 @@ class EgressDesk:
     def _fates(self, questions: Questions) -> Fates:
         if questions.incarnation != self._egress.incarnation:
             return Fates(self._egress.incarnation)
-        fates = Fates(self._egress.incarnation, [self._fate(one) for one in questions.items])
+        fates = [self._fate(one) for one in questions.items]
         if questions.complete:
+            if any(ledger.damaged for ledger in self._adopted):
+                fates = [_doubted(one) for one in fates]
             self._forget_others(questions)
-        return fates
+        return Fates(self._egress.incarnation, fates)
 
     def _fate(self, question: Question) -> AttemptOutcome | None:
         attempt = question.attempt
@@ -295,10 +297,20 @@ class EgressDesk:
 
     def _drop_ledgers(self) -> None:
         """Remove ledgers of former incarnations in which nothing is open."""
+        kept = []
         for ledger in self._adopted:
-            if not ledger.outcomes and not ledger.in_doubt:
+            if ledger.outcomes or ledger.in_doubt or ledger.damaged:
+                kept.append(ledger)
+            else:
                 Path(ledger.path).unlink(missing_ok=True)
-        self._adopted = [one for one in self._adopted if one.outcomes or one.in_doubt]
+        self._adopted = kept
+
+
+def _doubted(outcome: AttemptOutcome | None) -> AttemptOutcome | None:
+    """What never arrived in this life may have been begun in one whose ledger is damaged."""
+    if outcome is None or outcome.cause != NEVER_ARRIVED:
+        return outcome
+    return AttemptOutcome(outcome.attempt, "in_doubt", "ledger_damaged")
 
 
 def _settle(ledger: Adopted, key: Key) -> None:

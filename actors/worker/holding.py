@@ -225,7 +225,7 @@ class Holding:
         if outcome is not None:
             return outcome
         life = _life_of(one.state)
-        if life in {_life(Path(ledger.path)) for ledger in adopted}:
+        if life in {_life(Path(ledger.path)) for ledger in adopted if not ledger.damaged}:
             return AttemptOutcome(attempt, "unattempted", "egress_died")
         if life in living and not late:
             return None

@@ -149,13 +149,15 @@ def _held(parts: Assembly) -> Iterator[tuple[int, bytes, EntityKey, MessageState
 
 
 def _ledger_lost(parts: Assembly, adopted: list[Adopted], state: MessageState) -> bool:
-    """Tell whether the life that held a message left no ledger: then nobody knows whether it was begun.
+    """Tell whether the life that held a message left no ledger, or a damaged one: nobody knows whether it was begun.
 
     An egress of its own is asked instead, and answers for its lives itself.
     """
     if state.credit is None or not isinstance(parts.egress, LocalEgress):
         return False
-    lives = {int(Path(ledger.path).stem.rpartition("-")[2]) for ledger in adopted}
+    lives = {
+        int(Path(ledger.path).stem.rpartition("-")[2]) for ledger in adopted if not ledger.damaged
+    }
     incarnation = state.credit.credit.incarnation
     return incarnation != parts.egress.incarnation and incarnation not in lives
 

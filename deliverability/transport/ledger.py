@@ -7,7 +7,9 @@ whoever gets the lock adopts it.
     entry = tag (1 byte: B begin, O outcome, C confirmed) + message id (16) + attempt (4)
             + for O: length (4) + msgpack of the AttemptOutcome
 
-A torn last entry (the process died in the middle of a write) is left out: it was never acted upon. DESIGN §4.
+A torn last entry (the process died in the middle of a write) is left out: it was never acted upon. So is an end of
+zeros, which a file system may leave after a power loss where the size was written and the content wasn't. What else
+can't be read is damage: of attempts of which the rest says nothing nobody knows whether they were begun. DESIGN §4.
 """
 
 from __future__ import annotations
@@ -96,6 +98,9 @@ class Adopted(msgspec.Struct):
     outcomes: dict[tuple[bytes, int], AttemptOutcome]
     in_doubt: set[tuple[bytes, int]]
     confirmed: int = 0
+    damaged: bool = (
+        False  # marks may be missing: of what it doesn't know nobody knows whether it was begun
+    )
 
     def fate(self, message_id: bytes, attempt: int) -> AttemptOutcome | None:
         """Give the outcome of an attempt; None: this ledger has no mark of it."""
@@ -147,8 +152,9 @@ def _opened(path: Path) -> int:
 
 def _read(path: str, raw: bytes) -> Adopted:
     adopted = Adopted(path, {}, set())
+    end = len(raw.rstrip(b"\0"))
     at = 0
-    while at + _HEAD <= len(raw):
+    while at + _HEAD <= len(raw) and at < end:
         tag = raw[at : at + 1]
         key = (raw[at + 1 : at + 1 + ID_BYTES], int.from_bytes(raw[at + 1 + ID_BYTES : at + _HEAD]))
         at += _HEAD
@@ -158,11 +164,19 @@ def _read(path: str, raw: bytes) -> Adopted:
             adopted.outcomes.pop(key, None)
             adopted.in_doubt.discard(key)
             adopted.confirmed += 1
-        else:
+        elif tag == b"O":
             size = int.from_bytes(raw[at : at + 4])
             if at + 4 + size > len(raw):
                 break  # torn
-            adopted.outcomes[key] = _DECODE(raw[at + 4 : at + 4 + size])
+            try:
+                adopted.outcomes[key] = _DECODE(raw[at + 4 : at + 4 + size])
+            except msgspec.MsgspecError:
+                if at + 4 + size < end:
+                    adopted.damaged = True
+                break  # else its content was lost with the power: its mark alone is doubt
             adopted.in_doubt.discard(key)
             at += 4 + size
+        else:
+            adopted.damaged = True
+            break
     return adopted

@@ -116,6 +116,18 @@ def test_a_ledger_that_is_gone_is_doubt(tmp_path: Path) -> None:
     assert found.answers[0].body.cause == "ledger_lost"
 
 
+def test_a_ledger_that_is_damaged_is_doubt(tmp_path: Path) -> None:
+    """The mark may be in what can't be read."""
+    settings = settings_of(tmp_path)
+    die_with_a_message_in_hand(settings)
+    written = ledger(settings)
+    written.begin(MESSAGE, 1)
+    written.close()
+    path = tmp_path / "ledgers" / f"w0-{FORMER_LIFE}.ledger"
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    assert counts(recovered(settings)) == (0, 1, 0)
+
+
 def test_a_new_life_that_is_called_before_it_was_started_says_so(tmp_path: Path) -> None:
     """Ray may bring a call to a restarted actor before anybody started it; nothing happens then."""
     worker = Worker(settings_of(tmp_path))

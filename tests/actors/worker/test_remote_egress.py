@@ -9,11 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.worker.egress_desk import EgressDesk
 from actors.worker.egress_port import HeldMessage
-from actors.worker.egress_wire import Exchange, Fates, Grant, Granting, Questions, Welcome, Wish
+from actors.worker.egress_wire import (
+    Attempt,
+    Exchange,
+    Fates,
+    Grant,
+    Granting,
+    Question,
+    Questions,
+    Welcome,
+    Wish,
+)
 from actors.worker.remote_egress import RemoteEgress, RemoteSettings
 from deliverability.egress import Asked
+from deliverability.governor import Gate, Lease
 from deliverability.message.records import AttemptOutcome
+from deliverability.transport.ledger import Adopted
 from engine.keyspace import contact_key, message_key
 from engine.vocabulary import Message
 from tests.actors.worker.protocol_world import Faults, World
@@ -179,6 +192,28 @@ def test_what_was_meant_for_a_former_life_is_refused_whole() -> None:
         assert refused == Granting(world.lives, refused=True)
         assert desk.answer(Questions(0, 99, [], complete=True)) == Fates(world.lives)
         world.sender.ledger.close()
+
+
+def test_what_a_damaged_ledger_may_have_had_is_in_doubt() -> None:
+    """Asked for by a new life; what the living egress knows, it answers as ever."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), 9, Faults(), 4)
+        sender = world.sender
+        assert sender is not None
+        damaged = Adopted("e0-0000.ledger", {}, set(), damaged=True)
+        sender.desk = EgressDesk(
+            sender.egress,
+            Gate(lambda _: Lease(1, None, 1, None, 1, 1)),
+            [damaged],
+            lambda _: 0,
+            sender.mono,
+        )
+        question = Question(Attempt(b"m" * 16, 2), 1)
+        asked = Questions(0, world.lives, [question], complete=True)
+        told = sender.desk.answer(asked)
+        assert told == Fates(world.lives, [AttemptOutcome(2, "in_doubt", "ledger_damaged")])
+        assert sender.desk.answer(asked) == told, "the other owners haven't asked yet"
+        sender.ledger.close()
 
 
 def test_a_doubt_of_our_own_is_not_confirmed_to_the_egress_which_may_know_better() -> None:

@@ -98,6 +98,46 @@ def test_every_cut_of_a_ledger_can_be_adopted(tmp_path: Path) -> None:
     assert adopted.confirmed == 1
 
 
+@pytest.mark.parametrize("zeros", [1, 20, 21, 25, 4096])
+def test_an_end_of_zeros_is_what_a_power_loss_leaves(tmp_path: Path, zeros: int) -> None:
+    """The worker begins all the same; what stands before counts, and what isn't there was never begun."""
+    path = tmp_path / "w0-1.ledger"
+    ledger = LedgerFile(path)
+    ledger.begin(b"a" * 16, 1)
+    ledger.begin(b"b" * 16, 1)
+    ledger.conclude(b"b" * 16, 1, AttemptOutcome(1, "delivered"))
+    ledger.close()
+    whole = path.read_bytes()
+    for cut in range(22, len(whole) + 1):
+        path.write_bytes(whole[:cut] + bytes(zeros))
+        adopted = adopt(path)
+        assert not adopted.damaged
+        assert _kind(adopted.fate(b"a" * 16, 1)) == "in_doubt"
+        assert _kind(adopted.fate(b"b" * 16, 1)) in ("", "in_doubt", "delivered")
+        assert adopted.fate(b"c" * 16, 1) is None
+    assert _kind(adopted.fate(b"b" * 16, 1)) == "delivered"
+
+
+def test_a_damaged_ledger_says_so(tmp_path: Path) -> None:
+    """What can be read counts; a mark of whatever else its egress had may be in the rest."""
+    path = tmp_path / "w0-1.ledger"
+    ledger = LedgerFile(path)
+    ledger.conclude(b"a" * 16, 1, AttemptOutcome(1, "delivered"))
+    ledger.begin(b"b" * 16, 1)
+    ledger.begin(b"c" * 16, 1)
+    ledger.close()
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-42] + b"x" + raw[-41:])
+    adopted = adopt(path)
+    assert adopted.damaged
+    assert _kind(adopted.fate(b"a" * 16, 1)) == "delivered"
+    assert adopted.fate(b"c" * 16, 1) is None
+
+
+def _kind(outcome: AttemptOutcome | None) -> str:
+    return "" if outcome is None else outcome.kind
+
+
 def test_a_living_writer_keeps_its_ledger(tmp_path: Path) -> None:
     """Whoever gets the lock adopts; before, nobody may guess."""
     path = tmp_path / "w0-1.ledger"
