@@ -108,9 +108,8 @@ async def _deliver(config: str, folder: Path, signed: Signed) -> None:
     office.delivery.renderer = signed
     got = await office.send(*(f"{name}@a.test" for name in BODIES))
     await office.delivery.close()
-    assert {address: one.kind for address, one in got.items()} == {
-        f"{name}@a.test": "delivered" for name in BODIES
-    }, got
+    assert {address: one for address, one in got.items() if one.kind != "delivered"} == {}
+    assert got.keys() == {f"{name}@a.test" for name in BODIES}
 
 
 def _run(
