@@ -25,6 +25,7 @@ CASES = {
     "render": "composing",
     "replay": "running a log's time",
     "chaos": "kills, stops and moves under load: what is lost, and how long until all is served again",
+    "handover": "how long intake of a partition pauses while it moves",
     "autoscale": "nodes that come and go by themselves with the load",
     "pacing": "finding a provider's limits",
     "scenarios": "transitions of journeys, alone and durable; how late timers are",

@@ -1,30 +1,31 @@
 """Case `chaos`: what operators fear, on purpose, under load: nothing acknowledged is lost, and how long it takes.
 
-Workers over a Redis that syncs each write, a twin in a process of its own, and events at a steady rate, each of which
-sends one mail to a recipient of its own. Every few seconds something is killed, stopped or moved. A fault's *recovery*
-is the time until an input for each partition is acknowledged again. In the end everything must have arrived: lost and
-duplicates are counted by `bench.chaos_count` from what the intake acknowledged and what the twin accepted, and the law
-must hold, by counters and by a recount of everything stored.
+Workers on a Ray of several nodes whose GCS lies in Redis, over a Redis that syncs each write and its replica that is
+awaited, behind a Sentinel; a twin in a process of its own; proxies before Redis and twin; and events at a steady rate,
+each of which sends one mail to a recipient of its own. Every few seconds something is killed, stopped, cut, slowed,
+filled or moved (`bench.chaos_faults`). A fault's *recovery* is the time until an input for each partition is
+acknowledged again. In the end everything must have arrived: lost and duplicates are counted by `bench.chaos_count`
+from what the intake acknowledged and what the twin accepted, and the law must hold, by counters and by a recount of
+everything stored.
 
 The ceiling of `duplicates` is what may have been in the air: connections x messages in flight on each, for each death
-of a worker.
+of a worker and each time its sockets were cut. The governor lives in the controller's process.
 """
 
 from __future__ import annotations
 
-__all__ = ("run",)
+__all__ = ("contact_each", "run")
 
 import asyncio
 import contextlib
-import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import uvloop
@@ -33,11 +34,13 @@ from actors.backend import Arrival
 from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
 from bench.chaos_count import count
+from bench.chaos_faults import Faults, Scene
+from bench.chaos_world import MASTER, RayNodes, RedisPair, SmallDisk
 from bench.content import holes
 from bench.deployment import Sender, configure, worker_settings
 from bench.frame import Measured, Result, plain, say
 from bench.mailing import Variant, publish_variants
-from bench.redis_server import RedisServer
+from bench.proxy import Proxy
 from bench.twin_process import TwinProcess
 from engine.config import Config, Store
 from engine.errors import CapacityError, StoreError
@@ -52,9 +55,7 @@ SENDER = Sender(TENANT, "shop.example", "ed25519-sha256")
 PARTITIONS = 32
 WORKERS = 2
 LOT = 50
-PAUSE_S = 6.0
-"""Longer than the controller waits for a worker: its partitions go elsewhere while it still believes to own them."""
-
+DATA_MB, REDIS_MB = 256, 4096
 DRAIN_S = 180.0
 
 
@@ -63,44 +64,48 @@ class Settings(msgspec.Struct, frozen=True):
 
     messages: int
     rate: float
-    faults: int
+    rounds: int  # of all faults
     calm_s: float  # between two faults
 
     @classmethod
     def of(cls, *, quick: bool) -> Settings:
         """Choose the size."""
-        return cls(1_500, 60.0, 9, 1.0) if quick else cls(200_000, 450.0, 36, 3.0)
+        return cls(6_000, 40.0, 1, 1.0) if quick else cls(200_000, 300.0, 2, 3.0)
 
 
 class Chaos:
     """One run."""
 
-    def __init__(self, folder: Path, config: Config, settings: Settings, seed: int) -> None:
+    def __init__(self, folder: Path, settings: Settings, seed: int) -> None:
         self._folder = folder
-        self._config = config
         self._settings = settings
         self._random = random.Random(seed)
         self._begin = time.perf_counter()
         self.given = 0
+        self._striking = True
         self.faults: list[tuple[str, float, float]] = []
         """What was done, when (s), and how long until all partitions were served again (s)."""
-        self.deaths = 0
+        self.doubts = 0
+        """How often all that was in the air of one worker may have come to be in doubt."""
 
-    async def run(self, server: RedisServer, port: int) -> dict[str, object]:
+    async def run(self, config: Config, world: World) -> dict[str, object]:
         """Load, faults, and the end."""
-        config = self._config
         settings = [
-            msgspec.structs.replace(one, placed=True) for one in worker_settings(config, port)
+            msgspec.structs.replace(one, placed=True)
+            for one in worker_settings(config, world.smtp.port)
         ]
         cluster = Cluster(settings)
-        self._cluster, self._server = cluster, server
         await cluster.start()
         try:
             self._backend = ClusterBackend(config, cluster, "bench")
-            self._probes = _a_contact_each(config.store.partitions)
+            self._probes = contact_each(config.store.partitions)
             await self._served()
+            scene = Scene(cluster, self._backend, config, *world, WORKERS)
+            faults = Faults(scene, self._random)
             loading = asyncio.get_running_loop().create_task(self._load())
-            await self._strike()
+            await self._strike(faults)
+            self.doubts = faults.doubts
+            self._striking = False
             await loading
             return await self._settled()
         finally:
@@ -109,15 +114,18 @@ class Chaos:
     # ---- load
 
     async def _load(self) -> None:
-        """Give events at a steady rate, again until they are acknowledged; write down those that are."""
+        """Give events at a steady rate, as long as there are faults; again until they are acknowledged.
+
+        Writes down those that are.
+        """
         settings = self._settings
         with (self._folder / "acknowledged").open("a", encoding="ascii") as file:
             begin = time.perf_counter()
-            while self.given < settings.messages:
+            while self.given < settings.messages or self._striking:
                 ahead = self.given / settings.rate - (time.perf_counter() - begin)
                 if ahead > 0:
                     await asyncio.sleep(ahead)
-                numbers = range(self.given, min(self.given + LOT, settings.messages))
+                numbers = range(self.given, self.given + LOT)
                 await self._insist([one for n in numbers for one in _inputs(n)])
                 file.write("".join(f"{_recipient(n)}\n" for n in numbers))
                 file.flush()
@@ -142,20 +150,10 @@ class Chaos:
 
     # ---- faults
 
-    async def _strike(self) -> None:
-        kinds: dict[str, Callable[[], Awaitable[None]]] = {
-            "worker killed": self._kill_worker,
-            "Redis killed, started in place": self._kill_redis,
-            "worker stopped for 6 s": self._stop_worker,
-            "controller killed": self._kill_controller,
-            "Redis stopped for 2 s": self._stop_redis,
-            "worker drained": self._drain,
-            "worker added": self._grow,
-            "two workers killed at once": self._kill_both,
-            "worker taken away": self._shrink,
-        }
+    async def _strike(self, faults: Faults) -> None:
+        kinds = faults.kinds()
         names = list(kinds)
-        for number in range(self._settings.faults):
+        for number in range(self._settings.rounds * len(names)):
             await asyncio.sleep(self._settings.calm_s)
             name = names[number % len(names)]
             at = time.perf_counter()
@@ -163,55 +161,8 @@ class Chaos:
             await self._served()
             took = time.perf_counter() - at
             self.faults.append((name, at - self._begin, took))
-            say(
-                f"  {number + 1} of {self._settings.faults}: {name}: served again after {took:.2f} s"
-            )
-
-    async def _pids(self) -> list[int]:
-        """Give the processes of workers that have partitions: the death of another would be none."""
-        return [one.pid for one in await self._backend.statuses() if one.partitions]
-
-    async def _kill_worker(self) -> None:
-        os.kill(self._random.choice(await self._pids()), signal.SIGKILL)
-        self.deaths += 1
-
-    async def _kill_both(self) -> None:
-        for pid in (await self._pids())[:2]:
-            os.kill(pid, signal.SIGKILL)
-            self.deaths += 1
-
-    async def _stop_worker(self) -> None:
-        """Stop one until others have its partitions, and let it go on: it must find itself fenced, and end."""
-        pid = self._random.choice(await self._pids())
-        os.kill(pid, signal.SIGSTOP)
-        self.deaths += 1
-        asyncio.get_running_loop().call_later(PAUSE_S, os.kill, pid, signal.SIGCONT)
-
-    async def _kill_controller(self) -> None:
-        os.kill(await self._cluster.controller_pid(), signal.SIGKILL)
-
-    async def _kill_redis(self) -> None:
-        self._server.kill()
-        await asyncio.to_thread(self._server.start)
-
-    async def _stop_redis(self) -> None:
-        pid = self._server.pid
-        os.kill(pid, signal.SIGSTOP)
-        asyncio.get_running_loop().call_later(2.0, os.kill, pid, signal.SIGCONT)
-
-    async def _drain(self) -> None:
-        await self._cluster.drain("w0", back=False)
-        await asyncio.sleep(1.0)
-        await self._cluster.drain("w0", back=True)
-
-    async def _grow(self) -> None:
-        index = len(self._cluster.workers)
-        settle(Path(self._config.data_dir), PARTITIONS, index + 1, kind="redis")
-        await self._cluster.grow(1, 60.0)
-
-    async def _shrink(self) -> None:
-        if len(self._cluster.workers) > WORKERS:
-            await self._cluster.retire(self._cluster.workers[-1].index, 60.0)
+            say(f"  {number + 1}: {name}: served again after {took:.2f} s")
+        await faults.over()
 
     # ---- the end
 
@@ -222,7 +173,7 @@ class Chaos:
             law = (await self._backend.conservation("no")).law
             queued = sum(counts.get("queued", 0) for counts in law.values())
             accepted = sum(counts.get("accepted", 0) for counts in law.values())
-            if not queued and accepted >= self._settings.messages:
+            if not queued and accepted >= self.given:
                 break
             if time.perf_counter() > deadline:
                 say(f"  {queued} of {accepted} messages are still queued after {DRAIN_S:.0f} s")
@@ -238,20 +189,42 @@ class Chaos:
 def run(*, quick: bool, seed: int) -> Measured:
     """Measure."""
     settings = Settings.of(quick=quick)
-    folder = Path(tempfile.mkdtemp(prefix="veredus-chaos-"))
-    server = RedisServer(folder / "redis")
+    folder = Path(tempfile.mkdtemp(prefix="vr-"))  # short: sockets lie below some
     try:
-        server.start()
-        config = _configured(folder, server)
-        chaos = Chaos(folder, config, settings, seed)
-        # standard output is for results; Ray says there what becomes of workers
-        with TwinProcess(folder / "twin") as twin, contextlib.redirect_stdout(sys.stderr):
-            told = uvloop.run(chaos.run(server, twin.port))
+        # whoever ends us lets us end what we began
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        with contextlib.ExitStack() as ending:
+            twin = ending.enter_context(TwinProcess(folder / "twin"))
+            world = _world(folder, ending, twin.port)
+            config = _configured(folder, world)
+            chaos = Chaos(folder, settings, seed)
+            # standard output is for results; Ray says there what becomes of workers
+            with contextlib.redirect_stdout(sys.stderr):
+                told = uvloop.run(chaos.run(config, world))
         found = count(folder / "acknowledged", twin.received)
     finally:
-        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     return _measured(chaos, found, told, config)
+
+
+class World(NamedTuple):
+    """What the workers stand on."""
+
+    redis: RedisPair
+    nodes: RayNodes
+    smtp: Proxy
+    data_disk: SmallDisk
+    redis_disk: SmallDisk
+
+
+def _world(folder: Path, ending: contextlib.ExitStack, twin_port: int) -> World:
+    data = ending.enter_context(SmallDisk(folder / "data", DATA_MB))
+    disk = ending.enter_context(SmallDisk(folder / "redis-0", REDIS_MB))
+    say(f"  disks of their own: {data.there and disk.there}")
+    places = (folder / "redis-0" / "server", folder / "redis-1")
+    redis = ending.enter_context(RedisPair(places, folder / "sentinel"))
+    nodes = ending.enter_context(RayNodes(folder / "gcs", WORKERS + 1))
+    return World(redis, nodes, ending.enter_context(Proxy(twin_port)), data, disk)
 
 
 def _measured(
@@ -262,7 +235,7 @@ def _measured(
     results = [
         plain("faults", "", [len(chaos.faults)]),
         plain("lost", "mails", [found["lost"]]),
-        msgspec.structs.replace(duplicates, ceiling=float(in_flight * chaos.deaths)),
+        msgspec.structs.replace(duplicates, ceiling=float(in_flight * chaos.doubts)),
         plain("recovery", "s", [took for _, _, took in chaos.faults]),
         *_by_kind(chaos.faults),
     ]
@@ -280,17 +253,20 @@ def _by_kind(faults: list[tuple[str, float, float]]) -> list[Result]:
     return [plain(f"recovery: {name}", "s", some) for name, some in sorted(kinds.items())]
 
 
-def _configured(folder: Path, server: RedisServer) -> Config:
-    host, _, port = server.address.rpartition(":")
+def _configured(folder: Path, world: World) -> Config:
     made = configure(folder, [SENDER], WORKERS)
-    store = Store(
-        kind="redis",
-        partitions=PARTITIONS,
-        free_mb_min=0,
-        redis=Redis(addresses=(f"{host}:{port}",), timeout_ms=3000),
+    redis = Redis(
+        topology="sentinel",
+        addresses=(world.redis.address,),
+        sentinel_master=MASTER,
+        replicas_min=1,
+        timeout_ms=3000,
     )
-    config = msgspec.structs.replace(made, store=store)
+    store = Store(kind="redis", partitions=PARTITIONS, free_mb_min=0, redis=redis)
+    workers = msgspec.structs.replace(made.workers, ray_address=world.nodes.address)
+    config = msgspec.structs.replace(made, store=store, workers=workers)
     settle(Path(config.data_dir), PARTITIONS, WORKERS, kind="redis")
+    world.redis.whole()
     settle_in(store.redis, PARTITIONS)
     publish_variants(config, {SENDER: [Variant("small", 10)]})
     return config
@@ -311,7 +287,7 @@ def _recipient(number: int) -> str:
     return f"c{number}@d{number % 8}.example"
 
 
-def _a_contact_each(partitions: int) -> list[str]:
+def contact_each(partitions: int) -> list[str]:
     """Name a contact of each partition."""
     keyspace = Keyspace(partitions)
     found: dict[int, str] = {}

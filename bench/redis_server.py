@@ -80,7 +80,7 @@ class RedisServer:
         self._program = program or found[0]
         self.folder = folder
         self.port = port or free_port()
-        self._options = options
+        self.options = options
         self._before = before
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,8 +95,13 @@ class RedisServer:
         assert self._process is not None, "it isn't running"
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it, with the data of its last life; returns when it answers."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def start(self, *more: str) -> None:
+        """Start it, with the data of its last life and further arguments; returns when it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
             str(self._program),
@@ -106,7 +111,7 @@ class RedisServer:
             "--port",
             str(self.port),
         ]
-        command += ["--dir", str(self.folder), "--daemonize", "no", *self._options]
+        command += ["--dir", str(self.folder), "--daemonize", "no", *self.options, *more]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_WAIT_S

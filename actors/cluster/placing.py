@@ -23,6 +23,13 @@ class PlacementView(msgspec.Struct, frozen=True):
     workers: list[PlacedWorker]
     in_motion: list[int]
 
+    def keeps(self, worker: str) -> bool:
+        """Whether a worker has partitions, or is about to. What one had that is lost keeps nobody waiting."""
+        return any(
+            one.name == worker and (one.owns > 0 or (one.holds > 0 and one.alive))
+            for one in self.workers
+        )
+
 
 class PlacingDesk:
     """The steward of one controller's life.

@@ -180,7 +180,7 @@ class Cluster:
         handle, name = self._by_number[index], f"w{index}"
         await self.drain(name, back=False)
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while await self._holds(name):
+        while (view := await self.placement()) is not None and view.keeps(name):
             if asyncio.get_running_loop().time() > deadline:
                 await self.drain(name, back=True)
                 return False
@@ -193,12 +193,6 @@ class Cluster:
         await self.introduce()
         self._demand(len(self._by_number))
         return True
-
-    async def _holds(self, name: str) -> bool:
-        """Whether a worker has partitions, or is about to have some."""
-        view = await self.placement()
-        assert view is not None, "only where partitions move"
-        return any(one.name == name and (one.owns or one.holds) for one in view.workers)
 
     @staticmethod
     def _end(handle: WorkerHandle) -> None:
