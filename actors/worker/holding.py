@@ -12,7 +12,7 @@ from __future__ import annotations
 __all__ = ("Holding", "Placed", "clear_old_ledgers")
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,7 +34,7 @@ from engine.tick import Answer
 log = structlog.get_logger()
 
 BEAT_S = 0.25
-HASTY_BEAT_S = 0.03
+HASTY_BEAT_S = 0.02
 """Between two reports while something of ours is in motion."""
 
 LOOK_AGAIN_S = 0.5
@@ -110,6 +110,11 @@ class Holding:
         owners = self.table.owners
         name = owners[partition] if partition < len(owners) else ""
         return int(name[1:]) if name else None
+
+    def coming(self, partitions: Iterable[int]) -> bool:
+        """Whether one of these is ours by the table, and on its way here: who asks for it had better wait."""
+        held, owners, name = self.tenure.holds, self.table.owners, self.name
+        return any(p not in held and p < len(owners) and owners[p] == name for p in partitions)
 
     @property
     def beat_s(self) -> float:

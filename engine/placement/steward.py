@@ -1,7 +1,8 @@
 """The controller's side of placement: who lives, who holds what, and the orders that bring it to the wanted table.
 
 Everything is level-triggered: a worker's report says all that it holds, and the answer all that it should. A report or
-an answer that is lost, late or doubled changes nothing for good. Orders carry the version of the table, which never
+an answer that is lost, late or doubled changes nothing for good. A worker is told to let go only once the next one knows
+that it is about to take, so that nobody serves a partition for as short as can be. Orders carry the version of the table, which never
 goes back, since it is written down before it is told.
 """
 
@@ -38,6 +39,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     holds: list[int]
     load: dict[int, float] = {}
     leaving: bool = False  # it wants to end, once others have its partitions
+    version: int = -1  # of the newest orders that it heard; -1: an older Veredus, which doesn't say
 
 
 class Orders(msgspec.Struct, frozen=True, array_like=True):
@@ -55,6 +57,7 @@ class _Worker:
         self.heard = now
         self.holds: set[int] = set()
         self.leaving = False
+        self.version = -1
 
 
 class Steward:
@@ -95,6 +98,7 @@ class Steward:
             return None
         known.number, known.heard = report.number, now
         known.holds, known.leaving = set(report.holds), report.leaving
+        known.version = report.version
         for partition in known.holds:
             if self.table.owners[partition] == report.worker:
                 self._wanted_since.pop(partition, None)
@@ -184,7 +188,8 @@ class Steward:
         living = set(self.living(now))
         mine = self._workers[name]
         owners = self.table.owners
-        release = sorted(p for p in mine.holds if owners[p] != name)
+        ready = {one for one in living if self._knows_all(one)}
+        release = sorted(p for p in mine.holds if owners[p] != name and owners[p] in ready)
         for partition in release:
             self._wanted_since.setdefault(partition, now)
         take = []
@@ -193,6 +198,11 @@ class Steward:
             if wanted and not self._held_elsewhere(partition, name, living, now):
                 take.append(partition)  # again and again until it is there: an answer may be lost
         return Orders(self.table.version, release, take)
+
+    def _knows_all(self, name: str) -> bool:
+        """Whether a worker has heard of the table as it is: until then it isn't waiting to take anything."""
+        version = self._workers[name].version if name in self._workers else -1
+        return version in (-1, self.table.version)
 
     def _held_elsewhere(self, partition: int, name: str, living: set[str], now: int) -> bool:
         """Whether a living worker has it and should be let finish; one that takes too long is passed over."""

@@ -36,7 +36,13 @@ class Tenure:
         """Make the next report."""
         self._number += 1
         return Report(
-            self._worker, self._incarnation, self._number, sorted(self.holds), load, leaving
+            self._worker,
+            self._incarnation,
+            self._number,
+            sorted(self.holds),
+            load,
+            leaving,
+            self._version,
         )
 
     def hear(self, orders: Orders) -> None:
