@@ -26,6 +26,7 @@ from bench.chaos_world import RayNodes, RedisPair, SmallDisk
 from bench.proxy import Proxy
 from bench.redis_server import RedisServer
 from engine.config import Config
+from engine.errors import InputError
 from engine.store.format import settle
 
 PAUSE_S = 6.0
@@ -153,11 +154,11 @@ class Faults:
 
     @staticmethod
     async def _insist(act: Callable[[], Awaitable[object]]) -> None:
-        """Do what an operator does: again, while the controller restarts."""
+        """Do what an operator does: again, while the controller restarts or doesn't know everybody yet."""
         while True:
             try:
                 await act()
-            except WorkerLostError:
+            except (WorkerLostError, InputError):
                 await asyncio.sleep(ASK_S)
             else:
                 return

@@ -12,7 +12,7 @@ from __future__ import annotations
 __all__ = ("Holding", "Placed", "clear_old_ledgers")
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -83,6 +83,7 @@ class Holding:
         self.name = f"w{index}"
         self.tenure = Tenure(self.name, parts.egress.incarnation)
         self.table = Table(0, [])
+        self._ours: set[int] = set()  # by the table
         self.leaving = False
         self.answers: list[Answer] = []
         """Fates that were found for messages of partitions just taken; the worker takes them."""
@@ -102,6 +103,8 @@ class Holding:
         """Follow the controller's answer."""
         if placed.table is not None and placed.table.version >= self.table.version:
             self.table = placed.table
+            owners = enumerate(placed.table.owners)
+            self._ours = {number for number, owner in owners if owner == self.name}
         if placed.orders is not None:
             self.tenure.hear(placed.orders)
 
@@ -111,17 +114,20 @@ class Holding:
         name = owners[partition] if partition < len(owners) else ""
         return int(name[1:]) if name else None
 
-    def coming(self, partitions: Iterable[int]) -> bool:
-        """Whether one of these is ours by the table, and on its way here: who asks for it had better wait."""
-        held, owners, name = self.tenure.holds, self.table.owners, self.name
-        return any(p not in held and p < len(owners) and owners[p] == name for p in partitions)
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that is ours by the table isn't here."""
+        return not self._ours <= self.tenure.holds
+
+    def coming(self, partitions: set[int]) -> bool:
+        """Whether one of these is ours by the table, and on its way here."""
+        return bool((partitions & self._ours) - self.tenure.holds)
 
     @property
     def beat_s(self) -> float:
         """Tell how long until the next report."""
         tenure = self.tenure
-        mine = sum(owner == self.name for owner in self.table.owners)
-        motion = tenure.releasing or tenure.taking or mine != len(tenure.holds)
+        motion = tenure.releasing or tenure.taking or self._ours != tenure.holds
         return HASTY_BEAT_S if motion else BEAT_S
 
     # ---- between ticks

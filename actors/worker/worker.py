@@ -24,6 +24,7 @@ from actors.operations.desk import Desk
 from actors.operations.room import Room
 from actors.planning.walking import WalkAnswer, WalkQuestion, Walks
 from actors.worker import wire
+from actors.worker.arriving import Arriving
 from actors.worker.assembly import Assembly, Ports, assemble
 from actors.worker.crediting import Crediting
 from actors.worker.egress_link import EgressCalls, EgressLink
@@ -88,6 +89,7 @@ class Worker:
         self._latest = 0  # ms: the time in use never goes back
         self._confirms_until = 0.0  # so long confirmations wait, loop time; 0: none do
         self._walks = Walks()
+        self._arriving: Arriving | None = None
         self.holding: Holding | None = None
         """Partitions that come and go; None where each worker has its own for good."""
         self._desk = Desk(_room(settings, self._ports), settings.index)
@@ -152,6 +154,7 @@ class Worker:
             self.holding = Holding(
                 self._settings.index, self._parts, data, lost_after_s, self._loop.time
             )
+            self._arriving = Arriving(self.holding, config.workers.intake_pending_max)
 
     def _begin(self) -> None:
         """Let the loop turn: what was found is settled with its first tick."""
@@ -251,6 +254,9 @@ class Worker:
         self._need()
         if not batch.items:
             return wire.AdmitAnswer()
+        if self._arriving is not None:
+            number_of = self.host.keyspace.partition
+            await self._arriving.wait((number_of(one.key) for one in batch.items), len(batch.items))
         waiting = self._intake.size + len(self._inputs.arrivals)
         if waiting + len(batch.items) > self._settings.config.workers.intake_pending_max:
             return wire.AdmitAnswer(overloaded=True, retry_after_s=0.5)
@@ -499,6 +505,8 @@ class Worker:
         assert holding is not None, "only where partitions move"
         if holding.step():
             self._quick.set()
+            if self._arriving is not None:
+                self._arriving.took()
         self._inputs.answers += holding.answers
         holding.answers = []
         fresh, holding.fresh = holding.fresh, []
@@ -516,6 +524,8 @@ class Worker:
         """Follow the controller's answer, with the next tick."""
         if self.holding is not None and not self._stopping:
             self.holding.hear(placed)
+            if self._arriving is not None:
+                self._arriving.took()
             self._wake.set()
 
     def _worth_it(self, inputs: TickInputs) -> bool:

@@ -1,9 +1,9 @@
 """The controller's side of placement: who lives, who holds what, and the orders that bring it to the wanted table.
 
 Everything is level-triggered: a worker's report says all that it holds, and the answer all that it should. A report or
-an answer that is lost, late or doubled changes nothing for good. A worker is told to let go only once the next one knows
-that it is about to take, so that nobody serves a partition for as short as can be. Orders carry the version of the table, which never
-goes back, since it is written down before it is told.
+an answer that is lost, late or doubled changes nothing for good. A worker is told to let go only once the next one
+knows that it is about to take, so that a partition is without an owner for as short as can be. Orders carry the version
+of the table, which never goes back, since it is written down before it is told.
 """
 
 from __future__ import annotations
