@@ -43,7 +43,7 @@ from bench.mailing import Variant, publish_variants
 from bench.proxy import Proxy
 from bench.twin_process import TwinProcess
 from engine.config import Config, Store
-from engine.errors import CapacityError, StoreError
+from engine.errors import CapacityError, StoreError, VeredusError
 from engine.keyspace import Keyspace, contact_key
 from engine.redis_config import Redis
 from engine.store.format import settle
@@ -56,6 +56,7 @@ PARTITIONS = 32
 WORKERS = 2
 LOT = 50
 DATA_MB, REDIS_MB = 256, 4096
+WATCH_S = 1.0
 DRAIN_S = 180.0
 
 
@@ -102,14 +103,24 @@ class Chaos:
             await self._served()
             scene = Scene(cluster, self._backend, config, *world, WORKERS)
             faults = Faults(scene, self._random)
+            watching = asyncio.get_running_loop().create_task(self._watch())
             loading = asyncio.get_running_loop().create_task(self._load())
             await self._strike(faults)
             self.doubts = faults.doubts
             self._striking = False
             await loading
-            return await self._settled()
+            told = await self._settled()
+            watching.cancel()
+            return told
         finally:
             await cluster.stop()
+
+    async def _watch(self) -> None:
+        """Look at all workers as `up` does: one that was restarted begins when it is asked."""
+        while True:
+            with contextlib.suppress(VeredusError):
+                await self._backend.statuses()
+            await asyncio.sleep(WATCH_S)
 
     # ---- load
 
