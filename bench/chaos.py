@@ -97,6 +97,10 @@ class Chaos:
         ]
         cluster = Cluster(settings)
         await cluster.start()
+        myself = asyncio.current_task()
+        assert myself is not None, "this runs as a task"
+        # whoever ends us lets us end what we began; Ray has just set a handler of its own
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, myself.cancel)
         try:
             self._backend = ClusterBackend(config, cluster, "bench")
             self._probes = contact_each(config.store.partitions)
@@ -202,8 +206,6 @@ def run(*, quick: bool, seed: int) -> Measured:
     settings = Settings.of(quick=quick)
     folder = Path(tempfile.mkdtemp(prefix="vr-"))  # short: sockets lie below some
     try:
-        # whoever ends us lets us end what we began
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         with contextlib.ExitStack() as ending:
             twin = ending.enter_context(TwinProcess(folder / "twin"))
             world = _world(folder, ending, twin.port)
