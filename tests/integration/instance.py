@@ -67,10 +67,10 @@ def prepare(folder: Path) -> None:
     (folder / "templates" / "hello.html").write_text(_HTML)
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
-    """Give the command line of a subcommand, for this interpreter."""
+def command(folder: Path, *arguments: str, root: Path = ROOT) -> list[str]:
+    """Give the command line of a subcommand, for this interpreter; `root` has the packages."""
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from actors.cli.main import main; main()"
+        f"import sys; sys.path.insert(0, {str(root)!r}); from actors.cli.main import main; main()"
     )
     return [sys.executable, "-c", code, *arguments]
 
@@ -88,21 +88,21 @@ def run(folder: Path, *arguments: str, within_s: float = 60) -> subprocess.Compl
     )
 
 
-def _environment() -> dict[str, str]:
+def _environment(root: Path = ROOT) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VEREDUS_")}
-    return kept | {"PYTHONPATH": str(ROOT), "RAY_DISABLE_IMPORT_WARNING": "1"}
+    return kept | {"PYTHONPATH": str(root), "RAY_DISABLE_IMPORT_WARNING": "1"}
 
 
 class Running:
-    """One life of an instance; `more` are arguments of `up`."""
+    """One life of an instance; `more` are arguments of `up`, `root` has the packages."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, root: Path = ROOT) -> None:
         self.folder = folder
         self._log = (folder / "up.log").open("a")
         self.process = subprocess.Popen(
-            command(folder, "up", "--config", "veredus.toml", *more),
+            command(folder, "up", "--config", "veredus.toml", *more, root=root),
             cwd=folder,
-            env=_environment(),
+            env=_environment(root),
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

@@ -42,11 +42,11 @@ def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     for name, value in {**RAY_ENVIRONMENT, "PYTHONPATH": str(ROOT)}.items():
         monkeypatch.setenv(name, value)
-    made: Any = Cluster(initialize_head=True, head_node_args=_room(0))
+    made: Any = Cluster(initialize_head=True, head_node_args=room(0))
     for number in range(2):
         disk = tmp_path / f"disk{number}"
         disk.mkdir()
-        made.add_node(**_room(1), env_vars={DISK: str(disk)})
+        made.add_node(**room(1), env_vars={DISK: str(disk)})
     yield made
     made.shutdown()
 
@@ -57,7 +57,7 @@ def test_workers_live_on_several_nodes(tmp_path: Path, nodes: Any) -> None:
     folder = tmp_path / "instance"
     folder.mkdir()
     prepare(folder)
-    _configure(folder, server.address, nodes.address)
+    configure_nodes(folder, server.address, nodes.address)
     try:
         _story(folder, nodes)
     finally:
@@ -71,7 +71,7 @@ def test_the_suppression_list_comes_to_nodes_of_other_folders(tmp_path: Path, no
     folder = tmp_path / "instance"
     folder.mkdir()
     prepare(folder)
-    _configure(folder, server.address, nodes.address)
+    configure_nodes(folder, server.address, nodes.address)
     instance = Running(folder)
     try:
         copies = [list((tmp_path / f"disk{n}").glob("list/*/suppression/*.packed")) for n in (0, 1)]
@@ -80,20 +80,20 @@ def test_the_suppression_list_comes_to_nodes_of_other_folders(tmp_path: Path, no
         told = run(folder, "suppression", "add", *suppressed)
         assert told.returncode == 0, told.stderr
         time.sleep(2.0)  # the stated bound
-        _sign_up(instance, 0)
-        assert _delivered(instance, CONTACTS // 2) == CONTACTS // 2
+        sign_up(instance, 0)
+        assert delivered(instance, CONTACTS // 2) == CONTACTS // 2
         controller = _controller_of(nodes)
         os.kill(controller, signal.SIGSTOP)
         try:
             time.sleep(2.0)
-            _sign_up(instance, 1)
+            sign_up(instance, 1)
             time.sleep(HELD_S)
             assert min(_ages(instance)) > 1.5, "the views are too old"
-            assert _delivered(instance, CONTACTS, patience=2) == CONTACTS // 2, "nothing begins"
+            assert delivered(instance, CONTACTS, patience=2) == CONTACTS // 2, "nothing begins"
         finally:
             os.kill(controller, signal.SIGCONT)
         wanted = CONTACTS // 2 + CONTACTS
-        assert _delivered(instance, wanted) == wanted, "what was held goes"
+        assert delivered(instance, wanted) == wanted, "what was held goes"
         assert instance.get("/v1/conservation")["holds"]
     finally:
         code = instance.end()
@@ -108,34 +108,34 @@ def _story(folder: Path, nodes: Any) -> None:
         homes = _homes(folder)
         assert sorted(homes) == ["w0", "w1"]
         assert len(set(homes.values())) == 2, "one on each node"
-        _sign_up(instance, 0)
+        sign_up(instance, 0)
         told: list[Any] = []
         asking = threading.Thread(target=lambda: told.append(_told(folder, "scale", "3")))
         asking.start()
         disk = folder.parent / "disk2"
         disk.mkdir()
-        nodes.add_node(**_room(1), env_vars={DISK: str(disk)})  # it is waited for
+        nodes.add_node(**room(1), env_vars={DISK: str(disk)})  # it is waited for
         asking.join()
         assert "3 workers" in told[0]["done"], told
         homes = _homes(folder)
         assert len(set(homes.values())) == 3
-        _sign_up(instance, 1)
+        sign_up(instance, 1)
         victim = next(node for node in nodes.worker_nodes if node.node_id == homes["w1"])
         nodes.remove_node(victim, allow_graceful=False)
         begin = time.monotonic()
-        _sign_up(instance, 2)
+        sign_up(instance, 2)
         assert time.monotonic() - begin < 60, "others serve the partitions of a node that died"
-        assert _delivered(instance, 3 * CONTACTS) == 3 * CONTACTS
+        assert delivered(instance, 3 * CONTACTS) == 3 * CONTACTS
         assert instance.get("/v1/conservation")["holds"]
     finally:
         assert instance.end() == 0
 
 
-def _room(cpus: int) -> dict[str, Any]:
+def room(cpus: int) -> dict[str, Any]:
     return {"num_cpus": cpus, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
-def _configure(folder: Path, redis: str, ray: str) -> None:
+def configure_nodes(folder: Path, redis: str, ray: str) -> None:
     file = folder / "veredus.toml"
     store = f'[store]\nkind = "redis"\nredis.addresses = ["{redis}"]\n'
     workers = f'ray_address = "{ray}"\ncount = 2'
@@ -178,7 +178,7 @@ def _ages(instance: Running) -> list[float]:
     return [float(line.split()[-1]) for line in page.splitlines() if line.startswith(name)]
 
 
-def _sign_up(instance: Running, part: int) -> None:
+def sign_up(instance: Running, part: int) -> None:
     """Give contacts and their sign-ups, again while it is refused."""
     for n in range(part * CONTACTS, (part + 1) * CONTACTS):
         contact = {
@@ -199,7 +199,7 @@ def _sign_up(instance: Running, part: int) -> None:
                 time.sleep(0.1)
 
 
-def _delivered(instance: Running, wanted: int, patience: int = 10) -> int:
+def delivered(instance: Running, wanted: int, patience: int = 10) -> int:
     told: set[str] = set()
     empty = 0
     for item, _ in instance.outcomes():
