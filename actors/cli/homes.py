@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("empty_home", "held", "home_of", "settled")
+__all__ = ("empty_home", "held", "home_of", "live_home_of", "settled")
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actors.instance.lock import locked
 from actors.operations.homes import Home, redis_home, rocks_home
+from actors.operations.live import live_redis_home, live_rocks_home
 from engine.config import Config
 from engine.errors import InputError, Place, RefusedError
 from engine.store.format import VERSION, DataFormat, read_format, settle, write_format
@@ -53,6 +54,38 @@ def home_of(config: Config) -> Iterator[Home]:
     else:
         with rocks_home(folder, made.partitions, made.stores, read_only=True) as home:
             yield home
+
+
+@contextlib.contextmanager
+def live_home_of(config: Config, server: str) -> Iterator[Home]:
+    """Open the state of a deployment that runs, as of one moment, to be read.
+
+    Raises: InputError: there is none here, or `server` is missing or not wanted. RefusedError: it can't be read so.
+    """
+    folder = Path(config.data_dir)
+    made = read_format(folder)
+    if made is None:
+        raise InputError(
+            "there is no data of an instance here", Place(file=str(folder)), "see `data_dir`"
+        )
+    if made.version != VERSION:
+        raise RefusedError(
+            f"the data here has format {made.version}, and this Veredus copies format {VERSION}",
+            mend="copy with the version that runs",
+        )
+    if made.kind == "redis":
+        if not server:
+            raise InputError(
+                "what is in Redis is copied from a server that was a replica",
+                mend="detach one (REPLICAOF NO ONE), and name it with --from HOST:PORT",
+            )
+        with live_redis_home(config.store.redis, server, made.partitions) as home:
+            yield home
+        return
+    if server:
+        raise InputError("--from is of a deployment in Redis", mend="leave it out")
+    with live_rocks_home(folder, made.partitions, made.stores) as home:
+        yield home
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@
     rows/feed-0000.gz        the feed of a worker
     files/...                the files of the data directory
 
-A copy is taken of an instance that is down, so all of it is of one moment: what partitions told each other agrees.
+All rows are of one moment, so what partitions told each other agrees: the instance is down, or its state is read as
+`actors.operations.live` says. Files come after the rows: a ledger knows more than they do then, never less.
 """
 
 from __future__ import annotations
@@ -96,7 +97,10 @@ def back_up(home: Home, folder: Path, place: ObjectPlace, now_ms: int, seen: See
         seen(writing.digest.rows)
     files = {}
     for path in _files(folder):
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # an instance that runs has just removed it: it isn't wanted any more
         name = path.relative_to(folder).as_posix()
         _put(place, f"files/{name}", [content])
         files[name] = _digest(content)
