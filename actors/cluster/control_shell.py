@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from actors.cluster.controller import Controller, Registration
 from actors.cluster.governing import GoverningDesk, budgets_of, ledger_unlocked
 from actors.cluster.placing import PlacingDesk
@@ -24,6 +22,7 @@ from deliverability.pacing.exchange import PaceAsk
 from deliverability.suppression.broadcast import Asked, PageAsked
 from engine.config import Config
 from engine.errors import RefusedError
+from engine.other_versions import decode_known
 from engine.placement.steward import Report
 
 
@@ -48,7 +47,7 @@ class ControllerShell:
         is_over = ledger_unlocked(Path(folder))
         self._governor = GoverningDesk(Path(folder), run, budget_of, mono_ms, is_over)
         wall_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
-        decoded = msgspec.msgpack.decode(config, type=Config) if config else None
+        decoded = decode_known(config, Config) if config else None
         self._pacing = pacing_desk_of(Path(folder), decoded, wall_ms) if decoded else None
         names = [f"w{number}" for number in range(owners)]
         self._folder = Path(folder)

@@ -26,6 +26,7 @@ from actors.worker.leases import LeaseDesk, ask_for_ever
 from actors.worker.pacing import PaceDesk, ask_pacer_for_ever
 from deliverability.pacing.pacer import Pacer
 from engine.errors import VeredusError
+from engine.other_versions import decode_known
 from engine.tick import Repair
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def _prepared(settings: bytes, controller: Any) -> tuple[wire.WorkerSettings, No
     from actors.log import configure
     from actors.worker.collector import tune_collector
 
-    made: wire.WorkerSettings = wire.decode(wire.WorkerSettings, settings)
+    made = decode_known(settings, wire.WorkerSettings)  # `up` may be newer, in a rolling upgrade
     configure(made.config.log.level, "json")
     tune_collector()
     node_list = node_list_of(made, controller)

@@ -15,7 +15,14 @@ from actors.cluster.running import RAY_ENVIRONMENT
 from bench.redis_server import RedisServer
 from tests.engine.store.redis_servers import needs_redis
 from tests.integration.instance import ROOT, Running, prepare
-from tests.integration.test_nodes import CONTACTS, configure_nodes, delivered, room, sign_up
+from tests.integration.test_nodes import (
+    CONTACTS,
+    DISK,
+    configure_nodes,
+    delivered,
+    room,
+    sign_up,
+)
 
 pytestmark = [
     pytest.mark.ray,
@@ -24,12 +31,13 @@ pytestmark = [
 ]
 
 
-def _ray() -> Any:
+def _ray(disk: Path) -> Any:
     from ray.cluster_utils import Cluster
 
+    disk.mkdir()
     made: Any = Cluster(initialize_head=True, head_node_args=room(0))
     for _ in range(2):
-        made.add_node(**room(1))
+        made.add_node(**room(1), env_vars={DISK: str(disk)})
     return made
 
 
@@ -44,7 +52,7 @@ def test_up_goes_on_elsewhere_when_its_node_is_lost(
     folder = tmp_path / "instance"
     folder.mkdir()
     prepare(folder)
-    first = _ray()
+    first = _ray(tmp_path / "disk")
     second: Any = None
     try:
         configure_nodes(folder, server.address, first.address)
@@ -53,7 +61,7 @@ def test_up_goes_on_elsewhere_when_its_node_is_lost(
         sign_up(instance, 1)  # some of it is on its way
         instance.kill()
         first.shutdown()
-        second = _ray()
+        second = _ray(tmp_path / "other disk")
         file = folder / "veredus.toml"
         file.write_text(file.read_text().replace(first.address, second.address))
         instance = Running(folder)
