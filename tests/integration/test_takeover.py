@@ -54,8 +54,9 @@ def test_up_goes_on_elsewhere_when_its_node_is_lost(
     prepare(folder)
     first = _ray(tmp_path / "disk")
     second: Any = None
+    address = first.address
     try:
-        configure_nodes(folder, server.address, first.address)
+        configure_nodes(folder, server.address, address)
         instance = Running(folder)
         sign_up(instance, 0)
         sign_up(instance, 1)  # some of it is on its way
@@ -63,7 +64,7 @@ def test_up_goes_on_elsewhere_when_its_node_is_lost(
         first.shutdown()
         second = _ray(tmp_path / "other disk")
         file = folder / "veredus.toml"
-        file.write_text(file.read_text().replace(first.address, second.address))
+        file.write_text(file.read_text().replace(address, second.address))
         instance = Running(folder)
         try:
             sign_up(instance, 2)
