@@ -21,7 +21,7 @@ from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey
 from deliverability.injected import MAIL, RAW
 from deliverability.transport.delivery import Rendered
-from engine.errors import InputError, StoreError
+from engine.errors import DamageError, InputError, StoreError
 from engine.store.blob_files import BlobFiles
 from engine.store.blob_segments import BlobSegments
 from engine.vocabulary import Message
@@ -94,17 +94,23 @@ class InjectedRenderer:
                 lambda: (self._compile(tenant, name, self._blobs.objects.get(digest)), 1),
             )
         except StoreError as error:
-            raise InputError(f"its template can't be read: {error}") from error
+            if _is_gone(error):
+                raise InputError(f"its template can't be read: {error}") from error
+            raise
 
     def render(self, message: Message, letter: Letter, keys: Sequence[SigningKey]) -> Rendered:
         """Render and sign a message of kind `raw:` or `mail:`. The same message gives the same bytes.
 
-        Raises: InputError: it can't be composed, or its content is gone.
+        Raises:
+            InputError: it can't be composed, or its content is gone.
+            StoreError: its content can't be read now, such as for want of file descriptors.
         """
         try:
             return self._render(message, letter, keys)
         except StoreError as error:
-            raise InputError(f"its content can't be read: {error}") from error
+            if _is_gone(error):
+                raise InputError(f"its content can't be read: {error}") from error
+            raise
 
     def _render(self, message: Message, letter: Letter, keys: Sequence[SigningKey]) -> Rendered:
         kind, _, reference = message.template.partition(":")
@@ -147,3 +153,8 @@ class InjectedRenderer:
         signatures = sign_foreign(headers + b"\r\n", body, keys, now)
         dot_free = not (b"\n." in content or content.startswith(b"."))
         return Rendered(signatures + content, dot_free)
+
+
+def _is_gone(error: StoreError) -> bool:
+    """Tell content that won't come back from what can't be read now: only the first ends a message."""
+    return isinstance(error, DamageError) or isinstance(error.__cause__, FileNotFoundError)

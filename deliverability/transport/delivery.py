@@ -83,7 +83,12 @@ class Renderer(Protocol):
         """Give the signed reverse-path. RFC 5321 §4.1.1.2."""
 
     def render(self, message: Message) -> Rendered:
-        """Render and sign. Raises: UserError when the message can't be composed; it is bounced then."""
+        """Render and sign.
+
+        Raises:
+            UserError: the message can't be composed; it is bounced then.
+            StoreError: what it is made of can't be read now; it is tried again.
+        """
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -415,6 +420,9 @@ class Route:
         except UserError as error:
             delivery.conclude(message, "bounced", "content", text=str(error))
             return Abort("the message could not be composed")
+        except StoreError as error:
+            delivery.conclude(message, "deferred", "content", text=str(error))
+            return Abort("the content could not be read")
         try:
             begun = delivery.egress.begin(message, delivery.now())
         except StoreError as error:  # without a mark nothing may leave

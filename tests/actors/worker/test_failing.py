@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from actors.worker import wire
 from actors.worker.assembly import Ports, machines_of, open_store
+from actors.worker.injected import Blobs, InjectedRenderer
 from actors.worker.queueing import Queueing
 from actors.worker.worker import Worker
 from deliverability.marks import Mark, Marks
 from deliverability.message.records import AttemptOutcome
 from deliverability.transport.ledger import LedgerFile
 from engine.catalog import Catalog, Head
-from engine.errors import StoreError
+from engine.errors import InputError, StoreError
 from engine.host import Host
 from engine.inputs import Arrival
 from engine.keyspace import Keyspace, contact_key, message_key
@@ -205,6 +208,34 @@ def test_a_sweep_goes_on_when_the_store_answers_again(tmp_path: Path) -> None:
         running.cancel()
 
     asyncio.run(story())
+
+
+def test_content_that_cant_be_read_now_ends_no_message(tmp_path: Path) -> None:
+    """For want of file descriptors, say: it is tried again. What is gone or isn't itself any more won't come back."""
+    (reference,) = Blobs(tmp_path).segments.put([b"Subject: hello\r\n\r\nhello"])
+    (segment,) = (one for one in (tmp_path / "blobs" / "segments").iterdir() if one.is_file())
+    message: Any = SimpleNamespace(template=f"raw:{reference}", tenant="default", date=NOW)
+    letter: Any = None
+
+    def rendered() -> bytes:
+        renderer = InjectedRenderer(Blobs(tmp_path), _nothing, _nothing)
+        return renderer.render(message, letter, ()).content
+
+    assert rendered().endswith(b"hello")
+    aside = segment.rename(tmp_path / "aside")
+    segment.mkdir()
+    with pytest.raises(StoreError):
+        rendered()
+    segment.rmdir()
+    with pytest.raises(InputError, match="can't be read"):
+        rendered()
+    segment.write_bytes(aside.read_bytes().upper())
+    with pytest.raises(InputError, match="holds something else"):
+        rendered()
+
+
+def _nothing(*_: object) -> Any:
+    raise AssertionError("nothing is compiled")
 
 
 async def _until(true: Callable[[], object]) -> None:

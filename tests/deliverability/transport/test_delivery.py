@@ -92,6 +92,8 @@ class Letters:
     def render(self, message: Message) -> Rendered:
         if message.address.startswith("broken"):
             raise InputError("the template has no subject")
+        if message.address.startswith("unread"):
+            raise StoreError("too many open files")
         return Rendered(BODY)
 
 
@@ -179,14 +181,15 @@ def test_each_ending_becomes_its_outcome() -> None:
     """Accepted, refused for now and for good, lost after the dot, not composed: one each, with its phase and reply."""
 
     async def main(world: World) -> None:
-        world.hand_over("ada", "grey", "gone", "silent", "broken")
-        got = await world.outcomes(5)
+        world.hand_over("ada", "grey", "gone", "silent", "broken", "unread")
+        got = await world.outcomes(6)
         assert {name: (o.kind, o.cause) for name, o in got.items()} == {
             "ada": ("delivered", ""),
             "grey": ("deferred", "greylisted"),
             "gone": ("bounced", "unknown-user"),
             "silent": ("in_doubt", "connection"),
             "broken": ("bounced", "content"),
+            "unread": ("deferred", "content"),
         }
         assert (got["gone"].code, got["gone"].phase, got["gone"].at) == (550, "rcpt", 77)
         assert world.marks.begun == [(1).to_bytes(16), (4).to_bytes(16)]
