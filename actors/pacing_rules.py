@@ -73,21 +73,23 @@ def flows_of(config: Config) -> tuple[FlowLimit, ...]:
             throttle = parse_throttle(one.rate)
         except InputError as error:
             raise ConfigError(error.message, place, error.mend) from None
-        if throttle.burst is not None or throttle.local:
-            raise ConfigError(
-                "a limit here has neither max_burst nor local:", place, "such as 1000/hr"
-            )
+        if throttle.local:
+            mend = "such as 1000/hr or 1000/hr,max_burst=50: it counts over all senders"
+            raise ConfigError("a limit here isn't local:", place, mend)
         words = (
             f"tenant {one.tenant}" if one.tenant else "",
             f"stream {one.stream}" if one.stream else "",
             f"at {one.provider}" if one.provider != "*" else "",
             f"from {one.source}" if one.source else "",
             f"{one.rate}",
+            "bytes" if one.of == "bytes" else "",
         )
         name = " ".join(filter(None, words))
         if name in found:
             raise ConfigError("the same limit is written twice", place)
-        found[name] = FlowLimit(name, throttle, one.tenant, one.stream, one.provider, one.source)
+        found[name] = FlowLimit(
+            name, throttle, one.tenant, one.stream, one.provider, one.source, one.of
+        )
     return tuple(found.values())
 
 

@@ -45,15 +45,20 @@ class Warmup(Section, frozen=True, kw_only=True):
 
 
 class Limit(Section, frozen=True, kw_only=True):
-    """So many messages per time of a tenant or a stream, to a provider, from a source; over all senders.
+    """So many messages or bytes per time of a tenant or a stream, to a provider, from a source; over all senders.
 
     It counts together all that it is about; what is left out is about all. Where mail is paced.
     """
 
     rate: Annotated[
         str,
-        Meta(min_length=3, max_length=40, description="such as `1000/hr`, `20/min`, `50000/day`"),
+        Meta(
+            min_length=3,
+            max_length=40,
+            description="such as `1000/hr`, `20/min`, `50000/day`; `,max_burst=N` lets so many go at once",
+        ),
     ]
+    of: Annotated[Literal["messages", "bytes"], Meta(description="what is counted")] = "messages"
     tenant: Annotated[str, Meta(max_length=63, description="of this one")] = ""
     stream: Annotated[str, Meta(max_length=63, description="of this one")] = ""
     provider: Annotated[

@@ -206,7 +206,8 @@ class RoutePace:
 
     def held_ms(self, source: str, message: Message) -> int:
         """Tell how long limits of its tenant or stream hold a message; 0: it may start, and is counted."""
-        held = self._purse.flows.held_ms(*_flow_of(source, message), self._clock())
+        urgent = message.message_class <= URGENT
+        held = self._purse.flows.held_ms(*_flow_of(source, message), self._clock(), urgent=urgent)
         if held:
             self._purse.release(self._name, 1)
         return held
@@ -255,6 +256,7 @@ class RoutePace:
         path = self._path(source)
         age = outcome.at - message.date
         age = age // MINUTE_MS * MINUTE_MS if age >= MINUTE_MS else 0
+        self._purse.flows.sent(*_flow_of(source, message), size)
         if outcome.kind == "delivered":
             told = (message.tenant, message.stream, latency_ms, size, age)
             self._purse.accepted(path, *told)

@@ -1,4 +1,4 @@
-"""Limits of tenants and streams: so many messages per time, counted over all senders, by provider and source. Pure.
+"""Limits of tenants and streams: so much per time, counted over all senders, by provider and source. Pure.
 
 A *flow* is what one limit counts together: the mail of a tenant, of a stream, to a provider, from a source, or of any
 of them. Whole messages (tokens) are given for it, as for paths (`exchange`), so that nothing that dies, is lost or
@@ -8,6 +8,12 @@ durable and cheap, while others go.
 
 A token may be used for a while that is longer the slower the limit is, since messages come back no sooner; periods are
 counted that much longer, so that in no period more than the limit go.
+
+Urgent and transactional mail isn't held by a limit that counts bulk too: it goes at once, and what follows pays for it.
+A limit that names its stream holds all of it.
+
+A limit of bytes reserves `RESERVED_BYTES` for each message, since its size isn't known before it is composed; what was
+reserved and not used goes back, what was used beyond is paid next.
 """
 
 from __future__ import annotations
@@ -17,19 +23,21 @@ __all__ = ("FlowBook", "FlowLimit", "FlowPurse", "FlowView")
 from collections import deque
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 
 from deliverability.pacing.exchange import TOKEN_MS, FlowGiven, FlowWant
-from deliverability.pacing.limits import Demand, Dimension, LimitBook
+from deliverability.pacing.tokens import Bucket
 from deliverability.shaping.quantities import Throttle
 
 LEAST_MS = 500
 ALONE_MS = 60_000
 MOST_MS = 3_600_000
 """Nobody is sent away for longer: what is in line may be cancelled, and others may have ended."""
+RESERVED_BYTES = 32 << 10
+LARGEST_BYTES = 1 << 20  # a limit of bytes gives so much at once, if it is that large
 _MATCHES_MAX = 10_000
-_ONE = Demand(messages=1, recipients=0)
 
 
 class FlowLimit(msgspec.Struct, frozen=True):
@@ -41,11 +49,22 @@ class FlowLimit(msgspec.Struct, frozen=True):
     stream: str = ""
     provider: str = "*"
     source: str = ""
+    of: Literal["messages", "bytes"] = "messages"
+
+    @property
+    def cost(self) -> int:
+        """What a message takes before its size is known."""
+        return 1 if self.of == "messages" else min(RESERVED_BYTES, self.throttle.quantity)
+
+    @property
+    def holds_urgent(self) -> bool:
+        """Whether urgent and transactional mail waits too: only where the stream itself is meant."""
+        return bool(self.stream)
 
     @property
     def gap_ms(self) -> int:
         """From one message to the next, were they sent evenly."""
-        return max(self.throttle.period_ms // self.throttle.quantity, 1)
+        return max(self.throttle.period_ms * self.cost // self.throttle.quantity, 1)
 
     @property
     def lifetime_ms(self) -> int:
@@ -63,7 +82,7 @@ class FlowLimit(msgspec.Struct, frozen=True):
 
 
 class FlowView(msgspec.Struct, frozen=True):
-    """A limit, for people: its rate, what was given in its period, and how many wait at one sender at least."""
+    """A limit, for people: its rate, what was given in its period, and how many messages wait at one sender or more."""
 
     name: str
     rate: str
@@ -81,14 +100,17 @@ class FlowBook:
     """
 
     def __init__(self, limits: Sequence[FlowLimit], *, full: bool = True, share: int = 1) -> None:
-        self._book = LimitBook(full=full)
+        self._buckets: dict[str, Bucket] = {}
         self._limits = {one.name: one for one in limits}
         self._given: dict[str, deque[tuple[int, int]]] = {name: deque() for name in self._limits}
         self._held: dict[str, tuple[int, int]] = {}  # when, how many
         for one in limits:
             quantity = max(one.throttle.quantity // share, 1)
-            longer = Throttle(quantity, one.throttle.period_ms + one.lifetime_ms, None)
-            self._book.set_rate(one.name, Dimension.MESSAGES, longer)
+            longer_ms = one.throttle.period_ms + one.lifetime_ms
+            burst, largest = one.throttle.burst, 1
+            if one.of == "bytes":
+                largest = max(min(LARGEST_BYTES, quantity // 10), one.cost)
+            self._buckets[one.name] = Bucket(quantity, longer_ms, burst, largest, full=full)
 
     def answer(self, wants: Sequence[FlowWant], now_ms: int) -> dict[str, FlowGiven]:
         """Take back what wasn't used, and give what may be. A limit that isn't known here gives nothing."""
@@ -97,13 +119,13 @@ class FlowBook:
             limit = self._limits.get(want.name)
             if limit is None:
                 continue
-            for _ in range(want.unused):
-                self._book.give_back([want.name], _ONE)
+            bucket = self._buckets[want.name]
+            bucket.give_back(want.unused)
             if want.waiting:
                 self._held[want.name] = (now_ms, want.waiting)
-            given = 0
-            while given < want.tokens and not self._book.take([want.name], _ONE, now_ms).wait_ms:
-                given += 1
+            given = min(want.tokens, bucket.available(now_ms))
+            if given:
+                bucket.take(now_ms, given)
             if given or want.unused:
                 self._given[want.name].append((now_ms, given - want.unused))
             told[want.name] = FlowGiven(given)
@@ -129,21 +151,49 @@ class _Flow:
         self.limit = limit
         self.tokens: deque[tuple[int, int]] = deque()  # until when, how many
         self.unused = 0
+        self.debt = 0  # that went without a token, and is paid by the next ones
+        self._until = 0
         self.slot_at = 0
+        self.size = limit.cost  # of late
 
     def has(self, now: int) -> bool:
         while self.tokens and self.tokens[0][0] <= now:
             self.unused += self.tokens.popleft()[1]
-        return bool(self.tokens)
+        self._pay()
+        return sum(number for _, number in self.tokens) >= self.limit.cost
 
     def take(self) -> None:
-        until, number = self.tokens.popleft()
-        if number > 1:
-            self.tokens.appendleft((until, number - 1))
+        """Take what a message costs; what isn't there is owed."""
+        self.debt += self.limit.cost
+        self._pay()
+
+    def sent(self, size: int) -> None:
+        """Hear how large one was whose attempt ended; 0: its content never went."""
+        if self.limit.of == "messages":
+            return
+        if size:
+            self.size += (size - self.size) // 8
+        beyond = size - self.limit.cost
+        self.debt += max(beyond, 0)
+        if beyond < 0:
+            self.give_back(-beyond)
+
+    def give_back(self, number: int) -> None:
+        """Take back what wasn't needed: it may be used as long as what was taken last."""
+        self.tokens.appendleft((self._until, number))
+
+    def _pay(self) -> None:
+        while self.debt and self.tokens:
+            until, number = self.tokens.popleft()
+            self._until = until
+            paid = min(number, self.debt)
+            self.debt -= paid
+            if number > paid:
+                self.tokens.appendleft((until, number - paid))
 
     def turn(self, now: int) -> int:
         """Send one away. Returns after how long its turn may come."""
-        gap = self.limit.gap_ms
+        gap = self._gap_ms()
         if self.slot_at + self.limit.lifetime_ms <= now:
             wait = LEAST_MS  # nobody asked for long: there may be one at once
         elif self.slot_at <= now:
@@ -157,12 +207,22 @@ class _Flow:
         """Say what those who come back soon could use; None: nobody waits, and nothing went unused."""
         self.has(now)
         have = sum(number for _, number in self.tokens)
-        waiting = -(-max(self.slot_at - now, 0) // self.limit.gap_ms)
-        soon = self.limit.lifetime_ms // 2 // self.limit.gap_ms + 1
+        gap = self._gap_ms()
+        waiting = -(-max(self.slot_at - now, 0) // gap)
+        soon = self.limit.lifetime_ms // 2 // gap + 1
         unused, self.unused = self.unused, 0
-        tokens = max(min(waiting, soon) - have, 0)
+        wanted = min(waiting, soon)
+        if self.limit.of == "bytes" and wanted:
+            wanted = max(wanted * self.size, self.limit.cost)
+        tokens = max(wanted + self.debt - have, 0)
         told = FlowWant(self.limit.name, tokens, unused, waiting)
         return told if tokens or unused or waiting else None
+
+    def _gap_ms(self) -> int:
+        """From one message to the next, as large as they are of late."""
+        if self.limit.of == "messages":
+            return self.limit.gap_ms
+        return max(self.limit.throttle.period_ms * self.size // self.limit.throttle.quantity, 1)
 
 
 class FlowPurse:
@@ -176,12 +236,23 @@ class FlowPurse:
         self._flows = {one.name: _Flow(one) for one in limits}
         self._matches: dict[tuple[str, str, str, str], tuple[_Flow, ...]] = {}
 
-    def held_ms(self, tenant: str, stream: str, provider: str, source: str, now: int) -> int:
+    def held_ms(
+        self,
+        tenant: str,
+        stream: str,
+        provider: str,
+        source: str,
+        now: int,
+        *,
+        urgent: bool = False,
+    ) -> int:
         """Count a message that is to start; 0: it may. Else it may not, and it is worth trying again after so long."""
         if not self._flows:
             return 0
         flows = self._of((tenant, stream, provider, source))
-        missing = [one for one in flows if not one.has(now)]
+        missing = [
+            one for one in flows if (one.limit.holds_urgent or not urgent) and not one.has(now)
+        ]
         if missing:
             return max(one.turn(now) for one in missing)
         for one in flows:
@@ -191,7 +262,12 @@ class FlowPurse:
     def not_sent(self, tenant: str, stream: str, provider: str, source: str) -> None:
         """Give back what a message took that didn't go after all."""
         for one in self._of((tenant, stream, provider, source)) if self._flows else ():
-            one.unused += 1
+            one.unused += one.limit.cost
+
+    def sent(self, tenant: str, stream: str, provider: str, source: str, size: int) -> None:
+        """Hear how many bytes of a message went; 0: it was refused before."""
+        for one in self._of((tenant, stream, provider, source)) if self._flows else ():
+            one.sent(size)
 
     def wants(self, now: int) -> list[FlowWant]:
         """Say what could be used and what wasn't, once: what is lost on the way wastes a little of the limit."""
@@ -218,4 +294,5 @@ class FlowPurse:
 
 
 def _rate(limit: FlowLimit) -> str:
-    return f"{limit.throttle.quantity:,} in {limit.throttle.period_ms // 1000:,} s"
+    unit = " bytes" if limit.of == "bytes" else ""
+    return f"{limit.throttle.quantity:,}{unit} in {limit.throttle.period_ms // 1000:,} s"

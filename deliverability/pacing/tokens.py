@@ -68,6 +68,12 @@ class Bucket:
         self._now_ms = max(now_ms, now_ms if self._now_ms is None else self._now_ms)
         return True
 
+    def available(self, now_ms: int) -> int:
+        """Return how much may be taken now."""
+        if self._now_ms is not None and now_ms < self._now_ms:
+            return 0
+        return self._advanced(now_ms) // self.period_ms
+
     def give_back(self, amount: int = 1) -> None:
         """Return what was taken but not used (a credit that expired); never above the burst."""
         self._level = min(self._cap, self._level + amount * self.period_ms)

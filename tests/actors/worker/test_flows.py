@@ -62,7 +62,7 @@ def test_a_limited_stream_waits_and_the_others_go(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("rate = '10/fortnight'\nstream = 'marketing'", "expected a period after the /"),
-        ("rate = '10/hr,max_burst=5'\nstream = 'marketing'", "neither max_burst nor local"),
+        ("rate = 'local:10/hr'\nstream = 'marketing'", "isn't local"),
         ("rate = '10/hr'", "a limit is of a tenant or a stream"),
         ("rate = '10/hr'\nstream = 'nothing'", "there is no stream 'nothing'"),
         ("rate = '10/hr'\ntenant = 'nobody'", "there is no tenant 'nobody'"),
@@ -82,3 +82,32 @@ def test_the_same_limit_twice_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="written twice"):
         flows_of(parse(one + one))
     assert flows_of(parse(one))[0].name == "stream marketing 10/hr"
+    bytes_too = flows_of(
+        parse(one + one.replace("10/hr", "10/hr,max_burst=5") + one + "of = 'bytes'\n")
+    )
+    assert [one.of for one in bytes_too] == ["messages", "messages", "bytes"]
+    assert bytes_too[1].throttle.burst == 5
+
+
+def test_transactional_mail_passes_a_tenants_bulk_that_waits(tmp_path: Path) -> None:
+    """The tenant's limit is used up by bulk; a message to one person goes at once, and bulk pays for it."""
+    limit = Limit(rate="2/hr", tenant="default")
+    pacing = Pacing(mode="on", limit=(limit,), rule_pack=False, first_per_hour=360_000.0)
+    streams = {"marketing": Stream(consent_topic="")}
+    config = msgspec.structs.replace(config_of(tmp_path), pacing=pacing, streams=streams)
+    options = options_of(config)
+    desk = PaceDesk("w0", Pacer(rules_of(config), options, 0).ask, options.flows)
+
+    async def run() -> None:
+        async with embedded(config, ports=Ports(pace=desk)) as here:
+            for number in range(6):
+                await post(here, f"m{number}", "marketing")
+            await here.until(lambda: bool(here.mails))
+            for number in range(5):
+                await post(here, f"t{number}", "transactional")
+            await here.until(lambda: sum(one.recipient[0] == "t" for one in here.mails) == 5)
+            law = await here.law()
+            assert law["queued"] >= 4, "bulk waits"
+            assert law["accepted"] == law["delivered"] + law["queued"] == 11
+
+    asyncio.run(run())

@@ -152,3 +152,81 @@ def test_what_did_not_go_is_given_back() -> None:
     purse.hear({one.name: FlowGiven(2), "unknown": FlowGiven(9)}, later)
     assert purse.wants(later + one.lifetime_ms) == [FlowWant(one.name, 0, 2)]
     assert book.answer([FlowWant("unknown", 5)], BEGIN) == {}
+
+
+def test_urgent_mail_isnt_held_by_a_limit_that_counts_bulk_too_and_bulk_pays() -> None:
+    """Nothing is there: it goes; the next tokens pay for it, so that the sum is the limit's all the same."""
+    one = limit(60, 60_000, tenant="shop")
+    purse, book = FlowPurse([one]), FlowBook([one])
+    assert [purse.held_ms(*SHOP, BEGIN, urgent=True) for _ in range(3)] == [0, 0, 0]
+    now = BEGIN
+    purse.hear(book.answer(purse.wants(now), now), now)
+    went = 0
+    while now < BEGIN + 60_000:
+        now += 250
+        went += purse.held_ms(*SHOP, now) == 0
+        purse.hear(book.answer(purse.wants(now), now), now)
+    assert 45 <= went + 3 <= 60
+
+
+def test_a_limit_that_names_its_stream_holds_all_of_it() -> None:
+    """The operator has said so."""
+    purse = FlowPurse([limit(10, stream="news")])
+    assert purse.held_ms(*SHOP, BEGIN, urgent=True) > 0
+
+
+def test_a_burst_goes_at_once_and_the_period_has_no_more() -> None:
+    """Thirty of a hundred a minute may go together."""
+    smooth = FlowLimit("smooth", Throttle(100, 60_000))
+    bursts = FlowLimit("bursts", Throttle(100, 60_000, 30))
+    book = FlowBook([smooth, bursts])
+    told = book.answer([FlowWant("smooth", 100), FlowWant("bursts", 100)], BEGIN)
+    assert (told["smooth"].tokens, told["bursts"].tokens) == (2, 30)
+    given = told["bursts"].tokens
+    for second in range(1, 60):
+        given += book.answer([FlowWant("bursts", 100)], BEGIN + second * SECOND)["bursts"].tokens
+    assert 85 <= given <= 100
+
+
+@pytest.mark.parametrize("size", [2_000, 9_000, 150_000])
+def test_a_limit_of_bytes_counts_what_went(size: int) -> None:
+    """By the real sizes, which are known when the content has gone; over periods no more than the limit."""
+    quantity, period_ms = 10_000_000, 600_000
+    one = FlowLimit("bytes", Throttle(quantity, period_ms), tenant="shop", of="bytes")
+    purse, book = FlowPurse([one]), FlowBook([one])
+    sent: list[tuple[int, int]] = []
+    line = [BEGIN] * 20_000
+    chance = random.Random(size)
+    now = BEGIN
+    while now < BEGIN + 4 * period_ms:
+        now += 250
+        while line and line[0] <= now:
+            heappop(line)
+            held = purse.held_ms(*SHOP, now)
+            if held:
+                heappush(line, now + held)
+                if held > 5_000:
+                    break
+                continue
+            real = chance.randrange(size // 2, size * 3 // 2)
+            purse.sent(*SHOP, real)
+            sent.append((now, real))
+        if wants := purse.wants(now):
+            purse.hear(book.answer(wants, now), now)
+    for begin in range(BEGIN, now - period_ms, 10_000):
+        went = sum(number for at, number in sent if begin <= at < begin + period_ms)
+        assert went <= quantity + 2 * size
+    assert sum(number for _, number in sent) >= 0.75 * 4 * quantity
+
+
+def test_what_was_refused_before_its_content_gives_its_bytes_back() -> None:
+    """Nothing went."""
+    one = FlowLimit("bytes", Throttle(10_000_000, 60_000), tenant="shop", of="bytes")
+    purse = FlowPurse([one])
+    purse.hear({"bytes": FlowGiven(3 * one.cost)}, BEGIN)
+    assert purse.held_ms(*SHOP, BEGIN) == 0
+    purse.sent(*SHOP, 0)
+    assert purse.held_ms(*SHOP, BEGIN) == 0
+    purse.not_sent(*SHOP)
+    assert purse.wants(BEGIN) == [FlowWant("bytes", 0, one.cost)]
+    assert purse.wants(BEGIN + one.lifetime_ms) == [FlowWant("bytes", 0, 2 * one.cost)]
