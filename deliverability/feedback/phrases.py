@@ -9,7 +9,8 @@ A phrase is lower-case text in which
     #          is a number                                 [bl#]
     ^          at the start is the start of the text
 
-and everything else is itself. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at
+and everything else is itself, with its accents or without them: many hosts write `przepelniona` for `przepełniona`,
+`verfuegbar` or `verfugbar` for `verfügbar`. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at
 least one occurs in every text that the phrase matches, so that most phrases are dismissed without a search. Gaps
 and continuations are bounded, so a search takes time linear in the text.
 """
@@ -17,6 +18,7 @@ and continuations are bounded, so a search takes time linear in the text.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -65,15 +67,40 @@ def compile_phrase(source: str, words: Mapping[str, str]) -> Phrase:
     expanded = _expand(source, words)
     if expanded.count("(") != expanded.count(")"):
         raise ValueError(f"phrase {source!r}: parentheses are not balanced")
-    literals = _literals(expanded)
-    if not literals:
+    spellings = _spellings(expanded)
+    literals = [_literals(spelling) for spelling in spellings]
+    if not all(literals):
         raise ValueError(f"phrase {source!r}: has no fixed text of two characters or more")
     return Phrase(
         source=source,
         sample=_sample(expanded).strip(),
-        expression=_pattern(expanded),
-        literals=literals,
+        expression="|".join(_pattern(spelling) for spelling in spellings),
+        literals=tuple(dict.fromkeys(literal for some in literals for literal in some)),
     )
+
+
+def _spellings(text: str) -> list[str]:
+    """A text as it stands, without its accents, and as German and Nordic writers spell it without them."""
+    if text.isascii():
+        return [text]
+    plain = "".join(_WITHOUT.get(char, char) for char in text)
+    spelt = "".join(_SPELT.get(char, _WITHOUT.get(char, char)) for char in text)
+    return list(dict.fromkeys((text, plain, spelt)))
+
+
+def _without_accents() -> dict[str, str]:
+    """Latin letters by what is left of them; those of other scripts are letters of their own (but ё)."""
+    found = {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "ё": "е"}
+    for number in range(0xC0, 0x250):
+        char = chr(number)
+        base = unicodedata.normalize("NFD", char)[0]
+        if base.isascii() and base.islower():
+            found[char] = base
+    return found
+
+
+_WITHOUT = _without_accents()
+_SPELT = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"}
 
 
 @lru_cache(maxsize=_COMPILED)

@@ -20,8 +20,16 @@ BEGIN = 1_800_000_000_000
 SHOP = ("shop", "news", "google", "a")
 
 
-def limit(quantity: int, period_ms: int = HOUR, **about: str) -> FlowLimit:
-    return FlowLimit(f"{quantity} {period_ms} {about}", Throttle(quantity, period_ms), **about)
+def limit(
+    quantity: int,
+    period_ms: int = HOUR,
+    tenant: str = "",
+    stream: str = "",
+    provider: str = "*",
+    source: str = "",
+) -> FlowLimit:
+    about = (tenant, stream, provider, source)
+    return FlowLimit(f"{quantity} {period_ms} {about}", Throttle(quantity, period_ms), *about)
 
 
 class World:
