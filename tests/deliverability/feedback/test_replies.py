@@ -154,3 +154,31 @@ def test_every_cause_has_a_meaning() -> None:
 def test_any_text_gets_a_verdict(text: str, code: str, enhanced: str) -> None:
     """Total and deterministic."""
     assert classify_reply(code, enhanced, text) == classify_reply(code, enhanced, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("550 Postfach ist nicht verfügbar", "mailbox-unknown"),
+        ("550 Postfach ist nicht verfuegbar", "mailbox-unknown"),
+        ("552 Skrzynka pocztowa adresata jest przepełniona", "mailbox-full"),
+        ("552 Skrzynka pocztowa adresata jest przepelniona", "mailbox-full"),
+        ("421 Zbyt wiele polaczen z tego adresu IP", "too-many-connections"),
+        ("550 Nie ma takiego konta", "mailbox-unknown"),
+        ("550 Brukeren finnes ikke", "mailbox-unknown"),
+        ("550 Anvandaren finns inte", "mailbox-unknown"),
+        ("550 Schranka neexistuje", "mailbox-unknown"),
+        ("550 Kullanici yok", "mailbox-unknown"),
+        ("550 A cimzett nem letezik", "mailbox-unknown"),
+        ("550 Utilizatorul nu există", "mailbox-unknown"),
+        ("550 Скринька не існує", "mailbox-unknown"),
+        ("552 Posta kutusu dolu", "mailbox-full"),
+        ("552 Postilaatikko on täynnä", "mailbox-full"),
+        ("550 Účet byl zrušen", "mailbox-disabled"),
+        ("554 Votre adresse IP est sur liste noire", "host-listed"),
+        ("554 Ihre IP-Adresse steht auf einer Sperrliste", "host-listed"),
+    ],
+)
+def test_other_languages_are_read_with_and_without_their_accents(text: str, cause: str) -> None:
+    code, _, words = text.partition(" ")
+    assert str(classify_reply(code, "", words).cause) == cause
