@@ -7,6 +7,7 @@ __all__ = (
     "flow_words",
     "iso_day",
     "limited",
+    "outlook_of",
     "stream_line",
     "tls_at",
     "wait_of",
@@ -16,9 +17,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from actors.health_views import StreamLine, WaitView
+from actors.queues import QueueLine
 from deliverability.feedback.rates import LaneRates
 from deliverability.feedback.reports import ReportBook
+from deliverability.lines import BULK
 from deliverability.pacing.flows import FlowView
+from deliverability.pacing.scarcity import Candidate, plan_quota
 from deliverability.pacing.telling_forms import LaneView
 
 HOUR_MS = 3_600_000
@@ -54,7 +58,38 @@ def wait_of(
         doubled_ms=now + blocked + int(ahead * HOUR_MS / per_hour / 2),
         why=limited(slowest, now) or f"{per_hour:,.0f} an hour: {slowest.reason}",
         misses=round(ahead * late / len(samples)) if samples else 0,
+        unavoidable=_unavoidable(ahead, per_hour, blocked, now, samples) if late else 0,
     )
+
+
+def _unavoidable(
+    ahead: int, per_hour: float, blocked: int, now: int, samples: Sequence[tuple[float, int]]
+) -> int:
+    """Tell how many can't make their window even if whoever expires first went first."""
+    part = len(samples) / ahead
+    some = [Candidate(str(n), 1, expires) for n, (_, expires) in enumerate(samples)]
+    plan = plan_quota(some, per_hour=per_hour * part, now_ms=now, blocked_ms=blocked)
+    return round(len(plan.misses) / part)
+
+
+def outlook_of(lines: Sequence[QueueLine], now: int) -> list[str]:
+    """Say when the last of each queue of bulk mail goes, where it takes an hour or some can't make its window."""
+    found = []
+    for line in lines:
+        wait = line.wait
+        if wait is None or line.message_class < BULK:
+            continue
+        if wait.likely_ms - now < HOUR_MS and not wait.misses:
+            continue
+        text = (
+            f"{line.domain}: {line.messages:,} wait, the last goes in about {_ago(wait.likely_ms - now)} "
+            f"({_ago(wait.earliest_ms - now)} to {_ago(wait.latest_ms - now)}); {wait.why}"
+        )
+        if wait.misses:
+            text += f"; about {wait.misses:,} expire before their turn"
+            text += f", {wait.unavoidable:,} in whatever order" if wait.unavoidable else ""
+        found.append(text)
+    return found
 
 
 def _edges(lanes: list[LaneView], wait_ms: float) -> tuple[float, float]:

@@ -54,7 +54,7 @@ class WaitView(msgspec.Struct, frozen=True):
     """When the last message of a queue will go: likely, and between which moments in four cases of five (ms).
 
     `doubled_ms`: when it would be, were the pace twice as high. `why`: what holds it now. `misses`: so many, as a
-    sample tells, expire before their turn comes at this pace.
+    sample tells, expire before their turn comes at this pace; `unavoidable` of them in whatever order the line went.
     """
 
     likely_ms: int
@@ -63,6 +63,7 @@ class WaitView(msgspec.Struct, frozen=True):
     doubled_ms: int
     why: str
     misses: int = 0
+    unavoidable: int = 0
 
 
 class Imported(msgspec.Struct, frozen=True):

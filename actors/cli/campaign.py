@@ -96,7 +96,7 @@ def _steer(
     if as_json:
         print_json(steered)
     else:
-        print_line(_line(steered))
+        _tell(steered)
 
 
 @app.command()
@@ -153,7 +153,7 @@ def status(
             if as_json:
                 print_json(told)
             else:
-                print_line(_line(told))
+                _tell(told)
             return
         found = client.get("/v1/campaigns", CampaignList)
     if as_json:
@@ -212,8 +212,14 @@ def _line(told: CampaignReport) -> str:
     )
 
 
-def _show(told: CampaignReport) -> None:
+def _tell(told: CampaignReport) -> None:
     print_line(_line(told))
+    for line in told.outlook:
+        print_line(f"  {line}")
+
+
+def _show(told: CampaignReport) -> None:
+    _tell(told)
     rows: list[tuple[str, int]] = [("given", told.given), ("  entered", told.entered)]
     rows += [(f"  refused: {reason}", number) for reason, number in told.refused.items()]
     rows += [("sent", told.sent)]

@@ -15,6 +15,7 @@ from litestar.params import FromPath, QueryParameter
 from actors.backend import Addressee, Arrival, SendRequest
 from actors.gateway import planning_wire as wire
 from actors.gateway.bodies import decode_items
+from actors.gateway.campaign_outlook import with_outlook
 from actors.gateway.coupons import check_pools
 from actors.gateway.handling import (
     ProblemError,
@@ -395,13 +396,15 @@ async def post_campaign(request: _Request) -> CampaignReport:
     asked, author = await asked_of(request, wire.CampaignIn)
     desk, tenant = keeper_of(request).campaigns, tenant_of(request)
     record = desk.create(tenant, asked.text, asked.file, author)
-    return desk.report(tenant, record.campaign.name)
+    return await with_outlook(request, desk.report(tenant, record.campaign.name))
 
 
 @get("/v1/campaigns/{name:str}", guards=[operator_only])
 async def get_campaign(request: _Request, name: FromPath[str]) -> CampaignReport:
     """Tell what a campaign came to, so far or in the end."""
-    return keeper_of(request).campaigns.report(tenant_of(request), name)
+    return await with_outlook(
+        request, keeper_of(request).campaigns.report(tenant_of(request), name)
+    )
 
 
 @post(
@@ -468,7 +471,7 @@ async def steer_campaign(
             desk.resume(tenant, name, author)
         case "cancel":
             desk.cancel(tenant, name, author)
-    return desk.report(tenant, name)
+    return await with_outlook(request, desk.report(tenant, name))
 
 
 PLANNING_HANDLERS = (

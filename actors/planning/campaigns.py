@@ -116,6 +116,9 @@ class CampaignReport(msgspec.Struct, frozen=True):
     why: str = ""
     parts: dict[str, Part] = {}
     story: list[Moment] = []
+    outlook: list[
+        str
+    ] = []  # of the tenant's queues of bulk mail that are slow, or too slow for some of it
 
 
 def report_of(

@@ -10,9 +10,9 @@ A phrase is lower-case text in which
     ^          at the start is the start of the text
 
 and everything else is itself, with its accents or without them: many hosts write `przepelniona` for `przepełniona`,
-`verfuegbar` or `verfugbar` for `verfügbar`. A phrase begins and ends at word borders. `Phrase.literals` are strings of which at
-least one occurs in every text that the phrase matches, so that most phrases are dismissed without a search. Gaps
-and continuations are bounded, so a search takes time linear in the text.
+`verfuegbar` or `verfugbar` for `verfügbar`. A phrase begins and ends at word borders. `Phrase.literals` are strings of
+which at least one occurs in every text that the phrase matches, so that most phrases are dismissed without a search.
+Gaps and continuations are bounded, so a search takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _spellings(text: str) -> list[str]:
 
 def _without_accents() -> dict[str, str]:
     """Latin letters by what is left of them; those of other scripts are letters of their own (but ё)."""
-    found = {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "ё": "е"}
+    found = {"ł": "l", "ø": "o", "đ": "d", "ß": "ss", "æ": "ae", "œ": "oe"}
+    found |= {"\u0131": "i", "\u0451": "\u0435"}  # dotless i; Cyrillic io
     for number in range(0xC0, 0x250):
         char = chr(number)
         base = unicodedata.normalize("NFD", char)[0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.health_forms import wait_of
+from actors.health_forms import outlook_of, wait_of
+from actors.health_views import WaitView
+from actors.queues import QueueLine
 from deliverability.pacing.health import Signals, judge
 from deliverability.pacing.lane import Phase
 from deliverability.pacing.pacer import PacerOptions
@@ -45,6 +47,26 @@ def test_any_signals_have_a_score(signals: Signals) -> None:
     assert (verdict.score == 100) == (not verdict.reasons)
 
 
+def test_a_campaign_is_told_which_queues_are_slow() -> None:
+    """Of bulk mail that takes an hour, or expires before its turn; with when, why, and whether any order would help."""
+    now, minute = BEGIN, 60_000
+    wait = WaitView(
+        now + 5 * HOUR, now + 4 * HOUR, now + 7 * HOUR, now + 2 * HOUR, "600 an hour: new", 900, 400
+    )
+    soon = WaitView(now + minute, now, now + 2 * minute, now, "")
+    lines = [
+        QueueLine("shop", 2, "default", "slow.example", "ready", 3_000, wait=wait),
+        QueueLine("shop", 2, "default", "quick.example", "ready", 30, wait=soon),
+        QueueLine("shop", 1, "default", "slow.example", "ready", 30, wait=wait),
+        QueueLine("shop", 2, "default", "unpaced.example", "ready", 30),
+    ]
+    (told,) = outlook_of(lines, now)
+    assert told.startswith("slow.example: 3,000 wait, the last goes in about 5")
+    assert told.endswith(
+        "600 an hour: new; about 900 expire before their turn, 400 in whatever order"
+    )
+
+
 def test_a_waiting_queue_is_told_when_it_goes_and_why() -> None:
     world = World("", PacerOptions(first_per_hour=600), senders=1, step_ms=1000)
     world.run(60_000)
@@ -59,6 +81,10 @@ def test_a_waiting_queue_is_told_when_it_goes_and_why() -> None:
         wait_of(100, views, world.now, samples).misses == 40
     )  # whose turn comes in the second half
     assert wait_of(100, views, world.now, [(0.9, wait.latest_ms * 2)]).misses == 0
+    assert wait_of(100, views, world.now, samples).unavoidable == 50, "half of it in half the time"
+    first = [(0.9, ends), *((share / 10, 0) for share in range(9))]
+    one = wait_of(100, views, world.now, [(s, e or wait.latest_ms * 9) for s, e in first])
+    assert (one.misses, one.unavoidable) == (10, 0), "were it first, it would go"
     assert "an hour" in wait.why
     world.reply = lambda _path, _now: (450, "4.7.1 too many messages")
     world.run(120_000)
