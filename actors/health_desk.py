@@ -199,12 +199,29 @@ class HealthDesk:
         """Press on where findings ask for a slower pace (`[measures]`), or mail comes back as sent too fast."""
         if not is_paced(self._config):
             return
-        for one in self._watcher.findings():
-            if one.do == "slow" and one.provider and (one.tenant, one.stream) in self._acted:
+        found = [
+            one
+            for one in self._watcher.findings()
+            if one.do == "slow" and (one.tenant, one.stream) in self._acted
+        ]
+        slowed = {(one.source, one.provider) for one in found if one.provider}
+        for one in found:
+            if one.provider:
                 self._press(f"slow {one.id}", one.tenant, one.provider, one.source, one.says, now)
+                continue
+            for source, provider in self._ways_of(one.tenant, one.stream, now):
+                if (source, provider) not in slowed:
+                    name = f"slow {one.id} {source} {provider}"
+                    self._press(name, one.tenant, provider, source, one.says, now)
         for (source, provider), number in self._throttled(now).items():
             says = f"{number} mails of an hour came back from {provider} as sent too fast"
             self._press(f"slow returned {source} {provider}", "", provider, source, says, now)
+
+    def _ways_of(self, tenant: str, stream: str, now: int) -> list[tuple[str, str]]:
+        """List where a stream's mail went today: source and provider."""
+        lanes = [one.lane for one in self._watcher.rates.all("day", now)]
+        own = [lane for lane in lanes if (lane.tenant, lane.stream) == (tenant, stream)]
+        return sorted({(lane.source, lane.provider) for lane in own})
 
     def _throttled(self, now: int) -> dict[tuple[str, str], int]:
         """Count what came back within an hour, after it was accepted, as too much: by source and provider."""

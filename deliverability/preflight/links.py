@@ -51,9 +51,12 @@ def check_links(subject: Subject, page: Page, notes: Notes) -> Asking[None]:
     wrong = yield from _check_texts(pairs, notes)
     if hosts and not wrong:
         notes.passed("link-target", "the HTML", f"{len(page.links)} links")
-    _check_form(page, notes)
+    fine = _check_form(page, notes)
     for host in looked_up:
-        yield from _check_resolves(host, notes)
+        resolves = yield from _check_resolves(host, notes)
+        fine = fine and resolves
+    if page.links and fine:
+        notes.passed("link-form", "the HTML", f"{len(page.links)} links")
     yield from _check_own(subject.from_domain, looked_up, notes)
 
 
@@ -73,8 +76,8 @@ def _check_texts(pairs: dict[tuple[str, str], str], notes: Notes) -> Asking[bool
     return wrong
 
 
-def _check_form(page: Page, notes: Notes) -> None:
-    """Schemes and hosts that readers are warned of; one finding for each kind."""
+def _check_form(page: Page, notes: Notes) -> bool:
+    """Schemes and hosts that readers are warned of; one finding for each kind. Returns whether there is none."""
     kinds: dict[tuple[str, str, Verdict], list[str]] = {}
     for link in page.links:
         fault = _fault(link.href)
@@ -82,8 +85,7 @@ def _check_form(page: Page, notes: Notes) -> None:
             kinds.setdefault(fault, []).append(link.href)
     for (found, mend, weight), hrefs in kinds.items():
         notes.failed("link-form", hrefs[0][:120], f"{found} ({len(hrefs)} links)", mend, weight)
-    if page.links and not kinds:
-        notes.passed("link-form", "the HTML", f"{len(page.links)} links")
+    return not kinds
 
 
 def _fault(href: str) -> tuple[str, str, Verdict] | None:
@@ -113,17 +115,18 @@ def _fault(href: str) -> tuple[str, str, Verdict] | None:
     return None
 
 
-def _check_resolves(host: str, notes: Notes) -> Asking[None]:
+def _check_resolves(host: str, notes: Notes) -> Asking[bool]:
     if _is_address(host):
-        return
+        return True
     outcomes = []
     for kind in (RecordType.A, RecordType.AAAA):
         answer = yield from ask(host, kind)
         if answer.outcome is Outcome.FOUND:
-            return
+            return True
         outcomes.append(answer.outcome)
     found = f"doesn't resolve: {outcomes[0]}"
     notes.failed("link-form", host, found, "mend the link, or the name's records", Verdict.BLOCK)
+    return False
 
 
 def _check_own(from_domain: str, hosts: list[str], notes: Notes) -> Asking[None]:

@@ -191,6 +191,23 @@ def test_a_finding_that_asks_for_it_slows_the_source_down_there(tmp_path: Path) 
     assert len(world.presses()) == number
 
 
+def test_a_rate_of_a_whole_stream_slows_it_down_wherever_it_went(tmp_path: Path) -> None:
+    """Too little at each provider for a finding of its own; together it is enough. Other streams' ways are let be."""
+    world = World(tmp_path)
+    for name in ("wp.pl", "onet.pl", "gmx.net"):
+        lane = Lane("default", "marketing", "192.0.2.1", name)
+        world.counted.rates.note(lane, "delivered", "", NOW, 500)
+        world.counted.rates.note(lane, "bounced", "mailbox-unknown", NOW, 15)
+    other = Lane("default", "transactional", "192.0.2.1", "aol.com")
+    world.counted.rates.note(other, "delivered", "", NOW, 5000)
+    world.minutes(1)
+    assert [one.provider for one in world.presses()] == ["gmx.net", "onet.pl", "wp.pl"]
+    assert {one.source for one in world.presses()} == {"b"}
+    assert world.records() == ["measure_slow"] * 3
+    world.minutes(20)
+    assert len(world.presses()) == 3
+
+
 def test_only_streams_that_measures_act_on_are_slowed_down(tmp_path: Path) -> None:
     """A transactional stream isn't, unless it is written; one that is written off isn't."""
     own = {

@@ -1,0 +1,167 @@
+"""A tenant with a backlog, on the way that its mail really takes: store, ready queues, credits, lines, connections.
+
+`tests/deliverability/test_noisy_tenant.py` has the million, where only the choice is real; here all is, but the number.
+Order is measured, not time: how many of whose mails reach the other side before which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from actors.publishing import Publication, publish
+from actors.worker import wire
+from actors.worker.assembly import secret_of
+from actors.worker.rendering import letterheads
+from actors.worker.worker import Worker
+from deliverability.compose.template import Template
+from engine.config import Config, Stream, Tenant
+from engine.ids import derive
+from engine.keyspace import contact_key
+from engine.vocabulary import SendDirect
+from tests.actors.operations.living import config_of
+from tests.actors.submission.embedded import Catcher
+
+WEIGHTS = {"noisy": 1, "a": 1, "b": 2, "c": 4}
+BACKLOG = 3_000
+AHEAD = 600  # credits, lines and connections hold so many of the noisy one's at most
+LATER_MS = 2_500
+
+
+def config_with_tenants(folder: Path) -> Config:
+    tenants = tuple(
+        Tenant(
+            name=name,
+            weight=weight,
+            from_domains=(f"{name}.example",),
+            from_address=f"hello@{name}.example",
+        )
+        for name, weight in WEIGHTS.items()
+    )
+    streams = {"marketing": Stream(consent_topic="")}
+    return msgspec.structs.replace(config_of(folder), tenant=tenants, streams=streams)
+
+
+@asynccontextmanager
+async def town(folder: Path) -> AsyncIterator[tuple[Worker, Catcher]]:
+    """A worker with some tenants, and what takes their mail."""
+    config = config_with_tenants(folder)
+    pages = [
+        Publication(
+            name,
+            {},
+            {
+                "hello": Template(
+                    name="hello",
+                    subject="Hello",
+                    html="<p>Hello {{ contact.first_name }}</p>",
+                    from_address=f"hello@{name}.example",
+                )
+            },
+        )
+        for name in WEIGHTS
+    ]
+    heads = letterheads(config, secret_of)
+    publish(config, heads, pages, now=1, actor="test", reason="test")
+    catcher = Catcher()
+    await catcher.listener.start("127.0.0.1")
+    settings = wire.WorkerSettings(0, 1, config.data_dir, config, twin_port=catcher.listener.port)
+    worker = Worker(settings)
+    try:
+        await worker.start()
+        yield worker, catcher
+    finally:
+        await worker.stop()
+        await catcher.listener.stop()
+
+
+async def give(worker: Worker, tenant: str, numbers: range, due: int, stream: str) -> None:
+    """Ask for messages, all due at one time."""
+    for first in range(numbers.start, numbers.stop, 500):
+        items = []
+        for number in range(first, min(first + 500, numbers.stop)):
+            name = f"{tenant}-{stream}-{number}"
+            key = contact_key(tenant, name)
+            body = SendDirect(
+                message_id=derive(key, b"direct", tenant, name),
+                template="hello",
+                variables={"contact": {"first_name": name}},
+                address=f"{name}@inbox.example",
+                due=due,
+                stream=stream,
+                message_class=2 if stream == "marketing" else 1,
+            )
+            items.append(wire.WireArrival(key, body, name.encode()))
+        answer = await worker.admit(wire.AdmitBatch(items))
+        assert set(answer.verdicts) == {"accepted"}, answer
+
+
+async def until(catcher: Catcher, number: int) -> None:
+    deadline = time.monotonic() + 90
+    while len(catcher.mails) < number:
+        assert time.monotonic() < deadline, f"only {len(catcher.mails)} came"
+        await asyncio.sleep(0.01)
+
+
+def order(catcher: Catcher) -> list[str]:
+    """Tell whose mails came, in their order."""
+    return [mail.recipient.split("-")[0] for mail in catcher.mails]
+
+
+def test_shares_are_by_weight_on_the_whole_way(tmp_path: Path) -> None:
+    """While all have work each gets its weight's share within 5 %, whoever brought more."""
+
+    async def run() -> list[str]:
+        async with town(tmp_path) as (worker, catcher):
+            due = time.time_ns() // 1_000_000 + LATER_MS
+            for tenant, weight in WEIGHTS.items():
+                number = BACKLOG if tenant == "noisy" else 400 * weight
+                await give(worker, tenant, range(number), due, "marketing")
+            assert time.time_ns() // 1_000_000 < due or not catcher.mails
+            await until(catcher, 8 * 400)
+            return order(catcher)
+
+    came = order_while_all_wait(asyncio.run(run()))
+    total = sum(WEIGHTS.values())
+    for tenant, weight in WEIGHTS.items():
+        share = Counter(came)[tenant] / len(came)
+        assert abs(share - weight / total) <= 0.05 * weight / total, (tenant, share, len(came))
+
+
+def order_while_all_wait(came: list[str]) -> list[str]:
+    """Cut the order where the first of the others has nothing more that waits."""
+    seen: Counter[str] = Counter()
+    for at, tenant in enumerate(came):
+        seen[tenant] += 1
+        if tenant != "noisy" and seen[tenant] >= 400 * WEIGHTS[tenant] * 9 // 10:
+            return came[:at]
+    return came
+
+
+def test_who_comes_late_doesnt_wait_for_a_backlog(tmp_path: Path) -> None:
+    """Mail of a quiet tenant, bulk or not, passes what the noisy one has waiting, but for what is in hand already."""
+
+    async def run() -> list[str]:
+        async with town(tmp_path) as (worker, catcher):
+            await give(worker, "noisy", range(BACKLOG), 0, "marketing")
+            await until(catcher, 200)
+            begun = len(catcher.mails)
+            await give(worker, "a", range(50), 0, "marketing")
+            await give(worker, "noisy", range(20), 0, "transactional")
+            while not {"a-marketing-49", "noisy-transactional-19"} <= {
+                mail.recipient.partition("@")[0] for mail in catcher.mails
+            }:
+                await asyncio.sleep(0.005)
+            return [mail.recipient.partition("@")[0] for mail in catcher.mails[begun:]]
+
+    came = asyncio.run(run())
+    bulk_before_quiet = sum(one.startswith("noisy-marketing") for one in came)
+    assert bulk_before_quiet < AHEAD + 50, f"{bulk_before_quiet} of {BACKLOG} went before"
+    urgent = [at for at, one in enumerate(came) if one.startswith("noisy-transactional")]
+    assert urgent[-1] < AHEAD, "and its own urgent mail passes its bulk"
