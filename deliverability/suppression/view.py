@@ -21,7 +21,8 @@ AGE_MS_MAX = 1500
 """An older view forbids to begin: well within the stated bound of 2 s after a suppression was acknowledged."""
 
 LOOK_MS = 10
-"""News are looked for when the view is older than this: two system calls, 100 times a second at most."""
+"""News are looked for when the view is older than this and wasn't looked after for as long: some system calls, 100
+times a second at most. A copy of another node's list is always older, since it hears but now and then."""
 
 
 class View:
@@ -122,6 +123,7 @@ class Guard:
         self._wall_ms = wall_ms
         self._refresh = refresh
         self._age_ms_max = age_ms_max
+        self._looked_at = -(1 << 62)
         self._domains: dict[str, tuple[Found, ...]] = {}
         self._domains_as_of = -1
 
@@ -133,7 +135,8 @@ class Guard:
     def fresh(self) -> bool:
         """Tell whether the view may be trusted; looks for news first, when it is time to."""
         view, now = self._view, self._monotonic_ms()
-        if view.as_of is None or now - view.as_of > LOOK_MS:
+        if (view.as_of is None or now - view.as_of > LOOK_MS) and now - self._looked_at > LOOK_MS:
+            self._looked_at = now
             self._refresh()
         return view.as_of is not None and now - view.as_of <= self._age_ms_max
 

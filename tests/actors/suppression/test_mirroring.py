@@ -18,6 +18,7 @@ from deliverability.suppression.broadcast import Asked, News, PageAsked, stamp_o
 from deliverability.suppression.entry import Entry
 from deliverability.suppression.machine import Lift, Suppress
 from deliverability.suppression.mirror import Question
+from deliverability.suppression.view import Guard
 from engine.errors import ConfigError, DamageError
 
 NOW = 1_700_000_000_000
@@ -304,3 +305,26 @@ def test_a_shelf_that_is_closed_lets_others_in(tmp_path: Path) -> None:
     first.close()
     assert second.lock()
     second.close()
+
+
+def test_a_copy_that_is_older_is_looked_after_a_hundred_times_a_second_at_most(
+    world: World,
+) -> None:
+    """However often it is asked, and though a copy is always some hundred milliseconds old."""
+    world.turn(3)
+    follower = world.follower()
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(world.clock.ms)
+        follower.look()
+
+    guard = Guard(follower.view, hasher_of(world.away), world.clock, lambda: NOW, look)
+    for _ in range(1000):
+        world.clock.ms += 1
+        assert guard.fresh()
+        assert guard.fresh()
+    assert 80 <= len(looks) <= 100
+    assert guard.age_ms() == 1000
+    world.clock.ms += 501
+    assert not guard.fresh()
