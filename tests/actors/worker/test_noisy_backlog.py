@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 
 from actors.publishing import Publication, publish
 from actors.worker import wire
-from actors.worker.assembly import Ports, secret_of
+from actors.worker.assembly import secret_of
 from actors.worker.rendering import letterheads
 from actors.worker.worker import Worker
 from deliverability.compose.template import Template
@@ -31,17 +30,6 @@ from tests.actors.submission.embedded import Catcher
 WEIGHTS = {"noisy": 1, "a": 1, "b": 2, "c": 4}
 BACKLOG = 3_000
 AHEAD = 600  # credits, lines and connections hold so many of the noisy one's at most
-HOUR_MS = 3_600_000
-
-
-class Clock:
-    """The wall clock, which a test may put forward: then all that is due goes at once."""
-
-    def __init__(self) -> None:
-        self.ahead = 0
-
-    def __call__(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead
 
 
 def config_with_tenants(folder: Path) -> Config:
@@ -59,7 +47,7 @@ def config_with_tenants(folder: Path) -> Config:
 
 
 @asynccontextmanager
-async def town(folder: Path, clock: Clock) -> AsyncIterator[tuple[Worker, Catcher]]:
+async def town(folder: Path) -> AsyncIterator[tuple[Worker, Catcher]]:
     """A worker with some tenants, and what takes their mail."""
     config = config_with_tenants(folder)
     pages = [
@@ -82,7 +70,7 @@ async def town(folder: Path, clock: Clock) -> AsyncIterator[tuple[Worker, Catche
     catcher = Catcher()
     await catcher.listener.start("127.0.0.1")
     settings = wire.WorkerSettings(0, 1, config.data_dir, config, twin_port=catcher.listener.port)
-    worker = Worker(settings, Ports(wall_ms=clock))
+    worker = Worker(settings)
     try:
         await worker.start()
         yield worker, catcher
@@ -119,48 +107,11 @@ async def until(catcher: Catcher, number: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def order(catcher: Catcher) -> list[str]:
-    """Tell whose mails came, in their order."""
-    return [mail.recipient.split("-")[0] for mail in catcher.mails]
-
-
-def test_shares_are_by_weight_on_the_whole_way(tmp_path: Path) -> None:
-    """While all have work each gets its weight's share within 5 %, whoever brought more."""
-
-    async def run() -> list[str]:
-        clock = Clock()
-        async with town(tmp_path, clock) as (worker, catcher):
-            due = clock() + HOUR_MS
-            for tenant, weight in WEIGHTS.items():
-                number = BACKLOG if tenant == "noisy" else 400 * weight
-                await give(worker, tenant, range(number), due, "marketing")
-            assert not catcher.mails, "all of it waits"
-            clock.ahead = 2 * HOUR_MS
-            await until(catcher, 8 * 400)
-            return order(catcher)
-
-    came = order_while_all_wait(asyncio.run(run()))
-    total = sum(WEIGHTS.values())
-    for tenant, weight in WEIGHTS.items():
-        share = Counter(came)[tenant] / len(came)
-        assert abs(share - weight / total) <= 0.05 * weight / total, (tenant, share, len(came))
-
-
-def order_while_all_wait(came: list[str]) -> list[str]:
-    """Cut the order where the first of the others has nothing more that waits."""
-    seen: Counter[str] = Counter()
-    for at, tenant in enumerate(came):
-        seen[tenant] += 1
-        if tenant != "noisy" and seen[tenant] >= 400 * WEIGHTS[tenant] * 9 // 10:
-            return came[:at]
-    return came
-
-
 def test_who_comes_late_doesnt_wait_for_a_backlog(tmp_path: Path) -> None:
     """Mail of a quiet tenant, bulk or not, passes what the noisy one has waiting, but for what is in hand already."""
 
     async def run() -> list[str]:
-        async with town(tmp_path, Clock()) as (worker, catcher):
+        async with town(tmp_path) as (worker, catcher):
             await give(worker, "noisy", range(BACKLOG), 0, "marketing")
             await until(catcher, 100)
             await give(worker, "a", range(50), 0, "marketing")
