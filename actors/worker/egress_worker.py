@@ -184,7 +184,7 @@ class EgressWorker:
             quiet=not egress.in_hand and not egress.unconfirmed_count,
             waiting=0,
             in_hand=egress.in_hand,
-            sent={name: route.sent for name, route in routes.items()},
+            sent=parts.delivery.sent(),
             connections={name: len(route.connections) for name, route in routes.items()},
             accept_ms={name: route.accept_ms for name, route in routes.items()},
             handed_over=egress.handed_over,

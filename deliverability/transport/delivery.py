@@ -49,6 +49,10 @@ from engine.vocabulary import Message, OutcomeKind
 
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
+ROUTES_KEPT = 1000
+"""Routes that are remembered, used or not."""
+FORGET_S = 300.0
+"""How long a route beyond them is remembered after its last message."""
 TEXT_MAX = 500  # characters kept of a reply or reason
 
 
@@ -147,6 +151,8 @@ class Delivery:
         self.ledger_failures = 0  # outcomes that the ledger couldn't keep
         self.emptied = asyncio.Event()  # set when the last connection closes while closing
         self.routes: dict[str, Route] = {}
+        self.routes_kept, self.forget_s = ROUTES_KEPT, FORGET_S
+        self.forgotten_sent = 0  # messages accepted on routes that are forgotten
         self.turns = Turns(self.loop.call_soon, time.perf_counter)
         self._target_of = target_of
         self._look = look
@@ -178,8 +184,17 @@ class Delivery:
         for route in self.routes.values():
             route.close_idle()
             route.fail_back()
+        if len(self.routes) > self.routes_kept:
+            self._forget()
         self.pump()
         self.tell()
+
+    def _forget(self) -> None:
+        """Let go of routes that nobody used for a while: a sender of the world meets a hundred thousand sites a day."""
+        before = self.loop.time() - self.forget_s
+        for route in [one for one in self.routes.values() if one.is_unused(before)]:
+            del self.routes[route.name]
+            self.forgotten_sent += route.sent
 
     async def close(self, grace_s: float = 10.0) -> None:
         """Finish what is in flight, then close all connections."""
@@ -207,6 +222,13 @@ class Delivery:
     def open_connections(self) -> int:
         """How many connections are open or being opened."""
         return sum(len(route.connections) + route.opening for route in self.routes.values())
+
+    def sent(self) -> dict[str, int]:
+        """Count accepted messages by route; "": on routes that are forgotten."""
+        found = {name: route.sent for name, route in self.routes.items()}
+        if self.forgotten_sent:
+            found[""] = self.forgotten_sent
+        return found
 
     def now(self) -> int:
         """The egress's monotonic clock, in ms."""
@@ -276,6 +298,7 @@ class Route:
         self._waiting = 0
         self.filling = Filling()
         self._roomy = True  # whether one more connection may be allowed, as far as was asked
+        self._used_at = delivery.loop.time()
         self._backoff_s = 0.0
         self._until = 0.0  # no new connection before (loop time)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -288,6 +311,7 @@ class Route:
 
     def work(self, waiting: int) -> None:
         """Put idle connections to work, and open more when there is room."""
+        self._used_at = self._delivery.loop.time()
         while self._idle and waiting > 0:
             self._next_idle().kick()
             waiting -= 1
@@ -316,6 +340,11 @@ class Route:
         while self._idle and self._too_many():
             connection, _ = self._idle.popitem()
             self._leave(connection)
+
+    def is_unused(self, before: float) -> bool:
+        """Whether nothing is left of it, and nothing was since `before` (loop time); a pause after failures is kept."""
+        busy = self.connections or self.opening or self._due or self._tasks or self._sizes
+        return not busy and self._used_at < before and self._until < before
 
     def most(self, waiting: int | None = None) -> int:
         """Give how many connections may be open now, with so many messages waiting; None: as many as lately."""

@@ -212,6 +212,32 @@ def test_a_connection_carries_many_messages() -> None:
     _in_world(main, connections_max=2, messages_per_connection=10)
 
 
+def test_a_route_that_nobody_uses_is_forgotten_and_made_again() -> None:
+    """Its messages stay counted; one with a connection, or used lately, is kept."""
+
+    async def main(world: World) -> None:
+        world.delivery.routes_kept = 0
+        world.hand_over("ada", "bob")
+        assert len(await world.outcomes(2)) == 2
+        world.delivery.tick()
+        assert list(world.delivery.routes) == [ROUTE], "its connection is open"
+        await world.delivery.close(1)
+        world.delivery.tick()
+        assert list(world.delivery.routes) == [ROUTE], "it was used lately"
+        world.delivery.forget_s = 0.0
+        world.delivery.tick()
+        assert world.delivery.routes == {}
+        assert world.delivery.sent() == {"": 2}
+        world.delivery.closing = False
+        world.delivery.emptied.clear()
+        world.egress.accept(1, _message("eve", 3), 0)
+        world.delivery.pump()
+        assert (await world.outcomes(1))["eve"].kind == "delivered"
+        assert world.delivery.sent() == {"": 2, ROUTE: 1}
+
+    _in_world(main)
+
+
 def test_a_route_without_a_target_defers_what_waits_for_it() -> None:
     """Nobody can say where it leads."""
 
