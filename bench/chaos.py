@@ -25,12 +25,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import uvloop
 
-from actors.backend import Arrival
+from actors.backend import Arrival, Conservation
 from actors.cluster.running import Cluster
 from actors.instance.backend import ClusterBackend
 from bench.chaos_count import count
@@ -102,6 +102,7 @@ class Chaos:
         # whoever ends us lets us end what we began; Ray has just set a handler of its own
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, myself.cancel)
         try:
+            self._cluster = cluster
             self._backend = ClusterBackend(config, cluster, "bench")
             self._probes = contact_each(config.store.partitions)
             await self._served()
@@ -194,11 +195,24 @@ class Chaos:
                 say(f"  {queued} of {accepted} messages are still queued after {DRAIN_S:.0f} s")
                 break
             await asyncio.sleep(0.5)
-        told = await self._backend.conservation("start")
+        told = await self._counted("start")
         while told.recount.state == "running":
             await asyncio.sleep(0.2)
-            told = await self._backend.conservation("last")
+            told = await self._counted("last")
         return {"law_holds": told.holds, "recount_agrees": told.recount.agrees, "law": str(law)}
+
+    async def _counted(self, recount: Literal["last", "start"]) -> Conservation:
+        """Ask for law and recount, again while nobody can be asked."""
+        while True:
+            try:
+                return await self._backend.conservation(recount)
+            except (CapacityError, StoreError):
+                say(f"  nobody counts; owners are {sorted(set(self._owners()))}")
+                await asyncio.sleep(0.5)
+
+    def _owners(self) -> list[str]:
+        table = self._cluster.table
+        return [] if table is None else table.owners
 
 
 def run(*, quick: bool, seed: int) -> Measured:

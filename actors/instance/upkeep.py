@@ -118,6 +118,8 @@ class Upkeep:
         if recount != "no":
             start = recount == "start"
             told = await self._reach.ask_all(lambda worker: partial(worker.recount, start=start))
+            if not told:  # all partitions are on their way just now
+                raise CapacityError("whoever counts", 1.0)
             found = _joined(told)
         law = merged(status.law for status in await look())
         return Conservation(
