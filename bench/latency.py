@@ -23,9 +23,7 @@ from statistics import median, quantiles
 import msgspec
 import uvloop
 
-from actors.cluster.handle import WorkerHandle
 from actors.cluster.running import Cluster
-from actors.worker.wire import WireArrival
 from bench.deployment import Sender, configure, worker_settings
 from bench.frame import Measured, Result, plain, say
 from bench.mailing import BACKLOG, BATCH, Mailing, Variant, publish_variants
@@ -153,7 +151,8 @@ async def _phase(mailing: Mailing, settings: Settings) -> Phase:
         await asyncio.sleep(begin + number / settings.per_second - time.monotonic())
         index, key = mailing.contact(CODES.tenant, number)
         item = mailing.order_of("code", key)
-        call = asyncio.create_task(_give(workers[index], item, given, f"{LOCAL}{number}"))
+        given[f"{LOCAL}{number}"] = time.monotonic()
+        call = asyncio.create_task(workers[index].admit([item]))
         calls.add(call)
         call.add_done_callback(calls.discard)
     stamps = await _stamps(mailing.sink, settings.samples)
@@ -161,14 +160,6 @@ async def _phase(mailing: Mailing, settings: Settings) -> Phase:
     network_ms = await probing
     waits = [max((stamps[name] - at) * 1000 - network_ms, 0.0) for name, at in given.items()]
     return Phase(waits, network_ms)
-
-
-async def _give(
-    worker: WorkerHandle, item: WireArrival, given: dict[str, float], name: str
-) -> None:
-    """Give an event. It counts from the call: this process makes the bulk too, and may have come to it late."""
-    given[name] = time.monotonic()
-    await worker.admit([item])
 
 
 async def _stamps(sink: SinkProcess, wanted: int) -> dict[str, float]:
