@@ -22,6 +22,8 @@ class PlacementView(msgspec.Struct, frozen=True):
     table: Table
     workers: list[PlacedWorker]
     in_motion: list[int]
+    serving: list[str] = []
+    """By partition whom to ask: its holder, as long as that hasn't let go of it; else the owner, who waits to take it."""
 
     def keeps(self, worker: str) -> bool:
         """Whether a worker has partitions, or is about to. What one had that is lost keeps nobody waiting."""
@@ -104,7 +106,17 @@ class PlacingDesk:
             )
             for name in names
         ]
-        return PlacementView(steward.table, workers, steward.in_motion(now))
+        return PlacementView(steward.table, workers, steward.in_motion(now), self._serving(living))
+
+    def _serving(self, living: set[str]) -> list[str]:
+        """Name whom to ask for each partition: a new owner can't answer before the former one has let go."""
+        serving = list(self._steward.table.owners)
+        for name, held in self._steward.holds().items():
+            for number in held if name in living else ():
+                owner = serving[number]
+                if owner != name and number not in self._steward.holds().get(owner, ()):
+                    serving[number] = name
+        return serving
 
     def _write(self, table: Table) -> None:
         write_durably(self._path, msgspec.json.encode(table))

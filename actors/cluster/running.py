@@ -73,7 +73,7 @@ class Cluster:
         self.feeds = max(feeds, len(settings))
         """How many workers have ever written a feed."""
         self.table: Table | None = None
-        """Who owns what, as of the last look; None where each worker has its own for good."""
+        """Whom to ask for what, as of the last look; None where each worker has its own for good."""
         self.egresses: list[WorkerHandle] = []
         """Those that only send, by number; none when the workers send themselves."""
 
@@ -215,7 +215,8 @@ class Cluster:
         raw: bytes = await called(self._controller.placement.remote(), "the controller")
         view: PlacementView | None = wire.decode(PlacementView | None, raw)
         if view is not None:
-            self.table = view.table
+            table = view.table
+            self.table = Table(table.version, view.serving or table.owners)
         return view
 
     async def drain(self, worker: str, *, back: bool) -> None:

@@ -49,3 +49,21 @@ def test_a_worker_that_lives_is_waited_for(tmp_path: Path) -> None:
     assert desk.view().keeps("w1")
     _hear(desk, "w1", 2, [])
     assert not desk.view().keeps("w1")
+
+
+def test_whoever_has_a_partition_is_asked_until_it_lets_go(tmp_path: Path) -> None:
+    """The next owner can't answer before; a worker that is lost isn't asked though it said that it has some."""
+    clock = Clock()
+    desk = PlacingDesk(tmp_path, 4, NAMES, clock)
+    _hear(desk, "w0", 1, [0, 2])
+    _hear(desk, "w1", 1, [1, 3])
+    desk.drain("w1", back=False)
+    assert desk.view().serving == ["w0", "w1", "w0", "w1"]
+    _hear(desk, "w1", 2, [3])
+    assert desk.view().serving == ["w0", "w0", "w0", "w1"]
+    _hear(desk, "w0", 2, [0, 1, 2, 3])
+    assert set(desk.view().serving) == {"w0"}, "it was passed over"
+    desk.drain("w1", back=True)
+    clock.ms += DEAD_MS + 1
+    _hear(desk, "w0", 3, [0, 1, 2])
+    assert set(desk.view().serving) == {"w0"}
