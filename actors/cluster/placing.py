@@ -23,7 +23,7 @@ class PlacementView(msgspec.Struct, frozen=True):
     workers: list[PlacedWorker]
     in_motion: list[int]
     serving: list[str] = []
-    """By partition whom to ask: its holder, as long as that hasn't let go of it; else the owner, who waits to take it."""
+    """By partition whom to ask: its holder as long as that has it, else the owner, who waits to take it."""
 
     def keeps(self, worker: str) -> bool:
         """Whether a worker has partitions, or is about to. What one had that is lost keeps nobody waiting."""
