@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.opening import ClientConfig
 from deliverability.transport.delivery import Delivery, Rendered, Target, Verdict
 from deliverability.transport.smtp_client import Endpoint, Timeouts
+from deliverability.transport.turns import SLICE_S, Turns
 from engine.errors import InputError, StoreError
 from engine.vocabulary import Message
 
@@ -407,9 +409,13 @@ def test_an_urgent_message_is_composed_at_hand_over_on_the_emptiest_connection()
     async def main(world: World, server: Slow) -> None:
         await _grow_windows(world, server)
         server.answer.clear()
+        ticking = itertools.count()  # a look at the clock takes as long as a signature
+        loop = asyncio.get_running_loop()
+        world.delivery.turns = Turns(loop.call_soon, lambda: next(ticking) * SLICE_S / 2)
         for number in range(200):
             world.egress.accept(1, _message(f"b{number}", 3000 + number), 0)
         world.delivery.pump()
+        assert len(world.marks.begun) < 60 + 8, "the slice of this turn is used up"
         code = msgspec.structs.replace(_message("code", 1), message_class=1)
         world.egress.accept(1, code, 0)
         world.delivery.pump()
