@@ -655,6 +655,7 @@ class Worker:
         while not self._stopping:
             try:
                 parts.host.recover()
+                self._read_again(parts)
                 break
             except DamageError as damage:
                 self._give_up(damage)
@@ -662,8 +663,14 @@ class Worker:
             except StoreError as again:
                 log.warning("store_still_failing", worker=self._settings.index, error=str(again))
                 await asyncio.sleep(STORE_RETRY_S)
+        else:
+            return
         self._desk.store_opened()
         self._broken = False
+
+    def _read_again(self, parts: Assembly) -> None:
+        """Ask what became of what was handed over. May be repeated. Raises: StoreError."""
+        self._inputs = TickInputs()
         self._queues.again(parts.catalog)
         self._inputs.answers += parts.egress.unconfirmed()
         parts.egress.hold(held_messages(parts))
