@@ -16,8 +16,8 @@ from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.content import Abort, Content
 from deliverability.smtp.endings import Aborted, Accepted, Closed, Ending, Lost, Rejected
 from deliverability.smtp.envelope import Transaction
-from deliverability.transport.delivery import Target
 from deliverability.transport.smtp_client import Connection
+from deliverability.transport.target import Target
 from deliverability.transport.way import Way
 from engine.config import Config
 from engine.errors import RefusedError, TransportError

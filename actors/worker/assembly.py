@@ -48,8 +48,9 @@ from deliverability.message.machine import MessageMachine
 from deliverability.message.stream_policy import StreamPolicy
 from deliverability.suppression.entry import Hasher
 from deliverability.suppression.view import Guard
-from deliverability.transport.delivery import Delivery, Verdict
+from deliverability.transport.delivery import Delivery
 from deliverability.transport.ledger import LedgerFile, ledger_path
+from deliverability.transport.target import Verdict
 from engine.catalog import Catalog, Compiler, Head
 from engine.config import Config, Tenant
 from engine.entities import Machines

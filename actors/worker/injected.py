@@ -20,7 +20,7 @@ from deliverability.compose.template import Letter
 from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey
 from deliverability.injected import MAIL, RAW
-from deliverability.transport.delivery import Rendered
+from deliverability.transport.target import Rendered
 from engine.errors import DamageError, InputError, StoreError
 from engine.store.blob_files import BlobFiles
 from engine.store.blob_segments import BlobSegments

@@ -23,7 +23,7 @@ from deliverability.guard import Guard
 from deliverability.injected import BLOB, MAIL, RAW, caller_reverse_path
 from deliverability.reverse_path import make as make_reverse_path
 from deliverability.tokens import KeyRing, tenant_tag
-from deliverability.transport.delivery import Rendered
+from deliverability.transport.target import Rendered
 from engine.config import Config, Tenant
 from engine.errors import InputError, RefusedError
 from engine.keyspace import name_of

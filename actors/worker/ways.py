@@ -39,11 +39,11 @@ from deliverability.routing.destinations import (
 from deliverability.routing.hops import BreakerSettings, Hop, Hops
 from deliverability.routing.sources import DEFAULT_POOL, Roster, SourceSpec, pools_of
 from deliverability.smtp.opening import ClientConfig, Credentials
-from deliverability.transport.delivery import Classifier, Target
 from deliverability.transport.directory import Directory
 from deliverability.transport.mta_sts import fetch_policy
 from deliverability.transport.smtp_client import Endpoint, Tap, Timeouts
 from deliverability.transport.sts_files import StsFiles
+from deliverability.transport.target import Classifier, Target
 from deliverability.transport.tls_files import TlsCountFile
 from deliverability.transport.tls_watch import BrokenTls, TlsContexts
 from deliverability.transport.way import HopSession, SessionReport, Way, WaySettings

@@ -28,8 +28,9 @@ from deliverability.governor import Lease
 from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.policy import ACCEPT, Decision, Envelope, Peer, reject
 from deliverability.smtp.server import ServerConfig
-from deliverability.transport.delivery import Delivery, Rendered
+from deliverability.transport.delivery import Delivery
 from deliverability.transport.smtp_server import Decide, ServerConnection, SmtpListener
+from deliverability.transport.target import Rendered
 from engine.config import Config, parse
 from engine.vocabulary import Message
 from tests.integration.name_server import NameServer, serving

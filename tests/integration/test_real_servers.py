@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from deliverability.dkim.foreign import sign_foreign
 from deliverability.dkim.keys import SigningKey, dns_record, load_key
 from deliverability.dns.zone import parse_zone
-from deliverability.transport.delivery import Rendered
+from deliverability.transport.target import Rendered
 from engine.config import parse
 from engine.vocabulary import Message
 from tests.integration import real_servers

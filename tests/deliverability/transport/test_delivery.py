@@ -14,8 +14,9 @@ import uvloop
 from deliverability.egress import Egress
 from deliverability.message.records import AttemptOutcome
 from deliverability.smtp.opening import ClientConfig
-from deliverability.transport.delivery import Delivery, Rendered, Target, Verdict
+from deliverability.transport.delivery import Delivery
 from deliverability.transport.smtp_client import Endpoint, Timeouts
+from deliverability.transport.target import Rendered, Target, Verdict
 from deliverability.transport.turns import SLICE_S, Turns
 from engine.errors import InputError, StoreError
 from engine.vocabulary import Message
