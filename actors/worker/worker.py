@@ -669,8 +669,10 @@ class Worker:
         self._broken = False
 
     def _read_again(self, parts: Assembly) -> None:
-        """Ask what became of what was handed over. May be repeated. Raises: StoreError."""
-        self._inputs = TickInputs()
+        """Ask what became of what was handed over. Raises: StoreError.
+
+        May be repeated: answers that come twice are recognised by their attempts. What came meanwhile stays.
+        """
         self._queues.again(parts.catalog)
         self._inputs.answers += parts.egress.unconfirmed()
         parts.egress.hold(held_messages(parts))

@@ -24,10 +24,11 @@ from engine.host import Host
 from engine.inputs import Arrival
 from engine.keyspace import Keyspace, contact_key, message_key
 from engine.machine import Credit
+from engine.rows import HELD
 from engine.store.format import store_path
 from engine.store.protocol import Batch, Rows, Stand, Store
 from engine.store.rocksdb import RocksStore
-from engine.tick import Answer, CreditOffer, TickInputs
+from engine.tick import Answer, CreditOffer, Repair, TickInputs
 from engine.vocabulary import SendDirect
 from tests.actors.operations.living import config_of, living, publish_hello
 from tests.actors.operations.sink import Sink
@@ -46,12 +47,15 @@ class Frail:
         self.written_all_the_same = False
         self.down = False
         self.blind = False
+        self.blind_to = b""  # an index of rows
+        self.blinded = False
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self.inner.get(keys)
 
     def scan(self, start: bytes, end: bytes, limit: int) -> Rows:
-        if self.blind:
+        if self.blind or (self.blind_to and start[2:3] == self.blind_to):
+            self.blinded = True
             raise StoreError("told to be blind")
         return self.inner.scan(start, end, limit)
 
@@ -132,6 +136,32 @@ def test_a_worker_that_ends_while_its_store_fails_leaves_no_doubt(tmp_path: Path
         finally:
             await worker.stop()
             await sink.close()
+
+    asyncio.run(story())
+
+
+def test_a_store_that_fails_again_while_hand_overs_are_read_is_asked_until_it_answers(
+    tmp_path: Path,
+) -> None:
+    """The worker goes on afterwards, and who asked it something meanwhile is answered."""
+
+    async def story() -> None:
+        made: list[Frail] = []
+        config = config_of(tmp_path)
+        async with living(config, frail(made)) as here:
+            await here.send(["ann"])
+            await here.until(lambda: here.ends() == {"delivered": 1})
+            made[0].blind_to = HELD
+            made[0].fails_at.add(made[0].commits + 1)
+            with pytest.raises(StoreError):
+                await here.send(["bob"])
+            asked = asyncio.create_task(here.worker.repair(Repair(0, 1, "drop")))
+            await here.until(lambda: made[0].blinded)
+            made[0].blind_to = b""
+            await here.until(lambda: not here.worker.status().trouble)
+            assert "quarantine" in (await asked).told
+            assert await here.send(["bob"]) == ["accepted"]
+            await here.until(lambda: here.ends() == {"delivered": 2})
 
     asyncio.run(story())
 
